@@ -1,0 +1,15 @@
+/** Longest wait of the first attempt, in ms ("exponential with jitter": AWS IoT Core). */
+export const BACKOFF_BASE_MS = 1_000;
+
+/** Longest wait of any attempt, in ms. */
+export const BACKOFF_CAP_MS = 128_000;
+
+/**
+ * How long to wait before an attempt, in ms, with full jitter: a random part of 1 s, 2 s, 4 s ... 128 s.
+ *
+ * @param attempt 0 for the first try after a failure.
+ * @param random A number in [0, 1).
+ */
+export function backoffDelay(attempt: number, random: number): number {
+  return Math.floor(Math.min(BACKOFF_CAP_MS, BACKOFF_BASE_MS * 2 ** attempt) * random);
+}

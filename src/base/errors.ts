@@ -1,0 +1,81 @@
+/** Error codes of the core bus (`GglError` of nucleus lite); they travel as int32 in the `error` header. */
+export const Code = {
+  OK: 0,
+  FAILURE: 1,
+  RETRY: 2,
+  BUSY: 3,
+  FATAL: 4,
+  INVALID: 5,
+  UNSUPPORTED: 6,
+  PARSE: 7,
+  RANGE: 8,
+  NOMEM: 9,
+  NOCONN: 10,
+  NODATA: 11,
+  NOENTRY: 12,
+  CONFIG: 13,
+  REMOTE: 14,
+  EXPECTED: 15,
+  TIMEOUT: 16,
+  UNAUTHORIZED: 17,
+  CONFLICT: 18,
+} as const;
+
+/** One of the values of {@linkcode Code}. */
+export type Code = typeof Code[keyof typeof Code];
+
+/** The name of a core-bus error code, such as `NOCONN`; `error 99` for a number that has none. */
+export function codeName(code: number): string {
+  const entry = Object.entries(Code).find(([, value]) => value === code);
+  return entry?.[0] ?? `error ${code}`;
+}
+
+/** A refusal that a client of the core bus is told about, by its code. */
+export class BusError extends Error {
+  override readonly name = "BusError";
+
+  /**
+   * @param code What the client gets in the `error` header.
+   * @param message For the log; never holds a payload.
+   * @param reason What a broker said, for the `reason` header of REMOTE.
+   */
+  constructor(readonly code: Code, message: string, readonly reason?: string) {
+    super(message);
+  }
+}
+
+/** Exit codes of the program, from sysexits(3). */
+export const Exit = {
+  /** Stopped on request. */
+  OK: 0,
+  /** The command line is wrong. */
+  USAGE: 64,
+  /** The config service cannot be reached. */
+  UNAVAILABLE: 69,
+  /** A fault of this program. */
+  INTERNAL: 70,
+  /** The socket cannot be created, or another daemon is alive. */
+  CANTCREATE: 73,
+  /** The broker refused the credentials (iotcored-4). */
+  NOPERM: 77,
+  /** Configuration is missing or malformed. */
+  CONFIG: 78,
+} as const;
+
+/** One of the values of {@linkcode Exit}. */
+export type Exit = typeof Exit[keyof typeof Exit];
+
+/** Ends the program with an exit code and one line on stderr. */
+export class ExitError extends Error {
+  override readonly name = "ExitError";
+
+  constructor(readonly exit: Exit, message: string) {
+    super(message);
+  }
+}
+
+/** The message of anything that was thrown, in one line. */
+export function messageOf(error: unknown): string {
+  const text = error instanceof Error ? error.message : String(error);
+  return text.replaceAll(/\s*\n\s*/g, " ");
+}
