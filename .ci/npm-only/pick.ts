@@ -16,11 +16,16 @@ async function whyNot(): Promise<string | undefined> {
   });
   const load = Promise.all([import("@std/cli/parse-args"), import("@std/assert")])
     .then(() => undefined, (error: Error) => error.message.split("\n")[0]);
-  async function say(to: Pick<typeof Deno.stdout, "write">, line: string): Promise<void> {
-    await to.write(new TextEncoder().encode(line + "\n"));
-  }
+  const answer = await Promise.race([load, late]);
+  clearTimeout(timer);
+  return answer;
+}
 
-  const reason = await whyNot();
+async function say(to: Pick<typeof Deno.stdout, "write">, line: string): Promise<void> {
+  await to.write(new TextEncoder().encode(line + "\n"));
+}
+
+const reason = await whyNot();
 if (reason !== undefined) {
   await say(Deno.stderr, `JSR cannot be reached (${reason}): using the stand-ins in .ci/npm-only`);
   await say(Deno.stdout, `--import-map=${new URL("import_map.json", import.meta.url).pathname}`);
