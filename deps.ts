@@ -4,7 +4,27 @@
  * @module
  */
 
-export { parseArgs } from "@std/cli/parse-args";
+import { parseArgs as parse } from "@std/cli/parse-args";
+
+/** The options of {@linkcode parseArgs} that are used. */
+export interface ParseOptions {
+  alias?: Record<string, string[]>;
+  boolean?: string[];
+  string?: string[];
+  collect?: string[];
+  unknown?: (arg: string, key?: string) => unknown;
+}
+
+/** What {@linkcode parseArgs} found: flags by name, the rest in `_`. */
+export type ParsedArgs = Record<string, unknown> & { _: (string | number)[] };
+
+/**
+ * `parseArgs` of `@std/cli`, without its inference: its flags come from a table here, and are not known to the compiler.
+ */
+export const parseArgs = parse as unknown as (
+  args: readonly string[],
+  options: ParseOptions,
+) => ParsedArgs;
 
 export type { IClientOptions, IClientPublishOptions, IPublishPacket, MqttClient } from "mqtt";
 

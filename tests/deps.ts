@@ -21,3 +21,6 @@ export {
   assertThrows,
   fail,
 } from "@std/assert";
+
+export * as x509 from "@peculiar/x509";
+export { generate as generatePacket, type Packet, parser as packetParser } from "mqtt-packet";

@@ -41,7 +41,8 @@ export function parseArgs(args: readonly string[], options: ParseOptions = {}): 
     ...(unknown && { unknown: (arg: string) => report(arg, unknown) }),
   });
   const collected = new Set(collect.flatMap((name) => namesOf(name, alias)));
-  for (const flag of [...boolean, ...string].flatMap((name) => namesOf(name, alias))) {
+  const declared = [...boolean, ...string].filter((name) => name !== "_");
+  for (const flag of declared.flatMap((name) => namesOf(name, alias))) {
     // minimist makes a list of whatever is repeated; in the original only collected flags are lists.
     const values = [parsed[flag] ?? []].flat();
     if (collected.has(flag)) parsed[flag] = values;

@@ -64,6 +64,8 @@ export interface LinkHandler {
 /** One established MQTT connection; over when {@linkcode LinkHandler.onEnd} was called. */
 export interface MqttLink {
   readonly connack: ConnackInfo;
+  /** Bytes that were written and not yet taken by the socket. */
+  readonly buffered: number;
   /** Sends a message; `done` is called once, with `undefined` when the link ended before the answer. */
   publish(message: OutgoingPublish, done: (result: PublishResult | undefined) => void): void;
   /** Sends one SUBSCRIBE; a result per filter in their order, `undefined` when the link ended first. At most 8 filters. */

@@ -1,0 +1,93 @@
+import { type Bytes, concat } from "../base/bytes.ts";
+import type { BusConn } from "./conn.ts";
+import { JOIN_BYTES } from "./limits.ts";
+
+/** Whom an outbox tells what became of its bytes. */
+export interface OutboxOwner {
+  /** Everything was written. */
+  onDrained(): void;
+  /** The connection takes no more. */
+  onWriteFailed(): void;
+}
+
+/** The bytes that wait for one client: joined, and at most one write under way. Bounding them is the owner's part. */
+export class Outbox {
+  readonly #conn: BusConn;
+  readonly #owner: OutboxOwner;
+  #frames: Bytes[] = [];
+  #queued = 0;
+  #writing = false;
+  #written = 0;
+
+  constructor(conn: BusConn, owner: OutboxOwner) {
+    this.#conn = conn;
+    this.#owner = owner;
+  }
+
+  /** Bytes not yet taken by the kernel, those of the write under way included. */
+  get queued(): number {
+    return this.#queued;
+  }
+
+  /** Bytes taken by the kernel so far; it stands still when the client does not read. */
+  get written(): number {
+    return this.#written;
+  }
+
+  /** Queues a frame, which is never modified. {@linkcode flush} sends it. */
+  push(frame: Bytes): void {
+    this.#frames.push(frame);
+    this.#queued += frame.length;
+  }
+
+  /** Starts to write what is queued, unless a write is under way, which then goes on with it. */
+  flush(): void {
+    if (!this.#writing && this.#frames.length > 0) void this.#drain();
+  }
+
+  /** Forgets what is queued, when the connection is gone. */
+  clear(): void {
+    this.#frames = [];
+    this.#queued = 0;
+  }
+
+  async #drain(): Promise<void> {
+    this.#writing = true;
+    try {
+      while (this.#frames.length > 0) {
+        let bytes = this.#take();
+        while (bytes.length > 0) {
+          const count = await this.#conn.write(bytes);
+          if (count === 0) throw new Error("Cannot write: the connection took nothing");
+          this.#written += count;
+          this.#queued -= count;
+          bytes = bytes.subarray(count);
+        }
+      }
+    } catch {
+      // Whatever the reason, the client is gone; that is all a server can know of it.
+      this.#writing = false;
+      this.clear();
+      this.#owner.onWriteFailed();
+      return;
+    }
+    this.#writing = false;
+    this.#owner.onDrained();
+  }
+
+  /** The next bytes to write: as many frames as fit in one write worth joining. */
+  #take(): Bytes {
+    const frames = this.#frames;
+    let length = frames[0]!.length;
+    let count = 1;
+    while (count < frames.length && length + frames[count]!.length <= JOIN_BYTES) {
+      length += frames[count]!.length;
+      count++;
+    }
+    if (count === frames.length) {
+      this.#frames = [];
+      return concat(frames);
+    }
+    return concat(frames.splice(0, count));
+  }
+}

@@ -1,0 +1,84 @@
+import type { Command } from "./help.ts";
+import type { Option, Parsed } from "./args.ts";
+import { parseOptions, usage } from "./args.ts";
+import { Exit, ExitError } from "../base/errors.ts";
+import type { Given } from "../daemon/config.ts";
+import { type Setting, type SettingName, SETTINGS } from "../daemon/settings.ts";
+
+/** The option that `deno task compile` bakes in as the program's first argument (iotcored-6). */
+const CEILING: Option = {
+  option: "connection-ceiling",
+  value: "N",
+  repeats: true,
+  help: "the most connections this program may use; baked in when it is compiled",
+};
+
+/** The options of `iotcored run`, as the help shows them. */
+export const RUN_OPTIONS: readonly Option[] = [
+  ...(Object.values(SETTINGS) as readonly Setting<unknown>[]),
+  CEILING,
+  { option: "help", short: "h", help: "print this help" },
+  { option: "version", short: "V", help: "print the version" },
+];
+
+/** The subcommand that is the daemon. */
+export const RUN: Command = {
+  name: "run",
+  summary: "Shares one MQTT connection to AWS IoT Core with every process on the device.",
+  usage: ["[run] [options]"],
+  options: RUN_OPTIONS,
+  examples: [
+    [
+      "iotcored -e xyz-ats.iot.eu-west-1.amazonaws.com -i my-thing -r ca.pem -c cert.pem -k key.pem",
+      "everything on the command line",
+    ],
+    [
+      "iotcored --spool /var/lib/iotcored/spool",
+      "the rest from the config service; messages survive a restart",
+    ],
+  ],
+};
+
+/** What the command line asks of the daemon. */
+export interface RunArgs {
+  readonly given: Given;
+  /** The most connections that may be used. */
+  readonly ceiling: number;
+  /** Whether the help or the version is asked for instead. */
+  readonly instead: "help" | "version" | undefined;
+}
+
+/**
+ * Reads the command line of `iotcored run`.
+ *
+ * @throws {ExitError} 64
+ */
+export function parseRunArgs(args: readonly string[]): RunArgs {
+  const parsed = parseOptions(args, RUN_OPTIONS);
+  if (parsed.words.length > 0) throw usage(`unexpected argument ${parsed.words[0]}`);
+  const given: Record<string, string> = {};
+  for (const [name, setting] of Object.entries(SETTINGS)) {
+    const value = parsed.values.get(setting.option)?.at(-1);
+    if (value !== undefined) given[name as SettingName] = value;
+  }
+  const instead = (["help", "version"] as const).find((name) => parsed.values.has(name));
+  return { given, ceiling: ceilingOf(parsed), instead };
+}
+
+function ceilingOf(parsed: Parsed): number {
+  const [ceiling = "1", second] = parsed.values.get(CEILING.option) ?? [];
+  if (second !== undefined) {
+    throw usage(
+      `option --connection-ceiling is given already (${ceiling}) and cannot be given again`,
+    );
+  }
+  if (!/^[1-9][0-9]{0,2}$/.test(ceiling)) {
+    throw new ExitError(
+      Exit.USAGE,
+      `Cannot use --connection-ceiling: it must be a whole number from 1 to 999, got ${
+        JSON.stringify(ceiling)
+      }`,
+    );
+  }
+  return Number(ceiling);
+}

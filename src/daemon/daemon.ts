@@ -1,0 +1,204 @@
+import type { Clock, Timer } from "../base/clock.ts";
+import { Exit, ExitError } from "../base/errors.ts";
+import type { Log } from "../base/log.ts";
+import { type BusServer, startServer } from "../bus/server.ts";
+import { AWS_RATE_LIMITS, RateWindow } from "../limit/rate_window.ts";
+import { Connection } from "../mqtt/connection.ts";
+import { readCredentials } from "../mqtt/credentials.ts";
+import { createDial, type Dial, type Target } from "../mqtt/dial.ts";
+import type { ConnackInfo, LinkEnd } from "../mqtt/port.ts";
+import { Spool } from "../spool/spool.ts";
+import { MemoryStorage } from "../spool/memory_storage.ts";
+import type { Config } from "./config.ts";
+import { ConnectionStatus } from "./connection_status.ts";
+import { mqttInterface } from "./interface.ts";
+import { Publisher } from "./publisher.ts";
+import { Subscriptions } from "./subscriptions.ts";
+import { targetOf } from "./target.ts";
+
+/** How long a stop waits for answers to clients and for PUBACKs, in ms. */
+export const STOP_GRACE_MS = 3_000;
+
+/** How long the other connections may take to subscribe again before clients hear that connection 0 is back, in ms. */
+const OTHERS_GRACE_MS = 5_000;
+
+/** What the daemon takes from the world. */
+export interface World {
+  readonly clock: Clock;
+  readonly log: Log;
+  /** A number in [0, 1). */
+  readonly random: () => number;
+}
+
+/** A running daemon. */
+export interface Daemon {
+  /** Resolves when it has stopped, rejects with an {@linkcode ExitError} when it cannot go on. */
+  readonly finished: Promise<void>;
+  /** Stops: answers in progress finish, messages in flight get {@linkcode STOP_GRACE_MS}, then DISCONNECT. */
+  stop(): Promise<void>;
+  /** Connects anew, with credentials that are read again. */
+  reconnect(reason: string): void;
+}
+
+/**
+ * Starts the daemon; it serves clients when this resolves, connected or not.
+ *
+ * @throws {ExitError} 73 and 78
+ */
+export async function startDaemon(config: Config, world: World): Promise<Daemon> {
+  await readCredentials(config);
+  const daemon = new Running(config, world);
+  await daemon.serve();
+  return daemon;
+}
+
+class Running implements Daemon {
+  readonly finished: Promise<void>;
+  readonly #config: Config;
+  readonly #world: World;
+  readonly #dial: Dial;
+  readonly #status = new ConnectionStatus();
+  readonly #spool: Spool;
+  readonly #publisher: Publisher;
+  readonly #subscriptions: Subscriptions<Connection>;
+  readonly #end = Promise.withResolvers<void>();
+  #server: BusServer | undefined;
+  #receiveMaximum = 0;
+  #announcing: Timer | undefined;
+  #stopping: Promise<void> | undefined;
+
+  constructor(config: Config, world: World) {
+    const { clock, log } = world;
+    this.#config = config;
+    this.#world = world;
+    this.finished = this.#end.promise;
+    this.#dial = createDial({ log, clock });
+    this.#spool = new Spool({
+      storage: new MemoryStorage(),
+      maxBytes: config.spoolMaxBytes,
+      clock,
+      log,
+    });
+    this.#publisher = new Publisher({
+      spool: this.#spool,
+      clock,
+      log,
+      rate: config.rateLimit ? new RateWindow(AWS_RATE_LIMITS) : undefined,
+      maxInFlight: config.maxInFlight,
+      keepQos0WhenOffline: config.keepQos0WhenOffline,
+    });
+    this.#subscriptions = new Subscriptions({
+      maxConnections: config.maxConnections,
+      clock,
+      log,
+      connect: (index) => this.#connect(index),
+      onSynced: () => this.#onSynced(),
+    });
+  }
+
+  async serve(): Promise<void> {
+    const { clock, log } = this.#world;
+    const { busDir, interfaceName } = this.#config;
+    const path = `${busDir}/${interfaceName}`;
+    const table = mqttInterface({
+      publisher: this.#publisher,
+      subscriptions: this.#subscriptions,
+      connection: this.#status,
+      log,
+    });
+    this.#server = await startServer({ path, table, log, clock });
+    log.info("serving the core bus", { socket: path });
+    this.#subscriptions.start();
+  }
+
+  reconnect(reason: string): void {
+    for (const { connection } of this.#subscriptions.lines.values()) connection.reconnect(reason);
+  }
+
+  stop(): Promise<void> {
+    return this.#stopping ??= this.#stop().then(
+      () => this.#end.resolve(),
+      (error) => this.#end.reject(error),
+    );
+  }
+
+  /** Stops as on request, but for a reason that the exit code tells. */
+  #fail(error: ExitError): void {
+    this.#stopping ??= this.#stop().then(
+      () => this.#end.reject(error),
+      (cause) => this.#end.reject(cause),
+    );
+  }
+
+  async #stop(): Promise<void> {
+    const { clock, log } = this.#world;
+    const deadline = clock.now() + STOP_GRACE_MS;
+    await this.#server?.close(STOP_GRACE_MS);
+    await this.#publisher.drain(
+      Math.max(0, deadline - clock.now()),
+      this.#config.spool.kind === "memory",
+    );
+    this.#publisher.stop();
+    this.#announcing?.cancel();
+    await this.#subscriptions.stop();
+    const { messages, storage } = this.#spool.stats();
+    await this.#spool.close();
+    if (messages > 0 && storage === "memory") {
+      log.warn("messages are given up with the spool in memory", { messages });
+    }
+    log.info("stopped");
+  }
+
+  #connect(index: number): Connection {
+    const { clock, log, random } = this.#world;
+    return new Connection({
+      target: (): Target => targetOf(this.#config, index),
+      dial: this.#dial,
+      log,
+      clock,
+      random,
+      handler: {
+        onUp: (connack) => this.#onUp(index, connack),
+        onDown: (end) => this.#onDown(index, end),
+        onMessage: (topic, payload) => this.#subscriptions.deliver(index, topic, payload),
+        onFailed: (error) => this.#onFailed(index, error),
+      },
+    });
+  }
+
+  #onUp(index: number, connack: ConnackInfo): void {
+    if (index === 0) this.#receiveMaximum = connack.receiveMaximum;
+    this.#subscriptions.up(index, connack);
+  }
+
+  #onDown(index: number, end: LinkEnd): void {
+    this.#subscriptions.down(index);
+    if (index > 0) return;
+    this.#announcing?.cancel();
+    this.#announcing = undefined;
+    this.#publisher.down(end);
+    this.#status.set(false);
+  }
+
+  #onFailed(index: number, error: ExitError): void {
+    if (index > 0 && error.exit === Exit.NOPERM) this.#subscriptions.refused(index, error.message);
+    else this.#fail(error);
+  }
+
+  /** A connection has made its subscriptions: clients hear of connection 0 when the others are back too, or late. */
+  #onSynced(): void {
+    const lines = [...this.#subscriptions.lines.values()];
+    if (!lines[0]?.sync.synced || this.#status.connected) return;
+    this.#announcing ??= this.#world.clock.after(OTHERS_GRACE_MS, () => this.#announce());
+    if (lines.every((line) => line.sync.synced)) this.#announce();
+  }
+
+  #announce(): void {
+    this.#announcing?.cancel();
+    this.#announcing = undefined;
+    const line = this.#subscriptions.lines.get(0);
+    if (line === undefined) return;
+    this.#status.set(true);
+    this.#publisher.up(line.connection, this.#receiveMaximum);
+  }
+}

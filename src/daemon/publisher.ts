@@ -1,0 +1,371 @@
+import type { Bytes } from "../base/bytes.ts";
+import type { Clock, Timer } from "../base/clock.ts";
+import { BusError, Code } from "../base/errors.ts";
+import type { Log } from "../base/log.ts";
+import type { RateWindow } from "../limit/rate_window.ts";
+import type { LinkEnd, OutgoingPublish, PublishResult, Qos } from "../mqtt/port.ts";
+import type { Spool } from "../spool/spool.ts";
+import type { SpoolRecord } from "../spool/storage.ts";
+import { BrokerAcks } from "./broker_acks.ts";
+import { Qos0Lane } from "./qos0_lane.ts";
+import { STRIKES, Suspects } from "./suspects.ts";
+
+/** Bytes that are read from the spool ahead of sending, at most. */
+const READ_AHEAD_BYTES = 1_048_576;
+
+/** How long sending pauses when the broker says that its quota is exceeded (0x97), in ms. */
+const QUOTA_PAUSE_MS = 1_000;
+
+/** PUBACK reason code "quota exceeded" [MQTT5-3.4.2.1]: the one refusal that time mends. */
+const QUOTA_EXCEEDED = 0x97;
+
+/** What a publisher needs of a connection that is up. */
+export interface PublishLink {
+  /** `false`: it is no longer up, `done` is not called, and `down` follows. */
+  publish(message: OutgoingPublish, done: (result: PublishResult | undefined) => void): boolean;
+}
+
+/** A message that a client wants published. */
+export interface PublishRequest {
+  readonly topic: string;
+  /** A view that ends with the turn. */
+  readonly payload: Bytes;
+  readonly qos: Qos;
+  /** Seconds until it is no longer worth sending. */
+  readonly messageExpiry: number | undefined;
+  /** Whether the answer waits for PUBACK. */
+  readonly untilAcknowledged: boolean;
+}
+
+/** Where the answer goes: exactly one call. */
+export interface PublishReply {
+  respond(value: null): void;
+  refuse(error: BusError): void;
+}
+
+/** What `status` shows of publishing, since the start. */
+export interface PublishCounters {
+  accepted: number;
+  sent: number;
+  acknowledged: number;
+  /** Answered by the broker with a reason code of 0x80 or above, and given up. */
+  refusedByBroker: number;
+  /** How long messages waited for the rate limit, in ms. */
+  throttledMs: number;
+}
+
+/** What {@linkcode Publisher} is made with. */
+export interface PublisherOptions {
+  readonly spool: Spool;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** `undefined`: no limit. */
+  readonly rate: RateWindow | undefined;
+  /** QoS 1 messages sent and not acknowledged, at most. */
+  readonly maxInFlight: number;
+  readonly keepQos0WhenOffline: boolean;
+}
+
+interface InFlight {
+  readonly record: SpoolRecord;
+  /** Acknowledged, and the removal from the spool is under way. */
+  settled: boolean;
+}
+
+/** Pulls messages from the spool and sends them over connection 0, within the limits of AWS IoT Core. */
+export class Publisher {
+  readonly counters: PublishCounters = {
+    accepted: 0,
+    sent: 0,
+    acknowledged: 0,
+    refusedByBroker: 0,
+    throttledMs: 0,
+  };
+  readonly #options: PublisherOptions;
+  readonly #lane = new Qos0Lane();
+  readonly #suspects = new Suspects();
+  readonly #acks: BrokerAcks;
+  /** Sent and not acknowledged, or acknowledged and not yet removed from the spool. */
+  readonly #inFlight = new Map<number, InFlight>();
+  /** Taken from the spool and not yet sent, in order. */
+  #next: SpoolRecord[] = [];
+  #link: PublishLink | undefined;
+  #window = 0;
+  /** The highest `seq` that was ever sent by this process: up to it, messages are duplicates. */
+  #highestSent = 0;
+  #throttledSince: number | undefined;
+  #timer: Timer | undefined;
+  #spoolsTurn = true;
+  #pumping = false;
+  /** Looks whether a stop has nothing more to wait for. */
+  #drained: (() => void) | undefined;
+
+  constructor(options: PublisherOptions) {
+    this.#options = options;
+    this.#acks = new BrokerAcks(options.clock);
+    options.spool.onAvailable = () => this.#pump();
+  }
+
+  /** Messages sent and not acknowledged. */
+  get inFlight(): number {
+    return this.#inFlight.size;
+  }
+
+  /** QoS 0 messages, and their bytes, that wait for the rate limit. */
+  get waitingQos0(): { readonly messages: number; readonly bytes: number } {
+    return { messages: this.#lane.length, bytes: this.#lane.bytes };
+  }
+
+  /** Accepts a message, or refuses it; answers once it is stored (QoS 1) or on its way (QoS 0). */
+  publish(request: PublishRequest, reply: PublishReply): void {
+    if (request.qos === 1 || (this.#link === undefined && this.#options.keepQos0WhenOffline)) {
+      return this.#spool(request, reply);
+    }
+    if (this.#link === undefined) {
+      return reply.refuse(
+        new BusError(Code.NOCONN, "Cannot publish with QoS 0: the broker is not connected"),
+      );
+    }
+    const { topic, payload, messageExpiry } = request;
+    const message = { topic, payload: payload.slice(), qos: 0 as const };
+    if (!this.#lane.push(messageExpiry === undefined ? message : { ...message, messageExpiry })) {
+      const text = "Cannot publish with QoS 0: too many messages wait for the rate limit";
+      return reply.refuse(new BusError(Code.NOMEM, text));
+    }
+    this.counters.accepted++;
+    reply.respond(null);
+    this.#pump();
+  }
+
+  /**
+   * The connection is up and has its subscriptions: sends what waits, what was not acknowledged first.
+   *
+   * @param receiveMaximum How many QoS 1 messages the broker takes in flight.
+   */
+  up(link: PublishLink, receiveMaximum: number): void {
+    this.#link = link;
+    this.#window = Math.min(this.#options.maxInFlight, receiveMaximum);
+    this.#pump();
+  }
+
+  /** The connection is gone. */
+  down(end: LinkEnd): void {
+    if (this.#link === undefined) return;
+    this.#link = undefined;
+    this.#stopWaiting();
+    const unacknowledged = [...this.#inFlight].filter(([, { settled }]) => !settled).map(([seq]) =>
+      seq
+    );
+    this.#inFlight.clear();
+    this.#next = [];
+    if (end.by === "peer") this.#judge(unacknowledged, end.reason);
+    this.#options.spool.rewind();
+    this.#drained?.();
+  }
+
+  /**
+   * Resolves when what is in flight was acknowledged, or after `ms`; at once when there is no connection.
+   *
+   * @param everything Whether the rest of the spool is to be sent too.
+   */
+  drain(ms: number, everything: boolean): Promise<void> {
+    if (!everything) {
+      this.#window = 0;
+      this.#next = [];
+    }
+    return new Promise((resolve) => {
+      const finish = (): void => {
+        timer.cancel();
+        this.#drained = undefined;
+        resolve();
+      };
+      const timer = this.#options.clock.after(ms, finish);
+      this.#drained = (): void => {
+        const { messages, quarantined } = this.#options.spool.stats();
+        const left = everything ? messages - quarantined.length : this.#inFlight.size;
+        if (this.#link === undefined || left + this.#lane.length === 0) finish();
+      };
+      this.#drained();
+    });
+  }
+
+  /** Answers whoever still waits for a PUBACK, and stops sending. */
+  stop(): void {
+    this.#link = undefined;
+    this.#stopWaiting();
+    this.#acks.stop();
+  }
+
+  #spool(request: PublishRequest, reply: PublishReply): void {
+    const { topic, payload, qos, messageExpiry, untilAcknowledged } = request;
+    const message = messageExpiry === undefined
+      ? { topic, payload, qos }
+      : { topic, payload, qos, messageExpiry };
+    this.#options.spool.append(message, (error, seq) => {
+      if (error !== undefined) return reply.refuse(error);
+      this.counters.accepted++;
+      if (untilAcknowledged) this.#acks.add(seq, reply);
+      else reply.respond(null);
+    });
+  }
+
+  #judge(unacknowledged: readonly number[], reason: string): void {
+    const guilty = this.#suspects.closed(unacknowledged);
+    if (guilty === undefined) return;
+    this.#options.log.error(
+      "a message is put in quarantine: the broker closed the connection for it",
+      {
+        times: STRIKES,
+        seq: guilty,
+        reason,
+      },
+    );
+    const why = `closed the connection ${STRIKES} times as the only message in flight: ${reason}`;
+    this.#options.spool.quarantine(guilty, why);
+    this.#acks.refused(guilty, `put in quarantine: it ${why}`);
+  }
+
+  /** Sends as much as the window and the rate allow, the two queues in turn. */
+  #pump(): void {
+    // The spool answers from within `take` and `settled`, and would come back here.
+    if (this.#pumping) return;
+    this.#pumping = true;
+    try {
+      while (this.#link !== undefined && this.#timer === undefined) {
+        const record = this.#nextRecord();
+        const message = this.#heldBack() ? undefined : this.#lane.peek();
+        if (record !== undefined && (this.#spoolsTurn || message === undefined)) {
+          if (!this.#allowed(record.topic.length + record.payload.length)) break;
+          this.#spoolsTurn = false;
+          this.#next.shift();
+          this.#sendRecord(this.#link, record);
+        } else if (message !== undefined) {
+          if (!this.#allowed(message.topic.length + message.payload.length)) break;
+          this.#spoolsTurn = true;
+          this.#lane.shift();
+          this.#sendQos0(this.#link, message);
+        } else break;
+      }
+    } finally {
+      this.#pumping = false;
+    }
+    this.#drained?.();
+  }
+
+  /** Whether a suspect is under way, which has to be alone for its judgement. */
+  #heldBack(): boolean {
+    for (const seq of this.#inFlight.keys()) return this.#suspects.mustGoAlone(seq);
+    return false;
+  }
+
+  /** The next message of the spool, if one may be in flight beside what is. */
+  #nextRecord(): SpoolRecord | undefined {
+    const free = this.#window - this.#inFlight.size;
+    if (free <= 0) return undefined;
+    if (this.#next.length === 0) {
+      this.#next = this.#options.spool.take(free, READ_AHEAD_BYTES);
+    }
+    const [record] = this.#next;
+    if (record === undefined) return undefined;
+    if (this.#inFlight.size > 0 && (this.#suspects.mustGoAlone(record.seq) || this.#heldBack())) {
+      return undefined;
+    }
+    return record;
+  }
+
+  /** Takes the message's share of the rate, or sets the timer for when there is one. */
+  #allowed(bytes: number): boolean {
+    const { rate, clock } = this.#options;
+    if (rate === undefined) return true;
+    const now = clock.now();
+    const wait = rate.delay(now, bytes);
+    if (wait <= 0) {
+      rate.take(now, bytes);
+      return true;
+    }
+    this.#throttledSince = now;
+    this.#pause(wait);
+    return false;
+  }
+
+  #pause(ms: number): void {
+    this.#timer?.cancel();
+    this.#timer = this.#options.clock.after(ms, () => {
+      this.#stopWaiting();
+      this.#pump();
+    });
+  }
+
+  #stopWaiting(): void {
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    if (this.#throttledSince === undefined) return;
+    this.counters.throttledMs += this.#options.clock.now() - this.#throttledSince;
+    this.#throttledSince = undefined;
+  }
+
+  #sendQos0(link: PublishLink, message: OutgoingPublish): void {
+    this.counters.sent++;
+    link.publish(message, ignore);
+  }
+
+  #sendRecord(link: PublishLink, record: SpoolRecord): void {
+    const { seq, topic, payload, qos, expiresAt } = record;
+    const dup = seq <= this.#highestSent && qos === 1;
+    this.#highestSent = Math.max(this.#highestSent, seq);
+    const left = expiresAt === undefined ? undefined : expiresAt - this.#options.clock.wallNow();
+    const message: OutgoingPublish = left === undefined
+      ? { topic, payload, qos, dup }
+      : { topic, payload, qos, dup, messageExpiry: Math.max(1, Math.ceil(left / 1_000)) };
+    const entry: InFlight = { record, settled: false };
+    this.#inFlight.set(seq, entry);
+    this.counters.sent++;
+    link.publish(message, (result) => {
+      if (result !== undefined && this.#link === link) this.#answered(link, entry, result);
+    });
+  }
+
+  #answered(link: PublishLink, entry: InFlight, result: PublishResult): void {
+    const { record } = entry;
+    if (result.code === QUOTA_EXCEEDED) {
+      this.#options.log.warn("the broker says that its quota is exceeded; sending pauses", {
+        reason: result.reason,
+      });
+      return this.#again(link, record);
+    }
+    const { seq } = record;
+    entry.settled = true;
+    this.#suspects.cleared(seq);
+    if (result.code >= 0x80) this.#refused(record, result);
+    else if (record.qos === 1) this.counters.acknowledged++;
+    // The place in flight is free when the removal is on disk: after a crash no more than the window is sent twice.
+    this.#options.spool.settled(seq, () => {
+      if (this.#inFlight.get(seq) !== entry) return;
+      this.#inFlight.delete(seq);
+      this.#pump();
+    });
+    if (result.code < 0x80) this.#acks.acknowledged(seq);
+    else this.#acks.refused(seq, result.reason || `reason code 0x${result.code.toString(16)}`);
+  }
+
+  #refused({ seq, topic, payload }: SpoolRecord, { code, reason }: PublishResult): void {
+    this.counters.refusedByBroker++;
+    this.#options.log.warn("the broker refused a message, which is given up", {
+      seq,
+      code: `0x${code.toString(16)}`,
+      reason,
+      topic_length: topic.length,
+      payload_bytes: payload.length,
+    });
+    this.#options.log.debug("the topic of the refused message", { seq, topic });
+  }
+
+  /** Sends a message a second time, after a pause; what was sent behind it may overtake it, as its own PUBACK is missing. */
+  #again(link: PublishLink, record: SpoolRecord): void {
+    this.#inFlight.delete(record.seq);
+    this.#next.unshift(record);
+    if (this.#link === link) this.#pause(QUOTA_PAUSE_MS);
+  }
+}
+
+function ignore(): void {}

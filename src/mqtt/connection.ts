@@ -1,0 +1,311 @@
+import type { Bytes } from "../base/bytes.ts";
+import { type Clock, systemClock, type Timer } from "../base/clock.ts";
+import { ExitError, messageOf } from "../base/errors.ts";
+import type { Log } from "../base/log.ts";
+import { ConnectError } from "./connect_error.ts";
+import { type Effect, type Event, INITIAL, type State, step } from "./connection_state.ts";
+import type { Dial, Target } from "./dial.ts";
+import type {
+  ConnackInfo,
+  LinkEnd,
+  MqttLink,
+  OutgoingPublish,
+  PublishResult,
+  Qos,
+  SubscribeResult,
+} from "./port.ts";
+import { nameOf } from "./tls.ts";
+
+/** How long the broker may take to answer SUBSCRIBE or UNSUBSCRIBE, in ms. */
+export const ANSWER_MS = 10_000;
+
+/** Gets what happens on a connection, in order. */
+export interface ConnectionHandler {
+  /** A link stands. */
+  onUp(connack: ConnackInfo): void;
+  /** The link is gone; every publish of it was answered with `undefined` before. Another follows unless stopped. */
+  onDown(end: LinkEnd): void;
+  /** A message arrived; its PUBACK goes out when this returns. May come just before `onUp`, from a resumed session. */
+  onMessage(topic: string, payload: Bytes): void;
+  /**
+   * No further attempt will be made: `error.exit` is 77 (iotcored-4) or 78. Ending the program is for the caller to decide;
+   * {@linkcode Connection.reconnect} tries again.
+   */
+  onFailed(error: ExitError): void;
+}
+
+/** What a {@linkcode Connection} needs. */
+export interface ConnectionOptions {
+  /** Whom to connect to; asked before each attempt, so that a changed configuration applies. */
+  readonly target: () => Target | Promise<Target>;
+  readonly dial: Dial;
+  readonly handler: ConnectionHandler;
+  readonly log: Log;
+  readonly clock?: Clock;
+  /** A number in [0, 1). */
+  readonly random?: () => number;
+}
+
+/** How a connection is. */
+export interface ConnectionStatus {
+  /** Of the last attempt; empty before the first. */
+  readonly clientId: string;
+  readonly connected: boolean;
+  /** When the link came up, in ms since the epoch; `undefined` while there is none. */
+  readonly since: number | undefined;
+  /** QoS 1 publishes without PUBACK. */
+  readonly inFlight: number;
+  /** Why the last attempt failed or the last link was lost, in one line. */
+  readonly lastError: string | undefined;
+}
+
+/** One attempt or link; only the current one is listened to. */
+interface Call {
+  readonly abort: AbortController;
+  link?: MqttLink;
+  /** The link ended before its promise was looked at. */
+  ended?: LinkEnd;
+  /** Stands for the reason that the link itself gives. */
+  blame?: LinkEnd;
+}
+
+/** A connection to the broker that is kept up (iotcored-2, iotcored-3): it performs what {@linkcode step} decides. */
+export class Connection {
+  readonly #options: ConnectionOptions;
+  readonly #clock: Clock;
+  #state: State = INITIAL;
+  #call: Call | undefined;
+  #timer: Timer | undefined;
+  #target: Target | undefined;
+  /** Whose session the broker has from this process; another one's is not resumed. */
+  #sessionOf: string | undefined;
+  #since: number | undefined;
+  #inFlight = 0;
+  #lastError: string | undefined;
+  #events: Event[] = [];
+  #stepping = false;
+  /** Attempts and links that are on their way out. */
+  readonly #closing = new Set<Promise<void>>();
+  #stopped = Promise.withResolvers<void>();
+
+  constructor(options: ConnectionOptions) {
+    this.#options = options;
+    this.#clock = options.clock ?? systemClock;
+  }
+
+  /** Begins to connect; does nothing when it has begun. */
+  start(): void {
+    this.#happened({ is: "start" });
+  }
+
+  /**
+   * Sends a message, unless there is no link: then it returns `false` and does not call `done`. With QoS 1 `done` gets the
+   * broker's answer, with QoS 0 success once written; `undefined` when the link ended before.
+   */
+  publish(message: OutgoingPublish, done: (result: PublishResult | undefined) => void): boolean {
+    const link = this.#up();
+    if (link === undefined) return false;
+    if (message.qos === 0) {
+      link.publish(message, done);
+      return true;
+    }
+    this.#inFlight++;
+    link.publish(message, (result) => {
+      this.#inFlight--;
+      done(result);
+      if (this.#inFlight === 0 && this.#state.is === "stopping") this.#happened({ is: "drained" });
+    });
+    return true;
+  }
+
+  /** Sends one SUBSCRIBE of at most 8 filters; a result per filter, `undefined` without a link or when it ended first. */
+  subscribe(filters: readonly string[], qos: Qos): Promise<readonly SubscribeResult[] | undefined> {
+    const link = this.#up();
+    if (link === undefined) return Promise.resolve(undefined);
+    return this.#answered("SUBSCRIBE", link.subscribe(filters, qos));
+  }
+
+  /** Sends one UNSUBSCRIBE; `false` without a link or when it ended first. */
+  unsubscribe(filters: readonly string[]): Promise<boolean> {
+    const link = this.#up();
+    if (link === undefined) return Promise.resolve(false);
+    return this.#answered("UNSUBSCRIBE", link.unsubscribe(filters));
+  }
+
+  /** Makes a new link with a fresh target and credentials, without backoff; also after `onFailed`. */
+  reconnect(reason: string): void {
+    this.#happened({ is: "reconnect", reason });
+  }
+
+  /**
+   * Stops: publishes in flight have `graceMs` to be acknowledged, then DISCONNECT is sent. Resolves when every socket is gone.
+   * A second call does not wait any longer.
+   */
+  async stop(options: { readonly graceMs?: number } = {}): Promise<void> {
+    this.#happened({ is: "stop", graceMs: options.graceMs ?? 0 });
+    await this.#stopped.promise;
+    await Promise.all(this.#closing);
+  }
+
+  /** Bytes that were written and not yet taken by the socket. */
+  get buffered(): number {
+    return this.#call?.link?.buffered ?? 0;
+  }
+
+  get status(): ConnectionStatus {
+    return {
+      clientId: this.#target?.clientId ?? "",
+      connected: this.#state.is === "up",
+      since: this.#since,
+      inFlight: this.#inFlight,
+      lastError: this.#lastError,
+    };
+  }
+
+  #up(): MqttLink | undefined {
+    return this.#state.is === "up" ? this.#call?.link : undefined;
+  }
+
+  /** A broker that does not answer in time is as good as gone. */
+  async #answered<T>(what: string, answer: Promise<T>): Promise<T> {
+    const call = this.#call;
+    const timer = this.#clock.after(ANSWER_MS, () => {
+      if (call?.link === undefined) return;
+      call.blame = { by: "protocol", reason: `${what} was not answered within ${ANSWER_MS} ms` };
+      this.#track(call.link.close(true));
+    });
+    try {
+      return await answer;
+    } finally {
+      timer.cancel();
+    }
+  }
+
+  /** Steps one event at a time: callbacks of the effects may cause further ones. */
+  #happened(event: Unstamped<Event>): void {
+    const random = (this.#options.random ?? Math.random)();
+    this.#events.push({ ...event, now: this.#clock.now(), random } as Event);
+    if (this.#stepping) return;
+    this.#stepping = true;
+    try {
+      for (let next = this.#events.shift(); next !== undefined; next = this.#events.shift()) {
+        const { state, effects } = step(this.#state, next);
+        this.#state = state;
+        for (const effect of effects) this.#perform(effect);
+      }
+    } finally {
+      this.#stepping = false;
+    }
+  }
+
+  #perform(effect: Effect): void {
+    switch (effect.do) {
+      case "open":
+        return this.#open();
+      case "abort":
+        this.#call?.abort.abort();
+        this.#call = undefined;
+        return;
+      case "close":
+        if (this.#call?.link !== undefined) this.#track(this.#call.link.close(effect.force));
+        return;
+      case "timer":
+        this.#timer?.cancel();
+        this.#timer = this.#clock.after(effect.ms, () => this.#happened({ is: "timer" }));
+        return;
+      case "cancel-timer":
+        return this.#timer?.cancel();
+      case "drain":
+        if (this.#inFlight === 0) this.#happened({ is: "drained" });
+        return;
+      case "up":
+        return this.#onUp();
+      case "down":
+        return this.#options.handler.onDown(effect.end);
+      case "fail":
+        return this.#onFailed(effect.exit, effect.failure);
+      case "stopped":
+        return this.#stopped.resolve();
+      case "log":
+        return this.#options.log[effect.level](effect.text, { client: this.#target?.clientId });
+    }
+  }
+
+  #open(): void {
+    const call: Call = { abort: new AbortController() };
+    this.#call = call;
+    this.#stopped = Promise.withResolvers();
+    this.#track(this.#connect(call));
+  }
+
+  async #connect(call: Call): Promise<void> {
+    let link: MqttLink;
+    try {
+      link = await this.#dial(call);
+    } catch (error) {
+      if (this.#call !== call) return;
+      const failure = toFailure(error);
+      this.#lastError = failure.message;
+      return this.#happened({ is: "refused", failure });
+    }
+    if (this.#call !== call) return await link.close(true);
+    call.link = link;
+    this.#happened({ is: "linked", sessionPresent: link.connack.sessionPresent });
+    if (call.ended !== undefined) this.#onEnd(call, call.ended);
+  }
+
+  async #dial(call: Call): Promise<MqttLink> {
+    const target = await this.#options.target();
+    this.#target = target;
+    const cleanStart = target.version !== "5" || this.#sessionOf !== target.clientId;
+    return await this.#options.dial(target, { cleanStart, signal: call.abort.signal }, {
+      onMessage: (topic, payload) => this.#options.handler.onMessage(topic, payload),
+      onEnd: (end) => this.#onEnd(call, end),
+    });
+  }
+
+  #onEnd(call: Call, end: LinkEnd): void {
+    if (this.#call !== call) return;
+    if (call.link === undefined) {
+      call.ended = end;
+      return;
+    }
+    const reason = call.blame ?? end;
+    if (reason.by !== "local") this.#lastError = reason.reason;
+    this.#call = undefined;
+    this.#since = undefined;
+    this.#happened({ is: "ended", end: reason });
+  }
+
+  #onUp(): void {
+    const link = this.#call?.link;
+    if (link === undefined) return;
+    this.#sessionOf = this.#target?.clientId;
+    this.#since = this.#clock.wallNow();
+    this.#options.handler.onUp(link.connack);
+  }
+
+  #onFailed(exit: 77 | 78, failure: ConnectError): void {
+    const { clientId = "", credentials } = this.#target ?? {};
+    const where = this.#target === undefined ? "the broker" : nameOf(this.#target);
+    const message = exit === 78
+      ? failure.message
+      : `Cannot authenticate at ${where} as ${clientId} with the certificate ${credentials?.cert}: ${failure.message}`;
+    this.#options.handler.onFailed(new ExitError(exit, message));
+  }
+
+  #track(work: Promise<void>): void {
+    const tracked = work.finally(() => this.#closing.delete(tracked));
+    this.#closing.add(tracked);
+  }
+}
+
+type Unstamped<E> = E extends Event ? Omit<E, "now" | "random"> : never;
+
+function toFailure(error: unknown): ConnectError {
+  if (error instanceof ConnectError) return error;
+  const text = messageOf(error);
+  return error instanceof ExitError
+    ? new ConnectError("credentials", "config", text)
+    : new ConnectError("tcp", "other", text);
+}

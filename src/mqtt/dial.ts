@@ -1,0 +1,72 @@
+import { type Clock, systemClock } from "../base/clock.ts";
+import type { Log } from "../base/log.ts";
+import {
+  type CredentialPaths,
+  EXPIRY_WARNING_MS,
+  logValidity,
+  readCredentials,
+  type ReadText,
+} from "./credentials.ts";
+import { openLink } from "./mqttjs_port.ts";
+import type { LinkHandler, MqttLink, MqttVersion } from "./port.ts";
+import { DEADLINES, type Deadlines, nameOf, openStream, type StreamTarget } from "./tls.ts";
+
+/** How long the broker keeps an MQTT 5 session after a link, in seconds: outages shorter than this lose nothing. */
+export const SESSION_EXPIRY_S = 3_600;
+
+/** Whom to connect to, and as whom. */
+export interface Target extends StreamTarget {
+  readonly clientId: string;
+  readonly version: MqttVersion;
+  readonly keepAliveS: number;
+  readonly credentials: CredentialPaths;
+}
+
+/** One attempt of a connection. */
+export interface Attempt {
+  /** Starts without an older session. */
+  readonly cleanStart: boolean;
+  /** Gives the attempt up. */
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Makes one link, from reading the credentials to CONNACK.
+ *
+ * @throws {ExitError} `Exit.CONFIG` for a credential file.
+ * @throws {ConnectError} For everything else.
+ */
+export type Dial = (target: Target, attempt: Attempt, handler: LinkHandler) => Promise<MqttLink>;
+
+/** What {@linkcode createDial} needs. */
+export interface DialOptions {
+  readonly log: Log;
+  readonly clock?: Clock;
+  readonly deadlines?: Deadlines;
+  readonly readText?: ReadText;
+}
+
+/** The dial of the daemon: files, TCP, proxy, TLS, MQTT. */
+export function createDial(options: DialOptions): Dial {
+  const { log, clock = systemClock, deadlines = DEADLINES, readText } = options;
+  let logged = "";
+  return async (target, { cleanStart, signal }, handler) => {
+    const credentials = await readCredentials(target.credentials, readText);
+    const ends = clock.wallNow() > credentials.validTo - EXPIRY_WARNING_MS;
+    // Once per certificate, and once more when its end comes near.
+    if (logged !== (logged = `${credentials.fingerprint} ${ends}`)) {
+      logValidity(log, target.credentials.cert, credentials, clock.wallNow());
+    }
+    const stream = await openStream(target, credentials, { deadlines, clock, signal });
+    return await openLink(stream, {
+      clientId: target.clientId,
+      version: target.version,
+      cleanStart,
+      keepAliveS: target.keepAliveS,
+      connackTimeoutMs: deadlines.connackMs,
+      where: nameOf(target),
+      signal,
+      ...target.version === "5" ? { sessionExpiryS: SESSION_EXPIRY_S } : {},
+    }, handler);
+  };
+}

@@ -1,0 +1,233 @@
+import { connect as connectTcp, isIP, type Socket } from "node:net";
+import {
+  connect as connectTls,
+  type ConnectionOptions,
+  rootCertificates,
+  type TLSSocket,
+} from "node:tls";
+import { type Clock, systemClock } from "../base/clock.ts";
+import { ConnectError } from "./connect_error.ts";
+import type { Credentials } from "./credentials.ts";
+import { connectRequest, MAX_PROXY_HEAD_BYTES, type Proxy, tunnelStands } from "./proxy.ts";
+import { runStage, type StageOptions } from "./stage.ts";
+
+/** The port on which AWS IoT Core tells MQTT from HTTPS by ALPN. */
+export const ALPN_PORT = 443;
+
+/** The ALPN protocol of MQTT with client certificates on AWS IoT Core. */
+export const ALPN_PROTOCOL = "x-amzn-mqtt-ca";
+
+/** The longest each stage may take, in ms. */
+export interface Deadlines {
+  /** Resolving the name and the TCP handshake. */
+  readonly tcpMs: number;
+  /** The TLS handshake with the proxy, if it has one, and its answer to CONNECT. */
+  readonly proxyMs: number;
+  readonly tlsMs: number;
+  /** From CONNECT to CONNACK. */
+  readonly connackMs: number;
+}
+
+/** The deadlines of the specification. */
+export const DEADLINES: Deadlines = {
+  tcpMs: 10_000,
+  proxyMs: 10_000,
+  tlsMs: 10_000,
+  connackMs: 10_000,
+};
+
+/** A host to reach over TLS. */
+export interface StreamTarget {
+  /** A name or an address, IPv6 without brackets. */
+  readonly host: string;
+  readonly port: number;
+  readonly proxy?: Proxy | undefined;
+}
+
+/** How to reach it. */
+export interface StreamOptions {
+  readonly deadlines?: Deadlines;
+  readonly clock?: Clock;
+  /** Gives the attempt up. */
+  readonly signal?: AbortSignal;
+}
+
+/** Errors of streams that nobody listened to yet: a refusal under TLS 1.3 may come right after the handshake. */
+const errors = new WeakMap<Socket, unknown>();
+
+/** The error that ended a stream of {@linkcode openStream} so far, if one did. */
+export function streamError(stream: Socket): unknown {
+  return errors.get(stream);
+}
+
+/**
+ * Opens a TLS stream with a client certificate: TCP, the proxy's tunnel if there is a proxy, and the handshake, in which the
+ * server's certificate is verified against the root CA. Port 443 asks for {@linkcode ALPN_PROTOCOL}.
+ *
+ * @throws {ConnectError} With the stage and the kind of failure.
+ */
+export async function openStream(
+  target: StreamTarget,
+  credentials: Credentials,
+  options: StreamOptions = {},
+): Promise<TLSSocket> {
+  const { deadlines = DEADLINES, clock = systemClock, signal } = options;
+  const common = { clock, signal };
+  const first = target.proxy ?? target;
+  const tcp = await openTcp(first, {
+    ...common,
+    stage: "tcp",
+    where: target.proxy === undefined ? nameOf(first) : `the proxy ${nameOf(first)}`,
+    what: "the TCP connection",
+    ms: deadlines.tcpMs,
+  });
+  try {
+    const carrier = target.proxy === undefined
+      ? tcp
+      : await openTunnel(tcp, target.proxy, target, credentials, {
+        ...common,
+        stage: "proxy",
+        where: `the proxy ${nameOf(target.proxy)}`,
+        what: "the answer of the proxy",
+        ms: deadlines.proxyMs,
+      });
+    const stream = await secure(carrier, tlsOptions(target, credentials), {
+      ...common,
+      stage: "tls",
+      where: nameOf(target),
+      what: "the TLS handshake",
+      ms: deadlines.tlsMs,
+    });
+    if (carrier !== tcp) stream.once("close", () => tcp.destroy());
+    return stream;
+  } catch (error) {
+    tcp.destroy();
+    throw error;
+  }
+}
+
+/** `host:port`, as messages name a peer. */
+export function nameOf(peer: { readonly host: string; readonly port: number }): string {
+  return `${peer.host.includes(":") ? `[${peer.host}]` : peer.host}:${peer.port}`;
+}
+
+function openTcp(
+  peer: { readonly host: string; readonly port: number },
+  options: StageOptions,
+): Promise<Socket> {
+  return runStage(options, (done, fail) => {
+    const socket = connectTcp({ host: peer.host, port: peer.port });
+    let connected = false;
+    remember(socket);
+    socket.once("error", fail);
+    socket.once("connect", () => {
+      connected = true;
+      socket.setNoDelay(true);
+      done(socket);
+    });
+    return () => {
+      if (!connected) socket.destroy();
+    };
+  });
+}
+
+async function openTunnel(
+  tcp: Socket,
+  proxy: Proxy,
+  target: StreamTarget,
+  credentials: Credentials,
+  options: StageOptions,
+): Promise<Socket> {
+  const until = options.clock.now() + options.ms;
+  let carrier = tcp;
+  if (proxy.tls) {
+    // As Greengrass documents it: public roots, and whatever the root CA file adds for a proxy of one's own.
+    const ca = [credentials.ca, ...rootCertificates];
+    carrier = await secure(tcp, { ...identity(proxy.host), ca }, options);
+  }
+  const request = connectRequest(proxy, target.host, target.port);
+  const left = { ...options, ms: Math.max(0, until - options.clock.now()) };
+  await runStage<void>(
+    left,
+    (done, fail) => awaitTunnel(carrier, request, options.where, done, fail),
+  );
+  return carrier;
+}
+
+function awaitTunnel(
+  carrier: Socket,
+  request: Uint8Array,
+  where: string,
+  done: () => void,
+  fail: (error: unknown) => void,
+): () => void {
+  const answer = new Uint8Array(MAX_PROXY_HEAD_BYTES);
+  let length = 0;
+  const onData = (chunk: Uint8Array): void => {
+    const part = chunk.subarray(0, answer.length - length);
+    answer.set(part, length);
+    length += part.length;
+    try {
+      if (tunnelStands(answer.subarray(0, length), where)) done();
+    } catch (error) {
+      fail(error);
+    }
+  };
+  const onEnd = (): void => {
+    fail(new ConnectError("proxy", "closed", `${where} closed the connection without an answer`));
+  };
+  carrier.on("data", onData).once("error", fail).once("end", onEnd).once("close", onEnd);
+  carrier.write(request);
+  return () => {
+    carrier.off("data", onData).off("error", fail).off("end", onEnd).off("close", onEnd);
+    carrier.pause();
+  };
+}
+
+function tlsOptions(target: StreamTarget, credentials: Credentials): ConnectionOptions {
+  return {
+    ...identity(target.host),
+    ca: credentials.ca,
+    cert: credentials.cert,
+    key: credentials.key,
+    ...target.port === ALPN_PORT ? { ALPNProtocols: [ALPN_PROTOCOL] } : {},
+  };
+}
+
+/** Whose certificate is expected. SNI is for names only [RFC 6066, 3]. */
+function identity(host: string): ConnectionOptions {
+  return { host, minVersion: "TLSv1.2", ...isIP(host) === 0 ? { servername: host } : {} };
+}
+
+function secure(
+  carrier: Socket,
+  tlsOptions: ConnectionOptions,
+  options: StageOptions,
+): Promise<TLSSocket> {
+  return runStage(options, (done, fail) => {
+    const stream = connectTls({ ...tlsOptions, socket: carrier });
+    let secured = false;
+    const onClose = (): void => {
+      fail(
+        new ConnectError(options.stage, "closed", `${options.where} closed during ${options.what}`),
+      );
+    };
+    remember(stream);
+    stream.once("error", fail).once("close", onClose);
+    stream.once("secureConnect", () => {
+      secured = true;
+      done(stream);
+    });
+    return () => {
+      stream.off("error", fail).off("close", onClose);
+      if (!secured) stream.destroy();
+    };
+  });
+}
+
+/** An error without a listener would end the process. */
+function remember(stream: Socket): void {
+  stream.on("error", (error) => {
+    if (!errors.has(stream)) errors.set(stream, error);
+  });
+}

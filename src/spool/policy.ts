@@ -1,0 +1,65 @@
+import { fromUtf8, utf8 } from "../base/bytes.ts";
+
+/** What a message takes beside its topic and payload, in bytes: its row on disk, or its objects in memory. */
+export const OVERHEAD_BYTES = 64;
+
+/** Longest text that is kept with a quarantined message, in bytes of UTF-8. */
+export const MAX_REASON_BYTES = 255;
+
+/** What to do with a new message; `evict` is how many bytes of QoS 0 messages have to go first. */
+export type Decision = "accept" | "refuse" | { readonly evict: number };
+
+/** How full a spool is, in bytes as {@linkcode sizeOf} counts them. */
+export interface Fill {
+  readonly bytes: number;
+  /** The part of `bytes` that QoS 0 messages take. */
+  readonly qos0Bytes: number;
+  readonly maxBytes: number;
+}
+
+/** How many bytes a text takes in UTF-8; a lone surrogate counts as the replacement character. */
+export function utf8Length(text: string): number {
+  let bytes = text.length;
+  for (let i = 0; i < text.length; i++) {
+    const unit = text.charCodeAt(i);
+    if (unit < 0x80) continue;
+    if (unit < 0x800) bytes += 1;
+    else if (isPair(text, i)) {
+      bytes += 2;
+      i++;
+    } else bytes += 2;
+  }
+  return bytes;
+}
+
+function isPair(text: string, index: number): boolean {
+  const low = text.charCodeAt(index + 1);
+  return (text.charCodeAt(index) & 0xfc00) === 0xd800 && (low & 0xfc00) === 0xdc00;
+}
+
+/** What a message counts for in a spool, in bytes. */
+export function sizeOf(topic: string, payloadBytes: number): number {
+  return utf8Length(topic) + payloadBytes + OVERHEAD_BYTES;
+}
+
+/** Whether a message of `size` bytes fits, fits after QoS 0 messages were evicted, or has to be refused with NOMEM. */
+export function decide(fill: Fill, size: number): Decision {
+  const missing = fill.bytes + size - fill.maxBytes;
+  if (missing <= 0) return "accept";
+  return missing <= fill.qos0Bytes ? { evict: missing } : "refuse";
+}
+
+/** Whether a message that may live until `expiresAt` (ms since the epoch) is over. */
+export function isExpired(expiresAt: number | undefined, wallNow: number): boolean {
+  return expiresAt !== undefined && expiresAt <= wallNow;
+}
+
+/** The longest start of a text that is at most 255 bytes of UTF-8. */
+export function cutReason(reason: string): string {
+  const bytes = utf8(reason);
+  for (let end = Math.min(bytes.length, MAX_REASON_BYTES); end > 0; end--) {
+    const text = fromUtf8(bytes.subarray(0, end));
+    if (text !== undefined) return text;
+  }
+  return "";
+}

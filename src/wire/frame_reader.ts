@@ -1,0 +1,94 @@
+import type { Bytes } from "../base/bytes.ts";
+import {
+  checkPrelude,
+  decodeFrameAt,
+  type Frame,
+  MAX_FRAME_BYTES,
+  PRELUDE_BYTES,
+} from "./frame.ts";
+
+/** What a reader holds while no large frame is under way, in bytes: many clients are connected and few speak. */
+const IDLE_BYTES = 4_096;
+
+/**
+ * Frames out of a stream that comes in pieces of any size: read into {@linkcode space}, say how much with
+ * {@linkcode filled}, then take every frame with {@linkcode next}.
+ */
+export class FrameReader {
+  readonly #maxFrameBytes: number;
+  #buffer: Bytes = new Uint8Array(IDLE_BYTES);
+  #start = 0;
+  #end = 0;
+  /** What the prelude at `#start` announced, 0 while it has not been checked. */
+  #total = 0;
+
+  /** @param maxFrameBytes The largest frame that is read. */
+  constructor(maxFrameBytes: number = MAX_FRAME_BYTES) {
+    this.#maxFrameBytes = maxFrameBytes;
+  }
+
+  /** How many bytes have come that no frame has been made of. */
+  get pending(): number {
+    return this.#end - this.#start;
+  }
+
+  /** Free space to read into, never empty. Ends the life of the views in frames taken before. */
+  space(): Bytes {
+    const pending = this.pending;
+    let size = Math.max(IDLE_BYTES, this.#total);
+    // Only for a caller that reads on without taking its frames.
+    if (pending >= size) size = pending < this.#buffer.length ? this.#buffer.length : 2 * pending;
+    if (size !== this.#buffer.length) {
+      const buffer = new Uint8Array(size);
+      buffer.set(this.#buffer.subarray(this.#start, this.#end));
+      this.#buffer = buffer;
+    } else if (this.#start > 0 && pending > 0) {
+      this.#buffer.copyWithin(0, this.#start, this.#end);
+    }
+    this.#start = 0;
+    this.#end = pending;
+    return this.#buffer.subarray(pending);
+  }
+
+  /**
+   * Says that `count` bytes were written to the start of {@linkcode space}.
+   *
+   * @throws {RangeError} When that is more than there was space for.
+   */
+  filled(count: number): void {
+    const free = this.#buffer.length - this.#end;
+    if (!(count >= 0 && count <= free)) {
+      throw new RangeError(`Cannot take bytes in: their count must be 0 to ${free}, got ${count}`);
+    }
+    this.#end += count;
+  }
+
+  /** Copies a piece of the stream in. */
+  push(chunk: Bytes): void {
+    for (let at = 0; at < chunk.length;) {
+      const space = this.space();
+      const part = chunk.subarray(at, at + space.length);
+      space.set(part);
+      this.filled(part.length);
+      at += part.length;
+    }
+  }
+
+  /**
+   * The next frame, or `undefined` until more bytes have come. Its views live until the next {@linkcode space} or
+   * {@linkcode push}.
+   *
+   * @throws {BusError} PARSE or NOMEM as `decodeFrame` does. The stream is lost then: each further call throws again.
+   */
+  next(): Frame | undefined {
+    if (this.#total === 0) {
+      if (this.pending < PRELUDE_BYTES) return undefined;
+      this.#total = checkPrelude(this.#buffer, this.#start, this.#maxFrameBytes);
+    }
+    if (this.pending < this.#total) return undefined;
+    const frame = decodeFrameAt(this.#buffer, this.#start, this.#total);
+    this.#start += this.#total;
+    this.#total = 0;
+    return frame;
+  }
+}

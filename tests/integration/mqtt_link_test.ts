@@ -1,0 +1,247 @@
+import { utf8 } from "../../src/base/bytes.ts";
+import { ConnectError } from "../../src/mqtt/connect_error.ts";
+import type { MqttVersion, PublishResult } from "../../src/mqtt/port.ts";
+import {
+  assert,
+  assertEquals,
+  assertGreaterOrEqual,
+  assertLess,
+  assertRejects,
+  assertStringIncludes,
+} from "../deps.ts";
+import { startAwsIotCore } from "../support/aws_iot_core.ts";
+import { openProbe, type Probe } from "../support/link_probe.ts";
+import { createPki } from "../support/pki.ts";
+import { waitFor, within } from "../support/wait.ts";
+
+const pki = await createPki();
+const device = await pki.device();
+const core = { pki, devices: [device] } as const;
+const VERSIONS: readonly MqttVersion[] = ["5", "3.1.1"];
+
+function publish(
+  { link }: Probe,
+  topic: string,
+  qos: 0 | 1,
+  dup = false,
+): Promise<PublishResult | undefined> {
+  const answer = new Promise<PublishResult | undefined>((resolve) => {
+    link.publish({ topic, payload: utf8("payload"), qos, dup }, resolve);
+  });
+  return within(`the answer to ${topic}`, answer);
+}
+
+for (const version of VERSIONS) {
+  Deno.test(`MQTT ${version}: publishes at QoS 0 and 1 are answered`, async () => {
+    await using server = await startAwsIotCore(core);
+    await using probe = await openProbe(server, device, { version });
+    assertEquals(probe.link.connack.sessionPresent, false);
+    assertEquals(probe.link.connack.receiveMaximum, version === "5" ? 100 : 65_535);
+    assertEquals(await publish(probe, "a/zero", 0), { code: 0, reason: "" });
+    assertEquals((await publish(probe, "a/one", 1))?.reason, "");
+    await waitFor("both messages", () => server.published.length === 2);
+    assertEquals(server.published.map(({ topic, qos }) => [topic, qos]), [
+      ["a/zero", 0],
+      ["a/one", 1],
+    ]);
+    await probe.link.close();
+    assertEquals(probe.ends, [{ by: "local", reason: "closed here" }]);
+    assertEquals(server.received("disconnect").length, 1);
+  });
+
+  Deno.test(`MQTT ${version}: messages arrive, and are acknowledged after the handler returned`, async () => {
+    await using server = await startAwsIotCore(core);
+    const acknowledged: number[] = [];
+    await using probe = await openProbe(server, device, {
+      version,
+      onMessage: () => void acknowledged.push(server.received("puback").length),
+    });
+    const granted = await probe.link.subscribe(["in/+", "other"], 1);
+    assertEquals(granted?.map(({ code }) => code), [1, 1]);
+    const big = new Uint8Array(131_072).fill(7);
+    server.publish("in/big", big, 1);
+    await waitFor("the message", () => probe.messages.length === 1);
+    assertEquals(probe.messages[0]?.topic, "in/big");
+    assertEquals(new Uint8Array(probe.messages[0]!.payload), big);
+    await waitFor("PUBACK", () => server.received("puback").length === 1);
+    assertEquals(acknowledged, [0]);
+    assertEquals(await probe.link.unsubscribe(["in/+"]), true);
+    assertEquals(server.publish("in/big", "x", 1), false);
+  });
+
+  Deno.test(`MQTT ${version}: a refused filter does not hide the granted ones`, async () => {
+    await using server = await startAwsIotCore({
+      ...core,
+      behaviour: { refuseSubscribe: (filter) => filter === "no" ? 0x87 : undefined },
+    });
+    await using probe = await openProbe(server, device, { version });
+    const results = await within("SUBACK", probe.link.subscribe(["yes", "no", "also"], 1));
+    assertEquals(results?.map(({ code }) => code), [1, version === "5" ? 0x87 : 0x80, 1]);
+    assertEquals(results?.[0]?.reason, "");
+    assert(results?.[1]?.reason !== "");
+    assertEquals(probe.ends, []);
+  });
+
+  Deno.test(`MQTT ${version}: a dropped link answers everything that waits, once`, async () => {
+    await using server = await startAwsIotCore({
+      ...core,
+      behaviour: { ackPublish: "never", silent: "suback" },
+    });
+    await using probe = await openProbe(server, device, { version });
+    const answers = [
+      publish(probe, "a", 1),
+      publish(probe, "b", 1),
+      probe.link.subscribe(["f"], 1),
+      probe.link.unsubscribe(["g"]),
+    ];
+    await waitFor("SUBSCRIBE", () => server.received("unsubscribe").length === 1);
+    await server.dropLinks();
+    assertEquals(await within("the answers", Promise.all(answers)), [
+      undefined,
+      undefined,
+      undefined,
+      false,
+    ]);
+    assertEquals((await within("the end", probe.ended)).by, "peer");
+    assertEquals(await publish(probe, "late", 1), undefined);
+    assertEquals(await probe.link.subscribe(["late"], 1), undefined);
+    assertEquals(probe.ends.length, 1);
+  });
+
+  Deno.test(`MQTT ${version}: a frozen link is seen within 1.5 times the keep-alive`, async () => {
+    await using server = await startAwsIotCore(core);
+    await using probe = await openProbe(server, device, { version, keepAliveS: 1 });
+    const begin = performance.now();
+    server.freezeLinks();
+    const end = await within("the end", probe.ended);
+    const took = performance.now() - begin;
+    assertEquals(end.by, "keep-alive");
+    assertLess(took, 1_900);
+    assertGreaterOrEqual(took, 1_000);
+  });
+
+  Deno.test(`MQTT ${version}: pings keep an idle link alive`, async () => {
+    await using server = await startAwsIotCore(core);
+    await using probe = await openProbe(server, device, { version, keepAliveS: 1 });
+    await waitFor("two pings", () => server.received("pingreq").length >= 2);
+    assertEquals(probe.ends, []);
+  });
+
+  Deno.test(`MQTT ${version}: a second CONNACK and garbage end the link, a stray PUBACK does not`, async () => {
+    for (const behaviour of [{ secondConnack: true }, { garbage: "after-connack" }] as const) {
+      await using server = await startAwsIotCore({ ...core, behaviour });
+      const outcome = await openProbe(server, device, { version }).then(
+        (probe) => within("the end", probe.ended).then(({ by }) => by),
+        (error) => error instanceof ConnectError ? error.kind : error,
+      );
+      assertEquals(outcome, "protocol", JSON.stringify(behaviour));
+    }
+    await using server = await startAwsIotCore({ ...core, behaviour: { strayPuback: true } });
+    await using probe = await openProbe(server, device, { version });
+    assertEquals((await publish(probe, "fine", 1))?.reason, "");
+    assertEquals(probe.ends, []);
+  });
+}
+
+Deno.test("MQTT 5: PUBACK codes and reasons reach the caller, with 0x10 for no subscriber", async () => {
+  await using server = await startAwsIotCore({
+    ...core,
+    behaviour: { refusePublish: (topic) => topic === "forbidden" ? 0x87 : undefined },
+  });
+  await using probe = await openProbe(server, device);
+  const refused = await publish(probe, "forbidden", 1);
+  assertEquals(refused?.code, 0x87);
+  assert(refused?.reason !== "");
+  assertEquals(await publish(probe, "nobody/listens", 1), { code: 0x10, reason: "" });
+  assertEquals(probe.ends, []);
+});
+
+Deno.test("MQTT 5: DISCONNECT of the broker is told with its code", async () => {
+  await using server = await startAwsIotCore(core);
+  await using probe = await openProbe(server, device);
+  server.disconnect("probe", 0x8e);
+  const end = await within("the end", probe.ended);
+  assertEquals([end.by, end.code], ["peer", 0x8e]);
+  assertStringIncludes(end.reason, "session taken over");
+});
+
+Deno.test("MQTT 5: a resumed session delivers what came meanwhile", async () => {
+  await using server = await startAwsIotCore({ ...core, behaviour: { connectSpacingMs: 0 } });
+  const first = await openProbe(server, device, { sessionExpiryS: 60 });
+  await first.link.subscribe(["kept"], 1);
+  await first.link.close(true);
+  server.publish("kept", "while away", 1);
+  await using second = await openProbe(server, device, { sessionExpiryS: 60, cleanStart: false });
+  assertEquals(second.link.connack.sessionPresent, true);
+  await waitFor("the message", () => second.messages.length === 1);
+  await waitFor("PUBACK", () => server.received("puback").length === 1);
+  const connect = server.received("connect")[0]?.packet.properties;
+  assertEquals(connect?.receiveMaximum, 100);
+  assertEquals(connect?.sessionExpiryInterval, 60);
+});
+
+Deno.test("a duplicate is marked, and an expiry goes with MQTT 5 only", async () => {
+  for (const version of VERSIONS) {
+    await using server = await startAwsIotCore(core);
+    await using probe = await openProbe(server, device, { version });
+    const done = Promise.withResolvers<unknown>();
+    probe.link.publish(
+      { topic: "t", payload: utf8("x"), qos: 1, dup: true, messageExpiry: 9 },
+      done.resolve,
+    );
+    await within("PUBACK", done.promise);
+    const [sent] = server.published;
+    assertEquals(sent?.dup, true);
+    assertEquals(sent?.properties.messageExpiryInterval, version === "5" ? 9 : undefined);
+  }
+});
+
+Deno.test("70,000 publishes pass one that is never acknowledged: its packet id is not used again", async () => {
+  await using server = await startAwsIotCore({
+    ...core,
+    record: false,
+    behaviour: { enforceLimits: false },
+  });
+  await using probe = await openProbe(server, device);
+  server.behaviour.ackPublish = "never";
+  let first = 0;
+  probe.link.publish({ topic: "stuck", payload: utf8("x"), qos: 1 }, () => first++);
+  await waitFor("the stuck one", () => probe.link.buffered === 0);
+  await publish(probe, "behind", 0);
+  server.behaviour.ackPublish = "auto";
+  const total = 70_000;
+  let sent = 0;
+  let answered = 0;
+  const message = { topic: "t", payload: utf8("x"), qos: 1 } as const;
+  await within(
+    "all answers",
+    new Promise<void>((resolve) => {
+      const next = (): void => {
+        while (sent < total && sent - answered < 100) {
+          sent++;
+          probe.link.publish(message, (result) => {
+            answered++;
+            if (result === undefined || answered === total) resolve();
+            else next();
+          });
+        }
+      };
+      next();
+    }),
+    60_000,
+  );
+  assertEquals(answered, total);
+  assertEquals(first, 0);
+  server.releaseAcks();
+  await waitFor("the answer to the stuck one", () => first === 1);
+});
+
+Deno.test("an attempt that is given up leaves no socket", async () => {
+  await using server = await startAwsIotCore({ ...core, behaviour: { silent: "connack" } });
+  const abort = new AbortController();
+  const opening = openProbe(server, device, { signal: abort.signal });
+  await waitFor("CONNECT", () => server.received("connect").length === 1);
+  abort.abort();
+  const error = await assertRejects(() => within("the end", opening), ConnectError);
+  assertEquals(error.kind, "aborted");
+});

@@ -1,0 +1,169 @@
+import type { PkiFiles } from "./pki.ts";
+import { waitFor, within } from "./wait.ts";
+
+const ROOT = new URL("../../", import.meta.url).pathname;
+
+/** The daemon, or another subcommand, as a process of its own. */
+export interface Program extends AsyncDisposable {
+  readonly pid: number;
+  /** Everything on stderr so far. */
+  log(): string;
+  /** Everything on stdout so far. */
+  output(): string;
+  signal(signal: Deno.Signal): void;
+  /** The exit code; 128 + the signal's number when one ended it. */
+  readonly exited: Promise<number>;
+  /** Waits until stderr holds a text. */
+  logged(text: string, timeoutMs?: number): Promise<void>;
+  /** What it reads from its standard input. */
+  readonly stdin: WritableStreamDefaultWriter<Uint8Array<ArrayBuffer>>;
+}
+
+let flags: Promise<string[]> | undefined;
+
+/** The flag for the stand-ins, where JSR cannot be reached. */
+export function importMapFlags(): Promise<string[]> {
+  return flags ??= (async () => {
+    const args = ["run", "-q", `${ROOT}.ci/npm-only/pick.ts`];
+    const { stdout } = await new Deno.Command(Deno.execPath(), { args, cwd: ROOT, stderr: "null" })
+      .output();
+    return new TextDecoder().decode(stdout).split(/\s+/).filter((flag) => flag !== "");
+  })();
+}
+
+/** The command that `deno task iotcored` runs, without its picking of the import map at each start. */
+export async function programCommand(): Promise<string[]> {
+  return [
+    Deno.execPath(),
+    "run",
+    "-q",
+    "-P=iotcored",
+    "--no-prompt",
+    ...await importMapFlags(),
+    `${ROOT}main.ts`,
+  ];
+}
+
+/** Starts the program from source, as a user does. */
+export async function startProgram(
+  args: readonly string[],
+  env: Record<string, string> = {},
+  wrapper: readonly string[] = [],
+): Promise<Program> {
+  const [command, ...rest] = [...wrapper, ...await programCommand(), ...args];
+  const kept = Object.fromEntries(
+    ["HOME", "PATH", "DENO_DIR", "TMPDIR"].flatMap((name) => {
+      const value = Deno.env.get(name);
+      return value === undefined ? [] : [[name, value]];
+    }),
+  );
+  const child = new Deno.Command(command!, {
+    args: rest,
+    cwd: ROOT,
+    clearEnv: true,
+    env: { ...kept, NO_COLOR: "1", ...env },
+    stdin: "piped",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  return new Running(child);
+}
+
+/** Runs the program to its end. */
+export async function runProgram(
+  args: readonly string[],
+  env: Record<string, string> = {},
+  timeoutMs = 20_000,
+): Promise<{ code: number; stdout: string; stderr: string }> {
+  await using program = await startProgram(args, env);
+  const code = await within(`iotcored ${args.join(" ")} to end`, program.exited, timeoutMs);
+  return { code, stdout: program.output(), stderr: program.log() };
+}
+
+/** The arguments of a daemon for tests: a broker on this machine, credentials, a bus folder. */
+export function daemonArgs(
+  broker: { readonly host: string; readonly port: number },
+  files: PkiFiles,
+  busDir: string,
+  ...more: readonly string[]
+): string[] {
+  return [
+    ...["--endpoint", `${broker.host}:${broker.port}`, "--id", "thing"],
+    ...["--rootca", files.rootca, "--cert", files.cert, "--key", files.key],
+    ...["--bus-dir", busDir, ...more],
+  ];
+}
+
+class Running implements Program {
+  readonly exited: Promise<number>;
+  readonly stdin: WritableStreamDefaultWriter<Uint8Array<ArrayBuffer>>;
+  readonly #child: Deno.ChildProcess;
+  readonly #collected: Promise<void[]>;
+  #log = "";
+  #output = "";
+  #over = false;
+
+  constructor(child: Deno.ChildProcess) {
+    this.#child = child;
+    this.stdin = child.stdin.getWriter();
+    this.#collected = Promise.all([
+      collect(child.stderr, (text) => this.#log += text),
+      collect(child.stdout, (text) => this.#output += text),
+    ]);
+    this.exited = child.status.then(async ({ code }) => {
+      this.#over = true;
+      await this.#collected;
+      return code;
+    });
+  }
+
+  get pid(): number {
+    return this.#child.pid;
+  }
+
+  log(): string {
+    return this.#log;
+  }
+
+  output(): string {
+    return this.#output;
+  }
+
+  signal(signal: Deno.Signal): void {
+    if (!this.#over) this.#child.kill(signal);
+  }
+
+  async logged(text: string, timeoutMs = 10_000): Promise<void> {
+    await waitFor(`the program to log ${JSON.stringify(text)}`, () => {
+      if (this.#log.includes(text)) return true;
+      if (this.#over) {
+        throw new Error(`The program ended without logging ${JSON.stringify(text)}:\n${this.#log}`);
+      }
+      return false;
+    }, timeoutMs).catch((error: Error) => {
+      throw new Error(`${error.message}; it logged:\n${this.#log}`);
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.signal("SIGKILL");
+    await this.exited;
+    // The program may have ended before it read its input.
+    await this.stdin.close().catch((error: Error) => {
+      if (!/broken pipe|closed/i.test(error.message)) throw error;
+    });
+  }
+}
+
+async function collect(
+  stream: ReadableStream<Uint8Array>,
+  add: (text: string) => void,
+): Promise<void> {
+  for await (
+    const text of stream.pipeThrough(
+      new TextDecoderStream() as ReadableWritablePair<string, Uint8Array>,
+    )
+  ) {
+    add(text);
+  }
+}

@@ -1,0 +1,36 @@
+import { assertEquals, assertStrictEquals } from "../../deps.ts";
+import { utf8 } from "../../../src/base/bytes.ts";
+import { shortAscii, textLength, writeText } from "../../../src/wire/text.ts";
+import { Random } from "./random.ts";
+
+Deno.test(
+  "short ASCII is read right however many texts share the memo",
+  { permissions: "none" },
+  () => {
+    const random = new Random(1);
+    for (let i = 0; i < 20_000; i++) {
+      const length = random.int(33);
+      const bytes = Uint8Array.from({ length: length + 2 }, () => random.int(128));
+      const text = String.fromCharCode(...bytes.slice(1, -1));
+      assertStrictEquals(shortAscii(bytes, 1, length + 1), text);
+      assertStrictEquals(shortAscii(bytes, 1, length + 1), text);
+    }
+  },
+);
+
+Deno.test("text that is long or not ASCII is left to a decoder", { permissions: "none" }, () => {
+  assertStrictEquals(shortAscii(utf8("a".repeat(33)), 0, 33), undefined);
+  assertStrictEquals(shortAscii(utf8("é"), 0, 2), undefined);
+});
+
+Deno.test("text is written as the encoder writes it, in the bytes announced", {
+  permissions: "none",
+}, () => {
+  for (const text of ["", "method", "é", "temp ☀", "a😀b", "half \ud83d pair", "\ufeffmark"]) {
+    const expected = utf8(text);
+    assertEquals(textLength(text), expected.length);
+    const bytes = new Uint8Array(expected.length + 4);
+    assertEquals(writeText(text, bytes, 2), expected.length + 2);
+    assertEquals(bytes.subarray(2, -2), expected);
+  }
+});
