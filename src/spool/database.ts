@@ -1,8 +1,17 @@
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import type { Bytes } from "../base/bytes.ts";
 import { messageOf } from "../base/errors.ts";
+import type { Link } from "./floor.ts";
 import { APPLICATION_ID, judgeVersion, SCHEMA_VERSION } from "./header.ts";
-import { decodeMeta, decodeRecord, encodeMeta, type Meta, type StoredRecord } from "./record.ts";
+import {
+  decodeMeta,
+  decodePrev,
+  decodeRecord,
+  encodeMeta,
+  type Meta,
+  PREV_SQL,
+  type StoredRecord,
+} from "./record.ts";
 import { StorageError } from "./storage.ts";
 import { PAGE_BYTES } from "./wal.ts";
 
@@ -51,6 +60,14 @@ interface Row {
   readonly record: Bytes;
 }
 
+/** A message that was removed. */
+export interface Removed {
+  readonly qos: number;
+  /** Of its blob, in bytes. */
+  readonly length: number;
+  readonly prev: number;
+}
+
 /** One open database with its statements. Methods throw what {@linkcode asStorageError} makes of SQLite's errors. */
 export class Database {
   readonly #db: DatabaseSync;
@@ -61,7 +78,7 @@ export class Database {
   readonly #remove: StatementSync;
   readonly #read: StatementSync;
   readonly #readQos0: StatementSync;
-  readonly #firstSeq: StatementSync;
+  readonly #firstLink: StatementSync;
   readonly #setMeta: StatementSync;
   readonly #insertQuarantine: StatementSync;
   readonly #removeQuarantine: StatementSync;
@@ -73,13 +90,15 @@ export class Database {
     this.#rollback = db.prepare("ROLLBACK");
     this.#insert = db.prepare("INSERT INTO message (seq, qos, record) VALUES (?, ?, ?)");
     this.#remove = db.prepare(
-      "DELETE FROM message WHERE seq = ? RETURNING qos, length(record) AS n",
+      `DELETE FROM message WHERE seq = ? RETURNING qos, length(record) AS n, ${PREV_SQL} AS prev`,
     );
     this.#read = db.prepare("SELECT seq, record FROM message WHERE seq > ? ORDER BY seq LIMIT ?");
     this.#readQos0 = db.prepare(
       "SELECT seq FROM message INDEXED BY message_qos0 WHERE qos = 0 AND seq > ? ORDER BY seq LIMIT ?",
     );
-    this.#firstSeq = db.prepare("SELECT seq FROM message ORDER BY seq LIMIT 1");
+    this.#firstLink = db.prepare(
+      `SELECT seq, ${PREV_SQL} AS prev FROM message ORDER BY seq LIMIT 1`,
+    );
     this.#setMeta = db.prepare("UPDATE meta SET record = ? WHERE seq = 1");
     this.#insertQuarantine = db.prepare(
       "INSERT INTO quarantine (seq, qos, record) VALUES (?, ?, ?)",
@@ -150,9 +169,12 @@ export class Database {
     this.#insert.run(seq, qos, blob);
   }
 
-  /** Removes a message and returns its QoS and the length of its blob, or `undefined` when there is none. */
-  remove(seq: number): { readonly qos: number; readonly n: number } | undefined {
-    return this.#remove.get(seq) as { qos: number; n: number } | undefined;
+  /** Removes a message and says what it was, or `undefined` when there is none. */
+  remove(seq: number): Removed | undefined {
+    const row = this.#remove.get(seq);
+    if (row === undefined) return undefined;
+    const { qos, n, prev } = row;
+    return { qos: Number(qos), length: Number(n), prev: prevOf(prev) };
   }
 
   /** Calls `visit` with the messages after `afterSeq` in order, until it returns `false` or there were `limit`. */
@@ -164,11 +186,11 @@ export class Database {
     });
   }
 
-  /** The `seq` of the oldest message. */
-  firstSeq(): number | undefined {
+  /** The oldest message, without its contents. */
+  firstLink(): Link | undefined {
     return guarded(() => {
-      const row = this.#firstSeq.get();
-      return row === undefined ? undefined : Number(row.seq);
+      const row = this.#firstLink.get();
+      return row === undefined ? undefined : { seq: Number(row.seq), prev: prevOf(row.prev) };
     });
   }
 
@@ -300,6 +322,11 @@ function checkSchema(db: DatabaseSync): void {
 
 function valueOf(db: DatabaseSync, sql: string): unknown {
   return Object.values(db.prepare(sql).get() ?? {})[0];
+}
+
+function prevOf(part: unknown): number {
+  if (!(part instanceof Uint8Array) || part.length !== 8) throw new DamageError("a message is cut");
+  return decodePrev(part as Bytes);
 }
 
 function decodeRow(row: object): StoredRecord {

@@ -1,5 +1,6 @@
 import { crc32 } from "node:zlib";
 import { type Bytes, fromUtf8, utf8 } from "../base/bytes.ts";
+import type { Link } from "./floor.ts";
 import { OVERHEAD_BYTES, utf8Length } from "./policy.ts";
 import type { NewRecord, Qos } from "./storage.ts";
 
@@ -8,16 +9,16 @@ import type { NewRecord, Qos } from "./storage.ts";
  * found, also in the ruins of a file. Numbers are big-endian.
  *
  * ```
- * 0  magic    4     12  seq      f64     44  flags  u8     52  topic
- * 4  spool id u32   20  floor    f64     45  reason u8         reason
- * 8  length   u32   28  accepted f64     46  topic  u16        payload
- *                   36  expires  f64     48  CRC-32 of all other bytes
+ * 0  magic    4     12  seq      f64     44  flags  u8     52  prev  f64
+ * 4  spool id u32   20  floor    f64     45  reason u8     60  topic
+ * 8  length   u32   28  accepted f64     46  topic  u16        reason
+ *                   36  expires  f64     48  CRC-32            payload
  * ```
  */
-export const RECORD_HEADER_BYTES = 52;
+export const RECORD_HEADER_BYTES = 60;
 
 /** Length of the blob of the counters. */
-export const META_BYTES = 72;
+export const META_BYTES = 80;
 
 /** First byte of a blob; never part of UTF-8 text, so rare in payloads. */
 export const MAGIC_BYTE = 0xf5;
@@ -25,7 +26,8 @@ export const MAGIC_BYTE = 0xf5;
 const RECORD_MAGIC = 0xf5535231;
 const META_MAGIC = 0xf5534d31;
 const CRC_AT = 48;
-const META_CRC_AT = 68;
+const PREV_AT = 52;
+const META_CRC_AT = 76;
 const FLAG_QOS1 = 1;
 const FLAG_QUARANTINED = 2;
 
@@ -38,6 +40,8 @@ export interface Meta {
   readonly spoolId: number;
   readonly schema: number;
   readonly nextSeq: number;
+  /** The message that was appended last; 0 before the first one. */
+  readonly lastSeq: number;
   /** Every `seq` below it was gone when this was written, or is in quarantine. */
   readonly floor: number;
   readonly messages: number;
@@ -48,9 +52,8 @@ export interface Meta {
 }
 
 /** Where a record belongs. */
-export interface Place {
+export interface Place extends Link {
   readonly spoolId: number;
-  readonly seq: number;
   readonly floor: number;
 }
 
@@ -82,6 +85,14 @@ export function sizeOfRecord(record: StoredRecord): number {
   return sizeOfBlob(record.length) - utf8Length(record.reason);
 }
 
+/** SQL for the part of a blob that {@linkcode decodePrev} reads. */
+export const PREV_SQL = `substr(record, ${PREV_AT + 1}, 8)`;
+
+/** The `prev` of a record. */
+export function decodePrev(part: Bytes): number {
+  return viewOf(part).getFloat64(0);
+}
+
 /** The blob of a record; with a reason (at most 255 bytes) the one of a record in quarantine. */
 export function encodeRecord(record: NewRecord, place: Place, reason?: string): Bytes {
   const topic = utf8(record.topic);
@@ -102,6 +113,7 @@ export function encodeRecord(record: NewRecord, place: Place, reason?: string): 
   );
   view.setUint8(45, why.length);
   view.setUint16(46, topic.length);
+  view.setFloat64(PREV_AT, place.prev);
   blob.set(topic, RECORD_HEADER_BYTES);
   blob.set(why, RECORD_HEADER_BYTES + topic.length);
   blob.set(record.payload, RECORD_HEADER_BYTES + topic.length + why.length);
@@ -136,6 +148,7 @@ export function decodeRecord(blob: Bytes): StoredRecord | undefined {
     length: blob.length,
     seq: view.getFloat64(12),
     floor: view.getFloat64(20),
+    prev: view.getFloat64(PREV_AT),
     acceptedAt: view.getFloat64(28),
     expiresAt: view.getFloat64(36),
     qos: (flags & FLAG_QOS1) !== 0 ? 1 : 0,
@@ -160,6 +173,7 @@ export function encodeMeta(meta: Meta): Bytes {
   view.setFloat64(40, meta.bytes);
   view.setFloat64(48, meta.qos0Bytes);
   view.setFloat64(56, meta.commits);
+  view.setFloat64(64, meta.lastSeq);
   view.setUint32(META_CRC_AT, checksum(blob, META_CRC_AT));
   return blob;
 }
@@ -179,6 +193,7 @@ export function decodeMeta(blob: Bytes): Meta | undefined {
     bytes: view.getFloat64(40),
     qos0Bytes: view.getFloat64(48),
     commits: view.getFloat64(56),
+    lastSeq: view.getFloat64(64),
   };
 }
 

@@ -97,7 +97,15 @@ export function replaceDamaged(options: RecoveryOptions, why: string, salvaged: 
 function create(files: SpoolFiles): void {
   createPrivate(files.draft);
   const db = Database.create(files.draft);
-  const counters = { nextSeq: 1, floor: 1, messages: 0, bytes: 0, qos0Bytes: 0, commits: 0 };
+  const counters = {
+    nextSeq: 1,
+    lastSeq: 0,
+    floor: 1,
+    messages: 0,
+    bytes: 0,
+    qos0Bytes: 0,
+    commits: 0,
+  };
   db.setMeta({ spoolId: newSpoolId(), schema: SCHEMA_VERSION, ...counters });
   db.finish();
   completeDraft(files);
@@ -158,7 +166,15 @@ function adopt(opened: Opened, tail: Carved[], log: Log): Opened {
     bytes += size;
     if (record.qos === 0) qos0Bytes += size;
   }
-  const grown = { ...meta, nextSeq, messages, bytes, qos0Bytes, commits: meta.commits + 1 };
+  const grown = {
+    ...meta,
+    nextSeq,
+    lastSeq: nextSeq - 1,
+    messages,
+    bytes,
+    qos0Bytes,
+    commits: meta.commits + 1,
+  };
   db.transaction(() => {
     for (const [{ seq, qos }, blob] of fresh) db.insert(seq, qos, blob);
     db.setMeta(grown);

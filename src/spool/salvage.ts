@@ -10,6 +10,8 @@ export interface Known {
   readonly nextSeq: number;
   /** How many messages there were. */
   readonly messages?: number;
+  /** Whether a message above the floor was removed. */
+  readonly isGone?: (seq: number) => boolean;
 }
 
 /** How a salvage went. */
@@ -27,6 +29,7 @@ export function salvage(source: PageSource, target: Database, known: Known): Sal
   const survey = surveyOf(source);
   const spoolId = survey?.spoolId ?? newSpoolId();
   const floor = Math.max(known.floor, survey?.floor ?? 0);
+  let lastSeq = survey?.meta?.lastSeq ?? 0;
   let nextSeq = Math.max(known.nextSeq, survey?.meta?.nextSeq ?? 0);
   const insert = target.prepare(
     "INSERT OR IGNORE INTO message (seq, qos, record) VALUES (?, ?, ?)",
@@ -38,7 +41,8 @@ export function salvage(source: PageSource, target: Database, known: Known): Sal
     carve(source, {
       meta: () => {},
       record: (record, blob) => {
-        if (record.spoolId !== spoolId) return;
+        if (record.spoolId !== spoolId || known.isGone?.(record.seq)) return;
+        lastSeq = Math.max(lastSeq, record.seq);
         nextSeq = Math.max(nextSeq, record.seq + 1);
         if (record.quarantined) keep.run(record.seq, record.qos, blob);
         else if (record.seq >= floor) insert.run(record.seq, record.qos, blob);
@@ -47,7 +51,15 @@ export function salvage(source: PageSource, target: Database, known: Known): Sal
     target.exec("DELETE FROM message WHERE seq IN (SELECT seq FROM quarantine)");
     const counted = count(target);
     const commits = (survey?.meta?.commits ?? 0) + 1;
-    target.setMeta({ schema: SCHEMA_VERSION, spoolId, nextSeq, floor, commits, ...counted });
+    target.setMeta({
+      schema: SCHEMA_VERSION,
+      spoolId,
+      nextSeq,
+      lastSeq,
+      floor,
+      commits,
+      ...counted,
+    });
     const before = known.messages ?? survey?.meta?.messages;
     return {
       saved: counted.messages,

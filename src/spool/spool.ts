@@ -409,26 +409,14 @@ export class Spool {
     this.#retryTimer ??= this.#clock.after(RETRY_MS, () => {
       this.#retryTimer = undefined;
       this.#commit();
-      if (!this.#reading) this.onAvailable?.();
+      this.onAvailable?.();
     });
   }
 
-  /** What had been removed may be back behind the cursor, where nobody would find it again. */
+  /** What could not be found behind the cursor may be back; what is in flight is not handed out again. */
   #afterSalvage(): void {
-    for (const { seq, size } of this.#returned()) this.#removals.add(seq, size);
-    if (this.#removals.size > 0) this.#schedule();
-  }
-
-  #returned(): SpoolRecord[] {
-    const returned: SpoolRecord[] = [];
-    let after = 0;
-    while (after < this.#cursor) {
-      const [record] = this.#storage.read(after, 1, 0);
-      if (record === undefined || record.seq > this.#cursor) break;
-      after = record.seq;
-      if (!this.#isSpokenFor(after)) returned.push(record);
-    }
-    return returned;
+    this.#cursor = 0;
+    this.#retryLater();
   }
 
   #oldestAge(): number {

@@ -2,6 +2,7 @@ import type { Clock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import { asStorageError, DamageError, type Database } from "./database.ts";
 import { lockFolder, prepareFolder, spoolFiles, unusable } from "./files.ts";
+import { Floor } from "./floor.ts";
 import { cutReason } from "./policy.ts";
 import { encodeRecord, type Meta, sizeOfBlob, sizeOfRecord, type StoredRecord } from "./record.ts";
 import { buildFromRuins, openOrRecover, type RecoveryOptions, replaceDamaged } from "./recovery.ts";
@@ -55,10 +56,11 @@ class SqliteStorage implements SpoolStorage {
   #db: Database;
   #meta: Meta;
   #nextSeq: number;
-  /** The oldest message, or what comes after the youngest. */
-  #floor = 0;
+  #floor: Floor;
+  /** The last message that was appended. */
+  #lastSeq: number;
   #salvageAfter = -Infinity;
-  #quarantined: Quarantined[] = [];
+  #quarantined: readonly Quarantined[] = [];
   #closed = false;
 
   constructor(options: RecoveryOptions, lock: Deno.FsFile, random: () => number) {
@@ -67,10 +69,12 @@ class SqliteStorage implements SpoolStorage {
     const { db, meta } = openOrRecover(options);
     this.#db = db;
     this.#meta = meta;
+    this.#floor = new Floor(meta.floor);
+    this.#lastSeq = meta.lastSeq;
     // A transaction that a crash cut off may have left messages in the log with the numbers that would come next.
     this.#nextSeq = meta.nextSeq + 1024 * (1 + Math.floor(random() * 1024));
     try {
-      this.#guarded(() => this.#load());
+      this.#guarded(() => this.#loadQuarantine());
     } catch (error) {
       this.#db.close();
       throw error;
@@ -142,92 +146,89 @@ class SqliteStorage implements SpoolStorage {
   }
 
   #commit({ append, remove }: Changes): number[] {
-    const before = this.#meta;
-    let { messages, bytes, qos0Bytes } = before;
-    let removedKept = false;
-    const floor = this.#floor;
     const seqs = append.map(() => this.#nextSeq++);
-    const meta = this.#db.transaction(() => {
-      for (const seq of remove) {
-        const removed = this.#removeOne(seq);
-        if (removed === undefined) continue;
-        messages--;
-        bytes -= removed.size;
-        if (removed.kept) removedKept = true;
-        else if (removed.qos === 0) qos0Bytes -= removed.size;
-      }
+    const lastSeq = seqs.at(-1) ?? this.#lastSeq;
+    this.#change(lastSeq, (tally) => {
+      for (const seq of remove) this.#removeOne(seq, tally);
+      let prev = this.#lastSeq;
       append.forEach((record, index) => {
-        const size = this.#insert(record, seqs[index]!, floor);
-        messages++;
-        bytes += size;
-        if (record.qos === 0) qos0Bytes += size;
+        const seq = seqs[index]!;
+        const place = { spoolId: this.#meta.spoolId, seq, prev, floor: this.#floor.value };
+        const blob = encodeRecord(record, place);
+        this.#db.insert(seq, record.qos, blob);
+        tally.add(record.qos, 1, sizeOfBlob(blob.length));
+        prev = seq;
       });
-      return this.#writeMeta({ messages, bytes, qos0Bytes });
     });
-    this.#meta = meta;
-    if (remove.length > 0) this.#floor = this.#findFloor();
-    else if (before.messages === 0 && seqs.length > 0) this.#floor = seqs[0]!;
-    if (removedKept) {
-      this.#quarantined = this.#quarantined.filter(({ seq }) => !remove.includes(seq));
-    }
+    this.#lastSeq = lastSeq;
     return seqs;
-  }
-
-  #insert(record: NewRecord, seq: number, floor: number): number {
-    const blob = encodeRecord(record, { spoolId: this.#meta.spoolId, seq, floor });
-    this.#db.insert(seq, record.qos, blob);
-    return sizeOfBlob(blob.length);
-  }
-
-  #removeOne(seq: number): { size: number; qos: number; kept: boolean } | undefined {
-    const row = this.#db.remove(seq);
-    if (row !== undefined) return { size: sizeOfBlob(row.n), qos: row.qos, kept: false };
-    const kept = this.#quarantined.find((one) => one.seq === seq);
-    if (kept === undefined) return undefined;
-    this.#db.removeQuarantine(seq);
-    return { size: kept.size, qos: 1, kept: true };
   }
 
   #quarantine(seq: number, reason: string): void {
     const record = this.#db.get(seq);
     if (record === undefined) return;
-    const { spoolId } = this.#meta;
-    const blob = encodeRecord(asNewRecord(record), { spoolId, seq, floor: this.#floor }, reason);
-    const size = sizeOfBlob(record.length);
-    const { messages, bytes, qos0Bytes } = this.#meta;
-    this.#meta = this.#db.transaction(() => {
-      this.#db.remove(seq);
-      this.#db.insertQuarantine(seq, record.qos, blob);
-      const left = record.qos === 0 ? qos0Bytes - size : qos0Bytes;
-      return this.#writeMeta({ messages, bytes, qos0Bytes: left });
+    const { qos, topic, spoolId, prev } = record;
+    const place = { spoolId, seq, prev, floor: this.#floor.value };
+    const blob = encodeRecord(asNewRecord(record), place, reason);
+    this.#change(this.#lastSeq, (tally) => {
+      const size = this.#removeOne(seq, tally);
+      this.#db.insertQuarantine(seq, qos, blob);
+      tally.add(KEPT, 1, size);
+      tally.quarantined = [...tally.quarantined, { seq, topic, reason, size }]
+        .sort((a, b) => a.seq - b.seq);
     });
-    this.#floor = this.#findFloor();
-    this.#quarantined = [...this.#quarantined, { seq, topic: record.topic, reason, size }]
-      .sort((a, b) => a.seq - b.seq);
   }
 
-  /** The floor that is written is the one of the commit before: frames of this one may come to nothing. */
-  #writeMeta(usage: Usage): Meta {
-    const { spoolId, schema, commits } = this.#meta;
-    const meta = {
-      spoolId,
-      schema,
-      nextSeq: this.#nextSeq,
-      floor: this.#floor,
-      commits: commits + 1,
-      ...usage,
-    };
-    this.#db.setMeta(meta);
-    return meta;
+  /** Removes a message, wherever it is, and returns what it counted for. */
+  #removeOne(seq: number, tally: Tally): number {
+    const row = this.#db.remove(seq);
+    if (row !== undefined) {
+      const size = sizeOfBlob(row.length);
+      tally.add(row.qos, -1, -size);
+      tally.gone.set(seq, row.prev);
+      return size;
+    }
+    const kept = tally.quarantined.find((one) => one.seq === seq);
+    if (kept === undefined) return 0;
+    this.#db.removeQuarantine(seq);
+    tally.add(KEPT, -1, -kept.size);
+    tally.quarantined = tally.quarantined.filter((one) => one !== kept);
+    return kept.size;
   }
 
-  #findFloor(): number {
-    return this.#db.firstSeq() ?? this.#nextSeq;
+  /** One transaction, with the counters; what is in memory follows when it is committed. */
+  #change(lastSeq: number, change: (tally: Tally) => void): void {
+    const tally = new Tally(this.#meta, this.#quarantined);
+    const meta = this.#db.transaction(() => {
+      change(tally);
+      const { messages, bytes, qos0Bytes } = tally;
+      const { spoolId, schema, commits } = this.#meta;
+      const next: Meta = {
+        spoolId,
+        schema,
+        nextSeq: this.#nextSeq,
+        lastSeq,
+        floor: tally.gone.size > 0 ? this.#floorAfter(tally) : this.#floor.value,
+        commits: commits + 1,
+        messages,
+        bytes,
+        qos0Bytes,
+      };
+      this.#db.setMeta(next);
+      return next;
+    });
+    this.#meta = meta;
+    this.#quarantined = tally.quarantined;
+    this.#floor.commit(tally.gone, meta.floor);
+  }
+
+  #floorAfter({ gone, messages, quarantined }: Tally): number {
+    const empty = messages === quarantined.length;
+    return this.#floor.after(gone, this.#db.firstLink(), empty ? this.#nextSeq : undefined);
   }
 
   /** Reads what is kept in memory beside the counters. */
-  #load(): void {
-    this.#floor = this.#findFloor();
+  #loadQuarantine(): void {
     this.#quarantined = [...this.#db.quarantine()].map(asQuarantined);
   }
 
@@ -255,16 +256,18 @@ class SqliteStorage implements SpoolStorage {
     if (clock.now() < this.#salvageAfter) throw new StorageError(`storage is damaged: ${why}`);
     this.#salvageAfter = clock.now() + SALVAGE_PAUSE_MS;
     const salvaged = buildFromRuins(files, {
-      floor: this.#floor,
+      floor: this.#floor.value,
       nextSeq: this.#nextSeq,
       messages: this.#meta.messages,
+      isGone: (seq) => this.#floor.isGone(seq),
     });
     this.#closeDamaged();
     const { db, meta } = replaceDamaged(this.#options, why, salvaged);
     this.#db = db;
     this.#meta = meta;
     this.#nextSeq = Math.max(this.#nextSeq, meta.nextSeq);
-    this.#load();
+    this.#lastSeq = Math.max(this.#lastSeq, meta.lastSeq);
+    this.#loadQuarantine();
     this.#salvageAfter = -Infinity;
     this.onSalvaged?.();
   }
@@ -276,6 +279,28 @@ class SqliteStorage implements SpoolStorage {
       // What matters is saved; the file itself is kept as it is.
       this.#options.log.warn("Cannot close the damaged spool", { error: String(error) });
     }
+  }
+}
+
+/** Counted as QoS 1: what is in quarantine is not evicted. */
+const KEPT = 1;
+
+/** The counters of a transaction under way. */
+class Tally {
+  messages: number;
+  bytes: number;
+  qos0Bytes: number;
+  /** Removed messages: seq -> prev. */
+  readonly gone = new Map<number, number>();
+
+  constructor(usage: Usage, public quarantined: readonly Quarantined[]) {
+    ({ messages: this.messages, bytes: this.bytes, qos0Bytes: this.qos0Bytes } = usage);
+  }
+
+  add(qos: number, messages: number, bytes: number): void {
+    this.messages += messages;
+    this.bytes += bytes;
+    if (qos === 0) this.qos0Bytes += bytes;
   }
 }
 

@@ -11,8 +11,8 @@ import type { Identity, Pki } from "./pki.ts";
 export interface Peer {
   readonly port: number;
   readonly pki: Pki;
-  /** `localhost` by default. */
-  readonly host?: string;
+  /** By what it is called; `localhost` by default. */
+  readonly name?: string;
 }
 
 /** A link with what happened on it. */
@@ -55,7 +55,7 @@ export async function openProbe(
 ): Promise<Probe> {
   const { deadlines: some, proxy, ca, onMessage, signal, ...rest } = options;
   const deadlines = { ...DEADLINES, ...some };
-  const target = { host: peer.host ?? "localhost", port: peer.port, proxy };
+  const target = { host: peer.name ?? "localhost", port: peer.port, proxy };
   const messages: { topic: string; payload: Bytes }[] = [];
   const ends: LinkEnd[] = [];
   const first = Promise.withResolvers<LinkEnd>();

@@ -2,7 +2,7 @@ import { assertEquals, assertLess } from "../../deps.ts";
 import { checkFilter, checkTopic, matches } from "../../../src/topic/filter.ts";
 import { Trie } from "../../../src/topic/trie.ts";
 import spec from "../../fixtures/topic-match.json" with { type: "json" };
-import { Random } from "../wire/random.ts";
+import { Random } from "../../support/random.ts";
 
 function trieOf(...filters: string[]): Trie<string> {
   const trie = new Trie<string>();
@@ -69,7 +69,7 @@ Deno.test("naive matcher and trie agree while filters come and go", { permission
   const random = new Random(7);
   const trie = new Trie<number>();
   const held: [filter: string, value: number][] = [];
-  for (let i = 0; i < 3_000; i++) {
+  for (let i = 0; i < 2_000; i++) {
     const at = random.int(held.length + 1);
     const leaving = random.int(5) < 2 ? held[at] : undefined;
     if (leaving !== undefined) {

@@ -4,7 +4,7 @@ import { BusError, codeName } from "../../../src/base/errors.ts";
 import { encodeFrame, type Frame } from "../../../src/wire/frame.ts";
 import { FrameReader } from "../../../src/wire/frame_reader.ts";
 import { prelude, WHOLE } from "./damage.ts";
-import { Random } from "./random.ts";
+import { Random } from "../../support/random.ts";
 
 const IDLE_BYTES = 4_096;
 

@@ -9,7 +9,7 @@ import {
   MAX_FRAME_BYTES,
 } from "../../../src/wire/frame.ts";
 import { encodeValue, type Value } from "../../../src/wire/object.ts";
-import { Random } from "./random.ts";
+import { Random } from "../../support/random.ts";
 import { prelude, rawFrame, WHOLE } from "./damage.ts";
 
 function refusal(bytes: Bytes): string {

@@ -9,7 +9,7 @@ import { concat, utf8 } from "../../../src/base/bytes.ts";
 import { BusError, codeName } from "../../../src/base/errors.ts";
 import { decodeValue, encodeValue, type Value } from "../../../src/wire/object.ts";
 import { nested, nestedBytes } from "./damage.ts";
-import { Random } from "./random.ts";
+import { Random } from "../../support/random.ts";
 
 const INT64_MIN = -(2n ** 63n);
 const INT64_MAX = 2n ** 63n - 1n;

@@ -1,7 +1,7 @@
 import { assertEquals, assertStrictEquals } from "../../deps.ts";
 import { utf8 } from "../../../src/base/bytes.ts";
 import { shortAscii, textLength, writeText } from "../../../src/wire/text.ts";
-import { Random } from "./random.ts";
+import { Random } from "../../support/random.ts";
 
 Deno.test(
   "short ASCII is read right however many texts share the memo",
