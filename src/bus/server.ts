@@ -224,9 +224,10 @@ class Server implements BusServer, SessionHost {
     this.#onLeave?.();
     await this.#accepting;
     for (const session of this.#sessions) session.finish();
-    await this.#until(() => this.#sessions.size === 0, graceMs);
+    if (graceMs > 0) await this.#until(() => this.#sessions.size === 0, graceMs);
     for (const session of this.#sessions) session.close();
-    await this.#until(() => this.#running === 0, graceMs);
+    // Their reads were taken back, which takes the runtime a turn.
+    await this.#until(() => this.#running === 0, CLOSE_GRACE_MS);
     this.#sweepTimer?.cancel();
     this.#sweepTimer = undefined;
     this.quiet.flush();

@@ -9,6 +9,8 @@ import { createDial, type Dial, type Target } from "../mqtt/dial.ts";
 import type { ConnackInfo, LinkEnd } from "../mqtt/port.ts";
 import { Spool } from "../spool/spool.ts";
 import { MemoryStorage } from "../spool/memory_storage.ts";
+import { openDiskStorage } from "../spool/sqlite_storage.ts";
+import type { SpoolStorage } from "../spool/storage.ts";
 import type { Config } from "./config.ts";
 import { ConnectionStatus } from "./connection_status.ts";
 import { mqttInterface } from "./interface.ts";
@@ -47,9 +49,23 @@ export interface Daemon {
  */
 export async function startDaemon(config: Config, world: World): Promise<Daemon> {
   await readCredentials(config);
-  const daemon = new Running(config, world);
-  await daemon.serve();
-  return daemon;
+  const storage = openStorage(config, world);
+  try {
+    const daemon = new Running(config, world, storage);
+    await daemon.serve();
+    return daemon;
+  } catch (error) {
+    storage.close();
+    throw error;
+  }
+}
+
+function openStorage({ spool }: Config, { clock, log, random }: World): SpoolStorage {
+  if (spool.kind === "disk") return openDiskStorage({ dir: spool.dir, clock, log, random });
+  log.info(
+    "the spool is in memory: what waits in it is lost when the daemon ends; --spool DIR keeps it",
+  );
+  return new MemoryStorage();
 }
 
 class Running implements Daemon {
@@ -67,14 +83,14 @@ class Running implements Daemon {
   #announcing: Timer | undefined;
   #stopping: Promise<void> | undefined;
 
-  constructor(config: Config, world: World) {
+  constructor(config: Config, world: World, storage: SpoolStorage) {
     const { clock, log } = world;
     this.#config = config;
     this.#world = world;
     this.finished = this.#end.promise;
     this.#dial = createDial({ log, clock });
     this.#spool = new Spool({
-      storage: new MemoryStorage(),
+      storage,
       maxBytes: config.spoolMaxBytes,
       clock,
       log,

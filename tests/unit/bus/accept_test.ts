@@ -42,10 +42,12 @@ test("out of descriptors, accepting waits until clients have left", async () => 
   await waitFor("accepting", () => harness.listener.accepts === accepts + 1);
 });
 
-test("out of descriptors for long, it tries now and then, and the log stays short", async () => {
+test("out of descriptors for long, it tries again now and then", async () => {
   await using harness = new Harness(table);
   const conn = await harness.connect();
-  const rounds = 100;
+  conn.feed(callFrame("ping"));
+  await waitFor("the answer", () => conn.writes.length === 1);
+  const rounds = 5;
   for (let round = 0; round < rounds; round++) {
     const accepts = harness.listener.accepts;
     harness.listener.put(outOfDescriptors());
@@ -54,11 +56,9 @@ test("out of descriptors for long, it tries now and then, and the log stays shor
       return harness.listener.accepts > accepts;
     });
   }
-  const spent = harness.clock.now();
-  assertLessOrEqual(rounds * (DESCRIPTOR_PAUSE_MS - 2 * ACCEPT_PAUSE_MS), spent);
-  assertLessOrEqual(harness.log.of("Cannot accept clients").length, rounds);
+  assertLessOrEqual(rounds * DESCRIPTOR_PAUSE_MS, harness.clock.now());
   conn.feed(callFrame("ping"));
-  await waitFor("the answer", () => conn.writes.length === 1);
+  await waitFor("the answer", () => conn.writes.length === 2);
 });
 
 test("a storm of accept errors is summed up in the log", async () => {

@@ -5,7 +5,9 @@ import { FrameReader } from "../../../src/wire/frame_reader.ts";
 
 /** A connection whose other end is the test. */
 export class FakeConn implements BusConn {
-  /** Most bytes that one write takes; 0 lets writes wait. */
+  /** Most bytes that one write takes. */
+  most = Number.MAX_SAFE_INTEGER;
+  /** Bytes that the client still takes; at 0 writes wait. */
   room = Number.MAX_SAFE_INTEGER;
   /** The bytes of each write that was taken. */
   readonly writes: Bytes[] = [];
@@ -27,7 +29,7 @@ export class FakeConn implements BusConn {
     this.#wakeRead?.();
   }
 
-  /** The client reads on, after `room` was 0. */
+  /** The client reads on for `room` bytes. */
   drain(room = Number.MAX_SAFE_INTEGER): void {
     this.room = room;
     this.#wakeWrite?.();
@@ -63,7 +65,8 @@ export class FakeConn implements BusConn {
       await new Promise<void>((resolve) => this.#wakeWrite = resolve);
     }
     if (this.closed) throw new Error("operation canceled");
-    const part = bytes.slice(0, this.room);
+    const part = bytes.slice(0, Math.min(this.most, this.room));
+    this.room -= part.length;
     this.writes.push(part);
     return part.length;
   }

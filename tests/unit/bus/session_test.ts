@@ -298,7 +298,7 @@ test("a flood of requests leaves the others their turns", async () => {
 test("answers go on when a write takes only a part", async () => {
   await using harness = new Harness(tableWith());
   const conn = await harness.connect();
-  conn.room = 5;
+  conn.most = 5;
   conn.feed(concat([callFrame("echo", { n: 1n }), callFrame("echo", { n: 2n })]));
   assertEquals(values(await frames(conn, 2)), [1n, 2n]);
   assertGreater(conn.writes.length, 8);

@@ -13,7 +13,6 @@ import { assert, assertEquals, assertGreaterOrEqual, assertLessOrEqual } from ".
 const NOW = 100_000;
 const pure = { permissions: "none" } as const;
 const history: History = { attempt: 3, connectAt: undefined, silent: 0, quick: 0, everUp: true };
-const fresh: History = { ...history, attempt: 0 };
 const peerEnd: LinkEnd = { by: "peer", reason: "the broker closed the connection" };
 const localEnd: LinkEnd = { by: "local", reason: "closed here" };
 const refusedTcp = new ConnectError("tcp", "refused", "nobody listens");
