@@ -48,15 +48,27 @@ export class BusError extends Error {
 export const Exit = {
   /** Stopped on request. */
   OK: 0,
+  /** Tools: the time allowed was over first, as in `mosquitto_sub`. */
+  TIMED_OUT: 27,
   /** The command line is wrong. */
   USAGE: 64,
-  /** The config service cannot be reached. */
+  /** Tools: a message that AWS IoT Core does not take. */
+  DATAERR: 65,
+  /** Tools: the input cannot be read. */
+  NOINPUT: 66,
+  /** The config service cannot be reached; tools: there is no daemon. */
   UNAVAILABLE: 69,
   /** A fault of this program. */
   INTERNAL: 70,
   /** The socket cannot be created, or another daemon is alive. */
   CANTCREATE: 73,
-  /** The broker refused the credentials (iotcored-4). */
+  /** Tools: the output cannot be written. */
+  IOERR: 74,
+  /** Tools: not now; the same may succeed later. */
+  TEMPFAIL: 75,
+  /** Tools: the daemon does not speak as expected. */
+  PROTOCOL: 76,
+  /** The broker refused the credentials (iotcored-4); tools: the broker refused the request. */
   NOPERM: 77,
   /** Configuration is missing or malformed. */
   CONFIG: 78,

@@ -6,9 +6,17 @@ import type { BusConn } from "./conn.ts";
 import { Outbox, type OutboxOwner } from "./outbox.ts";
 import { RequestType } from "./request.ts";
 
+/** There is no server, or it hung up: what became of a request that it was sent is not known. */
+export class NoServerError extends BusError {
+  /** @param cause Why there is none; absent when it hung up. */
+  constructor(message: string, override readonly cause?: unknown) {
+    super(Code.NOCONN, message);
+  }
+}
+
 /** A subscription as its client sees it. */
 export interface Subscription {
-  /** Resolves when the server accepted; rejects with the {@linkcode BusError} of its refusal, or NOCONN. */
+  /** Resolves when the server accepted; rejects with the {@linkcode BusError} of its refusal, or {@linkcode NoServerError}. */
   readonly accepted: Promise<void>;
   /** Resolves when the connection is over: with what the server refused, or `undefined` for a plain close. Never rejects. */
   readonly closed: Promise<BusError | undefined>;
@@ -17,7 +25,7 @@ export interface Subscription {
 
 /** A kept connection. Calls may be pipelined; a refused one ends the connection, as the server closes after it. */
 export interface BusConnection {
-  /** Rejects with the {@linkcode BusError} of a refusal, or NOCONN when the connection ended first. */
+  /** Rejects with the {@linkcode BusError} of a refusal, or {@linkcode NoServerError} when the connection ended first. */
   call(method: string, params?: ValueMap): Promise<Value>;
   /** Resolves when the request was handed to the kernel, which says nothing of what became of it. */
   notify(method: string, params?: ValueMap): Promise<void>;
@@ -69,17 +77,20 @@ export async function notify(
   }
 }
 
-/** Connects to the socket at `path`. Throws NOCONN. */
+/** Connects to the socket at `path`. Throws {@linkcode NoServerError}. */
 export async function connectBus(path: string): Promise<BusConnection> {
   return new Pipeline(await connect(path));
 }
 
-/** Subscribes on a connection of its own; `onValue` gets each value, which it may keep, in order. */
+/**
+ * Subscribes on a connection of its own; `onValue` gets each value, which it may keep, in order. While a promise that it
+ * returned is pending nothing is read, and the server closes a client for which too much waits.
+ */
 export function subscribe(
   path: string,
   method: string,
   params: ValueMap,
-  onValue: (value: Value) => void,
+  onValue: (value: Value) => void | Promise<void>,
 ): Subscription {
   return new Subscribing(path, method, params, onValue);
 }
@@ -88,7 +99,7 @@ async function connect(path: string): Promise<BusConn> {
   try {
     return await Deno.connect({ transport: "unix", path });
   } catch (error) {
-    throw new BusError(Code.NOCONN, `Cannot connect to ${path}: ${messageOf(error)}`);
+    throw new NoServerError(`Cannot connect to ${path}: ${messageOf(error)}`, error);
   }
 }
 
@@ -100,10 +111,10 @@ class Link implements OutboxOwner {
   #drained: (() => void)[] = [];
   #over = false;
 
-  /** @param onFrame Returns `false` when it wants no more. */
+  /** @param onFrame Returns `false` when it wants no more, a promise when it wants no more for a while. */
   constructor(
     private readonly conn: BusConn,
-    private readonly onFrame: (frame: Frame) => boolean,
+    private readonly onFrame: (frame: Frame) => boolean | Promise<void>,
     private readonly onOver: (error: BusError | undefined) => void,
   ) {
     this.#outbox = new Outbox(conn, this);
@@ -157,13 +168,15 @@ class Link implements OutboxOwner {
         while (!this.#over) {
           const frame = this.#reader.next();
           if (frame === undefined) break;
-          if (!this.onFrame(frame)) return this.close(refusal(frame));
+          const more = this.onFrame(frame);
+          if (more === false) return this.close(refusal(frame));
+          if (more !== true) await more;
         }
       }
       this.close();
     } catch (error) {
       this.close(
-        error instanceof BusError ? error : new BusError(Code.NOCONN, messageOf(error)),
+        error instanceof BusError ? error : new NoServerError(messageOf(error)),
       );
     }
   }
@@ -218,7 +231,7 @@ class Pipeline implements BusConnection {
   notify(method: string, params: ValueMap = NO_PARAMS): Promise<void> {
     if (this.#end !== undefined) {
       return Promise.reject(
-        new BusError(Code.NOCONN, `Cannot notify ${method}: the connection is closed`),
+        new NoServerError(`Cannot notify ${method}: the connection is closed`),
       );
     }
     this.#link.send(RequestType.NOTIFY, method, params);
@@ -255,7 +268,7 @@ class Pipeline implements BusConnection {
 
 function hungUp({ method }: Waiting, error: BusError | undefined): BusError {
   const why = error === undefined ? "" : `: ${error.message}`;
-  return new BusError(Code.NOCONN, `Cannot call ${method}: the connection is closed${why}`);
+  return new NoServerError(`Cannot call ${method}: the connection is closed${why}`);
 }
 
 class Subscribing implements Subscription {
@@ -268,7 +281,7 @@ class Subscribing implements Subscription {
     path: string,
     private readonly method: string,
     params: ValueMap,
-    private readonly onValue: (value: Value) => void,
+    private readonly onValue: (value: Value) => void | Promise<void>,
   ) {
     // Who only looks at `closed` need not look at `accepted` too.
     this.#accepted.promise.catch(() => {});
@@ -306,10 +319,10 @@ class Subscribing implements Subscription {
     }
   }
 
-  #onFrame(frame: Frame): boolean {
+  #onFrame(frame: Frame): boolean | Promise<void> {
     if (frame.headers.has("error")) return false;
-    if (this.#state === "accepted") this.onValue(keptValue(frame));
-    else if (frame.headers.get("accepted") === 1) {
+    if (this.#state === "accepted") return this.onValue(keptValue(frame)) ?? true;
+    if (frame.headers.get("accepted") === 1) {
       this.#state = "accepted";
       this.#accepted.resolve();
     } else throw new BusError(Code.PARSE, `Cannot subscribe to ${this.method}: no "accepted" came`);
@@ -322,7 +335,7 @@ class Subscribing implements Subscription {
     // Without effect once accepted.
     this.#accepted.reject(
       error ??
-        new BusError(Code.NOCONN, `Cannot subscribe to ${this.method}: the connection closed`),
+        new NoServerError(`Cannot subscribe to ${this.method}: the connection closed`),
     );
     this.#closed.resolve(error);
   }

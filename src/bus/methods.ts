@@ -62,8 +62,15 @@ export interface SubscribeMethod {
   run(map: ValueMap, subscriber: Subscriber): void | Promise<void>;
 }
 
+/** A method that may be called and subscribed to; the `type` of the request decides. */
+export interface EitherMethod {
+  readonly kind: "either";
+  readonly call: CallMethod;
+  readonly subscribe: SubscribeMethod;
+}
+
 /** One method of an interface. */
-export type Method = CallMethod | SubscribeMethod;
+export type Method = CallMethod | SubscribeMethod | EitherMethod;
 
 /** The methods of an interface by name; write tables as `{...} satisfies MethodTable`. */
 export type MethodTable = Readonly<Record<string, Method>>;
@@ -84,4 +91,9 @@ export function subscribe<S extends Schema>(
 ): SubscribeMethod {
   const read = paramsReader(schema);
   return { kind: "subscribe", run: (map, subscriber) => handle(read(map), subscriber) };
+}
+
+/** A method that gives its value once when it is called, and again and again to who subscribes. */
+export function either(call: CallMethod, subscribe: SubscribeMethod): EitherMethod {
+  return { kind: "either", call, subscribe };
 }

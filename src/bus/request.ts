@@ -1,7 +1,7 @@
 import { BusError, Code } from "../base/errors.ts";
 import type { Frame } from "../wire/frame.ts";
 import { decodeValue, type ValueMap } from "../wire/object.ts";
-import type { Method, MethodTable } from "./methods.ts";
+import type { CallMethod, Method, MethodTable, SubscribeMethod } from "./methods.ts";
 
 /** Values of the `type` header. */
 export const RequestType = { NOTIFY: 0, CALL: 1, SUBSCRIBE: 2 } as const;
@@ -12,7 +12,7 @@ export type RequestType = typeof RequestType[keyof typeof RequestType];
 /** A request that names a method of the table, in the way that the method is meant. */
 export interface Request {
   readonly name: string;
-  readonly method: Method;
+  readonly method: CallMethod | SubscribeMethod;
   /** Views into the frame. */
   readonly map: ValueMap;
 }
@@ -45,13 +45,17 @@ export function readRequest(frame: Frame, type: RequestType, table: MethodTable)
   if (method === undefined) {
     throw new BusError(Code.NOENTRY, `Cannot find method: ${name.length} characters name none`);
   }
-  if ((method.kind === "subscribe") !== (type === RequestType.SUBSCRIBE)) {
-    throw new BusError(
-      Code.INVALID,
-      `Cannot take request: method ${name} must be used by ${method.kind}`,
-    );
-  }
-  return { name, method, map };
+  return { name, method: chosen(name, method, type), map };
+}
+
+function chosen(name: string, method: Method, type: RequestType): CallMethod | SubscribeMethod {
+  const wanted = type === RequestType.SUBSCRIBE ? "subscribe" : "call";
+  if (method.kind === "either") return method[wanted];
+  if (method.kind === wanted) return method;
+  throw new BusError(
+    Code.INVALID,
+    `Cannot take request: method ${name} must be used by ${method.kind}`,
+  );
 }
 
 function readMap({ payload }: Frame): ValueMap {

@@ -39,6 +39,8 @@ export interface BusCounters {
   readonly refused: number;
   /** Bytes that wait for all clients together. */
   readonly queuedBytes: number;
+  /** Bytes that wait for the client for which most wait. */
+  readonly longestQueueBytes: number;
 }
 
 /** A running server. */
@@ -103,9 +105,12 @@ class Server implements BusServer, SessionHost {
   counters(): BusCounters {
     let subscriptions = 0;
     let queuedBytes = 0;
+    let longestQueueBytes = 0;
     for (const session of this.#sessions) {
       if (session.subscribed) subscriptions++;
-      queuedBytes += session.queued;
+      const { queued } = session;
+      queuedBytes += queued;
+      if (queued > longestQueueBytes) longestQueueBytes = queued;
     }
     return {
       clients: this.#sessions.size,
@@ -114,6 +119,7 @@ class Server implements BusServer, SessionHost {
       closedAsSlow: this.#closedAsSlow,
       refused: this.#refused,
       queuedBytes,
+      longestQueueBytes,
     };
   }
 

@@ -3,22 +3,14 @@ import { BusError, Code, messageOf } from "../base/errors.ts";
 import type { Frame } from "../wire/frame.ts";
 import type { FrameReader } from "../wire/frame_reader.ts";
 import type { BusConn } from "./conn.ts";
-import {
-  FRAME_DEADLINE_MS,
-  FRAMES_PER_TURN,
-  IDLE_AFTER_REQUEST_MS,
-  IDLE_BEFORE_REQUEST_MS,
-  MAX_PENDING_ANSWERS,
-  PAUSE_QUEUED_BYTES,
-  UNREAD_DEADLINE_MS,
-} from "./limits.ts";
+import { Deadlines } from "./deadlines.ts";
+import { FRAMES_PER_TURN, MAX_PENDING_ANSWERS, PAUSE_QUEUED_BYTES } from "./limits.ts";
 import type { CallMethod, MethodTable, SubscribeMethod } from "./methods.ts";
 import { Outbox, type OutboxOwner } from "./outbox.ts";
 import type { QuietLog } from "./quiet_log.ts";
 import type { ReaderPool } from "./reader_pool.ts";
 import { PendingReply, type ReplyOwner } from "./reply.ts";
 import { readRequest, type Request, RequestType, requestType } from "./request.ts";
-import { Stall } from "./stall.ts";
 import { BusSubscription, type SubscriptionOwner } from "./subscription.ts";
 
 /** The server as its sessions see it. */
@@ -45,13 +37,6 @@ type Wait = "bytes" | "turn" | "room";
 /** Bytes of payload that count as one more frame of a turn. */
 const BYTES_PER_CREDIT = 16_384;
 
-/** Three figures whose standing still means that a client is gone or means harm. */
-interface Stalls {
-  readonly frame: Stall;
-  readonly idle: Stall;
-  readonly unread: Stall;
-}
-
 /** One client: reads its frames, runs their methods, and answers in order. */
 export class Session implements ReplyOwner, SubscriptionOwner, OutboxOwner {
   readonly outbox: Outbox;
@@ -63,7 +48,8 @@ export class Session implements ReplyOwner, SubscriptionOwner, OutboxOwner {
   #head = 0;
   #subscription: BusSubscription | undefined;
   #wake: (() => void) | undefined;
-  #stalls: Stalls | undefined;
+  /** Made at the first look: most clients are gone before it. */
+  #deadlines: Deadlines | undefined;
 
   /** @param id The number of the client, ascending over the life of the server. */
   constructor(
@@ -137,26 +123,20 @@ export class Session implements ReplyOwner, SubscriptionOwner, OutboxOwner {
   /** Closes a client that is past a deadline; `now` is monotonic, in ms. */
   sweep(now: number): void {
     if (this.#state === "closed") return;
-    this.#stalls ??= { frame: new Stall(), idle: new Stall(), unread: new Stall() };
-    const { frame, idle, unread } = this.#stalls;
-
-    if (this.outbox.queued === 0) unread.reset();
-    else if (unread.for(this.outbox.written, now) >= UNREAD_DEADLINE_MS) {
-      return this.#closeAsSlow("it did not read for 10 s");
-    }
-
     const reading = this.#state === "open" && this.#wake === undefined;
-    if (!reading || this.#reader.pending === 0) frame.reset();
-    else if (frame.for(this.#requests, now) >= FRAME_DEADLINE_MS) {
-      return this.#abort(new BusError(Code.TIMEOUT, "Cannot wait for a frame: it took over 5 s"));
-    }
-
-    if (!reading || this.#answers.length > this.#head || this.#subscription !== undefined) {
-      idle.reset();
-    } else if (
-      idle.for(this.#requests, now) >=
-        (this.#requests === 0 ? IDLE_BEFORE_REQUEST_MS : IDLE_AFTER_REQUEST_MS)
-    ) {
+    const waiting = this.#answers.length > this.#head || this.#subscription !== undefined;
+    this.#deadlines ??= new Deadlines();
+    const missed = this.#deadlines.look(now, {
+      requests: this.#requests,
+      written: this.outbox.written,
+      unread: this.outbox.queued > 0,
+      partial: reading && this.#reader.pending > 0,
+      idle: reading && !waiting,
+    });
+    if (missed === "unread") this.#closeAsSlow("it did not read for 10 s");
+    else if (missed === "frame") {
+      this.#abort(new BusError(Code.TIMEOUT, "Cannot wait for a frame: it took over 5 s"));
+    } else if (missed === "idle") {
       this.host.quiet.write("debug", "Closed an idle client", { client: this.id });
       this.close();
     }

@@ -54,7 +54,6 @@ export async function createSocket(path: string): Promise<SocketFile> {
   const paths = socketPaths(path);
   checkLength(paths);
   try {
-    await Deno.mkdir(paths.parent, { recursive: true, mode: 0o755 });
     const lock = await takeLock(paths);
     try {
       await checkPlace(path);
@@ -139,10 +138,16 @@ async function takeLock(paths: SocketPaths): Promise<Deno.FsFile> {
   throw cannotCreate(paths.final, "another daemon is starting or stopping");
 }
 
-async function makePrivateFolder({ final, folder }: SocketPaths): Promise<void> {
+async function makePrivateFolder(paths: SocketPaths, parentMade = false): Promise<void> {
+  const { final, folder, parent } = paths;
   try {
     await Deno.mkdir(folder, { mode: 0o700 });
   } catch (error) {
+    if (error instanceof Deno.errors.NotFound && !parentMade) {
+      // Only now, so that a daemon whose folder exists needs no permission to write beside its own paths.
+      await Deno.mkdir(parent, { recursive: true, mode: 0o755 });
+      return makePrivateFolder(paths, true);
+    }
     if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
     const info = await lstatIfThere(folder);
     if (info === undefined) return;

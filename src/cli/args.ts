@@ -11,6 +11,8 @@ export interface Option {
   readonly aliases?: readonly string[];
   /** What stands for the value in the help; an option without one is a flag. */
   readonly value?: string;
+  /** Whether its value is any text: also an empty one, and one that begins with a dash. */
+  readonly anyText?: boolean;
   /** Whether it may be given several times. */
   readonly repeats?: boolean;
   /** One line for the help. */
@@ -26,13 +28,18 @@ export interface Parsed {
 /**
  * Reads a command line by a table of options.
  *
+ * @param command The subcommand whose help a mistake points at.
  * @throws {ExitError} 64 for an unknown option and for an option without its value
  */
-export function parseOptions(args: readonly string[], options: readonly Option[]): Parsed {
+export function parseOptions(
+  args: readonly string[],
+  options: readonly Option[],
+  command?: string,
+): Parsed {
   const unknown: string[] = [];
   const takers = options.filter((option) => option.value !== undefined);
   const parsed = parseArgs(
-    detachNegated(args),
+    attachTexts(detachNegated(args), options, command),
     {
       alias: Object.fromEntries(options.map((option) => [option.option, otherNames(option)])),
       boolean: options.filter((option) => option.value === undefined).map((option) =>
@@ -46,7 +53,7 @@ export function parseOptions(args: readonly string[], options: readonly Option[]
       },
     },
   );
-  if (unknown.length > 0) throw usage(`unknown option ${unknown[0]}`);
+  if (unknown.length > 0) throw usage(`unknown option ${unknown[0]}`, command);
   const values = new Map<string, readonly string[]>();
   for (const option of options) {
     const given = parsed[option.option];
@@ -56,15 +63,43 @@ export function parseOptions(args: readonly string[], options: readonly Option[]
     }
     const texts = (given as string[] | undefined) ?? [];
     if (texts.length === 0) continue;
-    if (texts.includes("")) throw usage(`option --${option.option} needs a value: ${option.value}`);
+    if (texts.includes("") && !option.anyText) {
+      throw usage(`option --${option.option} needs a value: ${option.value}`, command);
+    }
     values.set(option.option, option.repeats ? texts : texts.slice(-1));
   }
   return { values, words: parsed._.map(String) };
 }
 
-/** A mistake on the command line. */
-export function usage(what: string): ExitError {
-  return new ExitError(Exit.USAGE, `${what}; see iotcored --help`);
+/** A mistake on the command line, of a subcommand or of the program. */
+export function usage(what: string, command?: string): ExitError {
+  return new ExitError(
+    Exit.USAGE,
+    `${what}; see iotcored ${command === undefined ? "" : `${command} `}--help`,
+  );
+}
+
+/** `parseArgs` takes no word that looks like an option for a value, and cannot tell an empty value from none. */
+function attachTexts(
+  args: readonly string[],
+  options: readonly Option[],
+  command: string | undefined,
+): string[] {
+  const texts = options.filter((option) => option.anyText);
+  const attached: string[] = [];
+  for (let i = 0; i < args.length; i++) {
+    const arg = args[i]!;
+    if (arg === "--") return [...attached, ...args.slice(i)];
+    const named = texts.find(({ option, short }) => arg === `--${option}` || arg === `-${short}`);
+    if (named === undefined) {
+      attached.push(arg);
+      continue;
+    }
+    const text = args[++i];
+    if (text === undefined) throw usage(`option ${arg} needs a value: ${named.value}`, command);
+    attached.push(`--${named.option}=${text}`);
+  }
+  return attached;
 }
 
 function otherNames(option: Option): string[] {

@@ -1,9 +1,25 @@
-import { Exit, type Exit as ExitCode } from "../base/errors.ts";
+import type { Exit as ExitCode } from "../base/errors.ts";
+import { VERSION } from "../base/version.ts";
 import { usage } from "./args.ts";
-import { helpText } from "./help.ts";
-import { parseRunArgs, RUN } from "./run.ts";
-import { runDaemon } from "./run_daemon.ts";
-import { VERSION } from "./version.ts";
+import { bashCompletions, COMPLETIONS } from "./complete.ts";
+import { type Command, helpText, overviewText } from "./help.ts";
+import { print, runTool, type Tool } from "./tools.ts";
+
+/** The subcommands that talk to the daemon; loaded when they are needed, so that each starts fast. */
+const TOOLS: Readonly<Record<string, () => Promise<Tool>>> = {
+  publish: async () => (await import("./publish.ts")).PUBLISH,
+  subscribe: async () => (await import("./subscribe.ts")).SUBSCRIBE,
+  status: async () => (await import("./status.ts")).STATUS,
+};
+
+const HELP: Command = {
+  name: "help",
+  summary: "Prints the help of a subcommand.",
+  usage: ["help [SUBCOMMAND]"],
+  options: [],
+  words: ["run", ...Object.keys(TOOLS), "completions"],
+  examples: [],
+};
 
 /**
  * Runs the subcommand that the arguments name; `run` when they name none.
@@ -11,17 +27,45 @@ import { VERSION } from "./version.ts";
  * @throws {ExitError} whatever ends the program other than by request
  */
 export async function runCommand(args: readonly string[]): Promise<ExitCode> {
-  const [first] = args;
-  if (first !== undefined && first !== "run" && !first.startsWith("-")) {
-    throw usage(`unknown subcommand ${first}`);
-  }
-  const run = parseRunArgs(first === "run" ? args.slice(1) : args);
-  if (run.instead === "help") return print(helpText(RUN));
+  const [first, ...rest] = args;
+  if (first === undefined || first.startsWith("-")) return await runRun(args);
+  if (first === "run") return await runRun(rest);
+  if (first === "help") return await help(rest);
+  if (first === "completions") return await completions(rest);
+  if (!Object.hasOwn(TOOLS, first)) throw usage(`unknown subcommand ${first}`);
+  return await runTool(await TOOLS[first]!(), rest);
+}
+
+async function runRun(args: readonly string[]): Promise<ExitCode> {
+  const { parseRunArgs } = await import("./run.ts");
+  const run = parseRunArgs(args);
+  if (run.instead === "help") return await help([]);
   if (run.instead === "version") return print(`iotcored ${VERSION}\n`);
+  const { runDaemon } = await import("./run_daemon.ts");
   return await runDaemon(run);
 }
 
-function print(text: string): ExitCode {
-  Deno.stdout.writeSync(new TextEncoder().encode(text));
-  return Exit.OK;
+async function help([name, surplus]: readonly string[]): Promise<ExitCode> {
+  const commands = await allCommands();
+  const [run] = commands;
+  if (surplus !== undefined) throw usage(`unexpected argument ${surplus}`);
+  if (name === undefined) return print(helpText(run!) + overviewText(commands));
+  const command = commands.find((command) => command.name === name);
+  if (command === undefined) throw usage(`unknown subcommand ${name}`);
+  return print(helpText(command));
+}
+
+async function completions([shell, surplus]: readonly string[]): Promise<ExitCode> {
+  if (shell === "--help" || shell === "-h") return print(helpText(COMPLETIONS));
+  if (shell !== "bash" || surplus !== undefined) {
+    throw usage("completions are there for bash: iotcored completions bash");
+  }
+  return print(bashCompletions(await allCommands()));
+}
+
+/** Every subcommand, `run` first. */
+export async function allCommands(): Promise<readonly Command[]> {
+  const { RUN } = await import("./run.ts");
+  const tools = await Promise.all(Object.values(TOOLS).map((load) => load()));
+  return [RUN, ...tools.map(({ command }) => command), COMPLETIONS, HELP];
 }

@@ -8,27 +8,44 @@ export interface Command {
   /** How it is called, without the program's name. */
   readonly usage: readonly string[];
   readonly options: readonly Option[];
+  /** Words that it takes beside its options. */
+  readonly words?: readonly string[];
+  /** Lines below the options. */
+  readonly notes?: readonly string[];
   readonly examples: readonly (readonly [command: string, what: string])[];
 }
 
 /** The help of a subcommand, for a terminal of 100 columns. */
 export function helpText(command: Command): string {
   const rows = command.options.map((option) => [names(option), option.help] as const);
-  const width = Math.max(...rows.map(([left]) => left.length));
+  const width = Math.max(0, ...rows.map(([left]) => left.length));
   const lines = [
     `${command.summary}`,
     "",
     "Usage:",
     ...command.usage.map((usage) => `  iotcored ${usage}`),
-    "",
-    "Options:",
-    ...rows.map(([left, right]) => `  ${left.padEnd(width)}  ${right}`),
   ];
+  if (rows.length > 0) {
+    lines.push("", "Options:");
+    for (const [left, right] of rows) lines.push(`  ${left.padEnd(width)}  ${right}`);
+  }
+  if (command.notes !== undefined) lines.push("", ...command.notes);
   if (command.examples.length > 0) {
     lines.push("", "Examples:");
     for (const [example, what] of command.examples) lines.push(`  # ${what}`, `  ${example}`);
   }
   return lines.join("\n") + "\n";
+}
+
+/** The subcommands in one list, for the end of the main help. */
+export function overviewText(commands: readonly Command[]): string {
+  const width = Math.max(...commands.map(({ name }) => name.length));
+  return [
+    "",
+    "Subcommands; `iotcored help NAME` tells more:",
+    ...commands.map(({ name, summary }) => `  ${name.padEnd(width)}  ${summary}`),
+    "",
+  ].join("\n");
 }
 
 function names({ option, short, value }: Option): string {

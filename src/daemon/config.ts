@@ -1,6 +1,8 @@
 import { Exit, ExitError } from "../base/errors.ts";
 import {
+  BUS_DIR,
   CONFIG_PREFIX,
+  path as parsePath,
   RuleError,
   type Setting,
   type SettingName,
@@ -69,6 +71,7 @@ export function resolveConfig(
   values: ConfigValues = new Map(),
   ceiling = 1,
 ): Config {
+  checkGiven(given, ceiling);
   const read = <N extends SettingName>(name: N): SettingValue<N> | undefined =>
     readSetting(name, given, values);
   const need = <N extends SettingName>(name: N): SettingValue<N> => {
@@ -86,7 +89,7 @@ export function resolveConfig(
     cert: need("cert"),
     key: need("key"),
     interfaceName: read("interfaceName") ?? "aws_iot_mqtt",
-    busDir: read("busDir") ?? "/run/greengrass",
+    busDir: read("busDir") ?? BUS_DIR,
     mqttVersion: read("mqttVersion") ?? "5",
     keepAliveS: read("keepAliveS") ?? 60,
     maxConnections: checkCeiling(
@@ -104,6 +107,19 @@ export function resolveConfig(
     logLevel: read("logLevel") ?? "info",
     logFormat: read("logFormat") ?? "text",
   });
+}
+
+/**
+ * Checks the command line alone, so that a mistake there is told before anything else is looked at.
+ *
+ * @throws {ExitError} 64
+ */
+export function checkGiven(given: Given, ceiling: number): void {
+  for (const name of Object.keys(given) as SettingName[]) readSetting(name, given, new Map());
+  const maxConnections = readSetting("maxConnections", given, new Map());
+  if (maxConnections !== undefined) checkCeiling(maxConnections, ceiling, true);
+  const endpoint = readSetting("endpoint", given, new Map());
+  choosePort(given, endpoint?.port, readSetting("port", given, new Map()));
 }
 
 /** The settings without which the daemon cannot start, as far as the command line does not give them. */
@@ -210,11 +226,22 @@ function configuredSpool(values: ConfigValues): SpoolPlace | undefined {
   const path = values.get(SPOOL_KEYS.path);
   if (type === undefined) return undefined;
   if (type === "Memory") return { kind: "memory" };
-  if (type === "Disk" && path !== undefined) return SETTINGS.spool.parse(path);
-  const wrong = type === "Disk"
-    ? `${SPOOL_KEYS.path} is required when ${SPOOL_KEYS.storageType} is Disk`
-    : `${SPOOL_KEYS.storageType} must be Memory or Disk, got ${JSON.stringify(type)}`;
-  throw new ExitError(Exit.CONFIG, `Cannot use --spool from the config: ${wrong}`);
+  if (type !== "Disk") {
+    throw wrongSpool(SPOOL_KEYS.storageType, `must be Memory or Disk, got ${JSON.stringify(type)}`);
+  }
+  if (path === undefined) {
+    throw wrongSpool(SPOOL_KEYS.path, `is required when ${SPOOL_KEYS.storageType} is Disk`);
+  }
+  try {
+    return { kind: "disk", dir: parsePath(path) };
+  } catch (error) {
+    if (!(error instanceof RuleError)) throw error;
+    throw wrongSpool(SPOOL_KEYS.path, `${error.message}, got ${JSON.stringify(path)}`);
+  }
+}
+
+function wrongSpool(key: string, what: string): ExitError {
+  return new ExitError(Exit.CONFIG, `Cannot use --spool (config key ${key}): it ${what}`);
 }
 
 function defaultSpool(environment: Environment): SpoolPlace {
@@ -232,11 +259,18 @@ function chooseProxy(
     environment[name] || environment[name.toUpperCase()] || undefined;
   const fromEnvironment = given.proxy === undefined ? env("https_proxy") : undefined;
   const url = fromEnvironment === undefined
-    ? readSetting("proxy", given, values)
+    ? configuredProxy(given, values)
     : proxyOf("https_proxy", fromEnvironment);
   if (url === undefined) return undefined;
   const noProxy = given.noProxy ?? env("no_proxy") ?? readSetting("noProxy", {}, values) ?? "";
   return Object.freeze({ url, noProxy });
+}
+
+/** An empty URL in the config is how Greengrass says that there is no proxy. */
+function configuredProxy(given: Given, values: ConfigValues): string | undefined {
+  const key = configKey("proxy")!;
+  const none = given.proxy === undefined && values.get(key) === "";
+  return none ? undefined : readSetting("proxy", given, values);
 }
 
 function proxyOf(variable: string, text: string): string {

@@ -1,8 +1,9 @@
+import type { Bytes } from "../base/bytes.ts";
 import type { Clock, Timer } from "../base/clock.ts";
-import { Exit, ExitError } from "../base/errors.ts";
+import type { ExitError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import { type BusServer, startServer } from "../bus/server.ts";
-import { AWS_RATE_LIMITS, RateWindow } from "../limit/rate_window.ts";
+import { AWS_RATE_LIMITS } from "../limit/rate_window.ts";
 import { Connection } from "../mqtt/connection.ts";
 import { readCredentials } from "../mqtt/credentials.ts";
 import { createDial, type Dial, type Target } from "../mqtt/dial.ts";
@@ -12,9 +13,11 @@ import { MemoryStorage } from "../spool/memory_storage.ts";
 import { openDiskStorage } from "../spool/sqlite_storage.ts";
 import type { SpoolStorage } from "../spool/storage.ts";
 import type { Config } from "./config.ts";
+import { compareConfigs } from "./config_change.ts";
 import { ConnectionStatus } from "./connection_status.ts";
 import { mqttInterface } from "./interface.ts";
 import { Publisher } from "./publisher.ts";
+import { StatusReport } from "./status.ts";
 import { Subscriptions } from "./subscriptions.ts";
 import { targetOf } from "./target.ts";
 
@@ -40,6 +43,13 @@ export interface Daemon {
   stop(): Promise<void>;
   /** Connects anew, with credentials that are read again. */
   reconnect(reason: string): void;
+  /**
+   * Uses a changed configuration, as far as a running daemon can; spool and subscriptions stay. What decides how the broker is
+   * reached makes a new link.
+   *
+   * @throws {ExitError} 78 for credential files that cannot be used: the old configuration stays.
+   */
+  update(config: Config): Promise<void>;
 }
 
 /**
@@ -70,7 +80,7 @@ function openStorage({ spool }: Config, { clock, log, random }: World): SpoolSto
 
 class Running implements Daemon {
   readonly finished: Promise<void>;
-  readonly #config: Config;
+  #config: Config;
   readonly #world: World;
   readonly #dial: Dial;
   readonly #status = new ConnectionStatus();
@@ -88,6 +98,7 @@ class Running implements Daemon {
     this.#config = config;
     this.#world = world;
     this.finished = this.#end.promise;
+    const now = (): Config => this.#config;
     this.#dial = createDial({ log, clock });
     this.#spool = new Spool({
       storage,
@@ -99,12 +110,18 @@ class Running implements Daemon {
       spool: this.#spool,
       clock,
       log,
-      rate: config.rateLimit ? new RateWindow(AWS_RATE_LIMITS) : undefined,
-      maxInFlight: config.maxInFlight,
-      keepQos0WhenOffline: config.keepQos0WhenOffline,
+      limits: config.rateLimit ? AWS_RATE_LIMITS : undefined,
+      get maxInFlight(): number {
+        return now().maxInFlight;
+      },
+      get keepQos0WhenOffline(): boolean {
+        return now().keepQos0WhenOffline;
+      },
     });
     this.#subscriptions = new Subscriptions({
-      maxConnections: config.maxConnections,
+      get maxConnections(): number {
+        return now().maxConnections;
+      },
       clock,
       log,
       connect: (index) => this.#connect(index),
@@ -120,6 +137,14 @@ class Running implements Daemon {
       publisher: this.#publisher,
       subscriptions: this.#subscriptions,
       connection: this.#status,
+      status: new StatusReport({
+        clock,
+        subscriptions: this.#subscriptions,
+        publisher: this.#publisher,
+        spool: this.#spool,
+        clients: () => this.#server?.counters(),
+        config: this.#config,
+      }),
       log,
     });
     this.#server = await startServer({ path, table, log, clock });
@@ -129,6 +154,25 @@ class Running implements Daemon {
 
   reconnect(reason: string): void {
     for (const { connection } of this.#subscriptions.lines.values()) connection.reconnect(reason);
+  }
+
+  async update(config: Config): Promise<void> {
+    if (compareConfigs(this.#config, config).credentials) await readCredentials(config);
+    if (this.#stopping !== undefined) return;
+    const { fields, link, restart } = compareConfigs(this.#config, config);
+    const { spool, spoolMaxBytes } = this.#config;
+    // What is in use goes on being said: the spool that there is decides how a stop drains it.
+    this.#config = Object.freeze({ ...config, spool, spoolMaxBytes });
+    if (fields.length === 0) return;
+    const { log } = this.#world;
+    log.info("the configuration has changed", { changed: fields.join(" ") });
+    if (restart.length > 0) {
+      log.warn("a part of the changed configuration needs a restart", {
+        waiting: restart.join(" "),
+      });
+    }
+    if (link.length > 0) this.reconnect("the configuration changed");
+    else if (this.#status.connected) this.#announce();
   }
 
   stop(): Promise<void> {
@@ -167,19 +211,28 @@ class Running implements Daemon {
 
   #connect(index: number): Connection {
     const { clock, log, random } = this.#world;
-    return new Connection({
+    // One that was closed may still have something to say when the next one of its number is there.
+    const isCurrent = (): boolean =>
+      this.#subscriptions.lines.get(index)?.connection === connection;
+    const connection = new Connection({
       target: (): Target => targetOf(this.#config, index),
       dial: this.#dial,
       log,
       clock,
       random,
       handler: {
-        onUp: (connack) => this.#onUp(index, connack),
-        onDown: (end) => this.#onDown(index, end),
-        onMessage: (topic, payload) => this.#subscriptions.deliver(index, topic, payload),
-        onFailed: (error) => this.#onFailed(index, error),
+        onUp: (connack) => isCurrent() && this.#onUp(index, connack),
+        onDown: (end) => isCurrent() && this.#onDown(index, end),
+        onMessage: (topic, payload) => isCurrent() && this.#onMessage(index, topic, payload),
+        onFailed: (error) => isCurrent() && this.#onFailed(index, error),
       },
     });
+    return connection;
+  }
+
+  #onMessage(index: number, topic: string, payload: Bytes): void {
+    if (index === 0) this.#publisher.arrived(topic, payload.length);
+    this.#subscriptions.deliver(index, topic, payload);
   }
 
   #onUp(index: number, connack: ConnackInfo): void {
@@ -197,7 +250,8 @@ class Running implements Daemon {
   }
 
   #onFailed(index: number, error: ExitError): void {
-    if (index > 0 && error.exit === Exit.NOPERM) this.#subscriptions.refused(index, error.message);
+    // Connection 0 finds out by itself when the credentials are no good any more.
+    if (index > 0) this.#subscriptions.refused(index, error.message);
     else this.#fail(error);
   }
 

@@ -40,6 +40,7 @@ export class FilterSync {
   #link: FilterLink | undefined;
   #running = false;
   #synced = false;
+  #resumed = false;
   #pause: { readonly timer: Timer; readonly end: () => void } | undefined;
 
   constructor(readonly clock: Clock, readonly handler: FilterSyncHandler) {}
@@ -64,6 +65,11 @@ export class FilterSync {
     return this.#link !== undefined;
   }
 
+  /** Whether the broker sends what is wanted: it was made, or is still there from a resumed session. */
+  get delivers(): boolean {
+    return this.#link !== undefined && (this.#synced || this.#resumed);
+  }
+
   /** Wants a filter, at this QoS or the higher one that it was wanted at. */
   want(filter: string, qos: Qos): void {
     const before = this.#wanted.get(filter);
@@ -84,6 +90,7 @@ export class FilterSync {
     this.#made.clear();
     this.#link = link;
     this.#synced = false;
+    this.#resumed = sessionPresent;
     this.#kick();
   }
 

@@ -1,7 +1,7 @@
 import { fromUtf8 } from "../base/bytes.ts";
 import { BusError, Code } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
-import { call, type MethodTable, subscribe } from "../bus/methods.ts";
+import { call, either, type MethodTable, subscribe } from "../bus/methods.ts";
 import {
   buffer,
   bufferOrList,
@@ -10,16 +10,17 @@ import {
   optionalInt,
 } from "../bus/params.ts";
 import type { Qos } from "../mqtt/port.ts";
-import { checkFilter, checkTopic } from "../topic/filter.ts";
 import type { ConnectionStatus } from "./connection_status.ts";
+import { Door, MAX_LOGGED_CHARACTERS } from "./door.ts";
 import type { Publisher } from "./publisher.ts";
+import type { StatusReport } from "./status.ts";
 import type { Subscriptions } from "./subscriptions.ts";
-
-/** Payload of one message, in bytes (AWS IoT Core quotas). */
-export const MAX_PAYLOAD_BYTES = 131_072;
 
 /** The longest `message_expiry` of MQTT 5, in seconds [MQTT5-3.3.2.3.3]. */
 const MAX_EXPIRY_S = 0xffff_ffff;
+
+/** Refused at the door, which can say for how long a topic. */
+const anyQos = optionalInt(Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER, 0);
 
 const NO_PAYLOAD = new Uint8Array(0);
 
@@ -28,41 +29,27 @@ export interface InterfaceParts {
   readonly publisher: Publisher;
   readonly subscriptions: Pick<Subscriptions<never>, "add">;
   readonly connection: ConnectionStatus;
+  readonly status: StatusReport;
   readonly log: Log;
 }
 
 /** The methods of the interface `aws_iot_mqtt` (iotcored-1). */
 export function mqttInterface(
-  { publisher, subscriptions, connection, log }: InterfaceParts,
+  { publisher, subscriptions, connection, status, log }: InterfaceParts,
 ): MethodTable {
-  /** Refuses at the door what AWS IoT Core would close the shared connection for. */
-  const checked = (what: "topic" | "filter", bytes: Uint8Array): string => {
-    const text = fromUtf8(bytes);
-    try {
-      if (text === undefined) {
-        throw new BusError(Code.INVALID, `Cannot use ${what}: it must be UTF-8`);
-      }
-      (what === "topic" ? checkTopic : checkFilter)(text);
-      return text;
-    } catch (error) {
-      if (!(error instanceof BusError)) throw error;
-      log.warn(`a ${what} is refused`, { bytes: bytes.length, rule: error.message });
-      log.debug(`the refused ${what}`, { [what]: text });
-      throw error;
-    }
-  };
+  const door = new Door(log);
   return {
     publish: call({
       topic: buffer,
       payload: optionalBuffer,
-      qos: optionalInt(0, 1, 0),
+      qos: anyQos,
       ack: optionalBuffer,
       message_expiry: optionalInt(1, MAX_EXPIRY_S, undefined),
     }, (params, reply) => {
-      const topic = checked("topic", params.topic);
+      const topic = door.topic(params.topic);
       const payload = params.payload ?? NO_PAYLOAD;
-      if (payload.length > MAX_PAYLOAD_BYTES) throw tooLarge(payload.length, log);
-      const qos = params.qos as Qos;
+      door.payload(payload.length, params.topic.length);
+      const qos = door.qos(params.qos, params.topic.length);
       const untilAcknowledged = params.ack !== undefined && waitsForBroker(params.ack, qos);
       publisher.publish({
         topic,
@@ -74,27 +61,26 @@ export function mqttInterface(
     }),
     subscribe: subscribe({
       topic_filter: bufferOrList,
-      qos: optionalInt(0, 1, 0),
+      qos: anyQos,
       virtual: optionalBoolean(false),
     }, (params, subscriber) => {
-      const filters = params.topic_filter.map((filter) => checked("filter", filter));
+      const filters = params.topic_filter.map((filter) => door.filter(filter));
       if (filters.length === 0) {
         throw new BusError(
           Code.INVALID,
           "Cannot subscribe: topic_filter must hold at least one filter",
         );
       }
-      subscriber.label = filters.join(" ");
-      subscriptions.add(filters, params.qos as Qos, params.virtual, subscriber);
+      const qos = door.qos(params.qos, params.topic_filter[0]!.length);
+      subscriber.label = filters.join(" ").slice(0, MAX_LOGGED_CHARACTERS);
+      subscriptions.add(filters, qos, params.virtual, subscriber);
     }),
     connection_status: subscribe({}, (_params, subscriber) => connection.add(subscriber)),
+    status: either(
+      call({}, () => status.value()),
+      subscribe({}, (_params, subscriber) => status.watch(subscriber)),
+    ),
   } satisfies MethodTable;
-}
-
-function tooLarge(bytes: number, log: Log): BusError {
-  const text = `Cannot publish: payload must be at most ${MAX_PAYLOAD_BYTES} bytes, got ${bytes}`;
-  log.warn("a payload is refused", { bytes, rule: text });
-  return new BusError(Code.RANGE, text);
 }
 
 function waitsForBroker(ack: Uint8Array, qos: Qos): boolean {

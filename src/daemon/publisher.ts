@@ -1,13 +1,15 @@
 import type { Bytes } from "../base/bytes.ts";
-import type { Clock, Timer } from "../base/clock.ts";
+import type { Clock } from "../base/clock.ts";
 import { BusError, Code } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
-import type { RateWindow } from "../limit/rate_window.ts";
+import type { RateLimits } from "../limit/rate_window.ts";
 import type { LinkEnd, OutgoingPublish, PublishResult, Qos } from "../mqtt/port.ts";
+import { isExpired, sizeOf } from "../spool/policy.ts";
 import type { Spool } from "../spool/spool.ts";
 import type { SpoolRecord } from "../spool/storage.ts";
 import { BrokerAcks } from "./broker_acks.ts";
-import { Qos0Lane } from "./qos0_lane.ts";
+import { Pace } from "./pace.ts";
+import { Qos0Lane, type WaitingMessage } from "./qos0_lane.ts";
 import { STRIKES, Suspects } from "./suspects.ts";
 
 /** Bytes that are read from the spool ahead of sending, at most. */
@@ -50,6 +52,8 @@ export interface PublishCounters {
   acknowledged: number;
   /** Answered by the broker with a reason code of 0x80 or above, and given up. */
   refusedByBroker: number;
+  /** Given up because their time was over while they waited for their turn; the spool counts its own. */
+  expired: number;
   /** How long messages waited for the rate limit, in ms. */
   throttledMs: number;
 }
@@ -59,8 +63,8 @@ export interface PublisherOptions {
   readonly spool: Spool;
   readonly clock: Clock;
   readonly log: Log;
-  /** `undefined`: no limit. */
-  readonly rate: RateWindow | undefined;
+  /** What the connection may carry, both directions together; `undefined`: no limit. */
+  readonly limits: RateLimits | undefined;
   /** QoS 1 messages sent and not acknowledged, at most. */
   readonly maxInFlight: number;
   readonly keepQos0WhenOffline: boolean;
@@ -74,14 +78,9 @@ interface InFlight {
 
 /** Pulls messages from the spool and sends them over connection 0, within the limits of AWS IoT Core. */
 export class Publisher {
-  readonly counters: PublishCounters = {
-    accepted: 0,
-    sent: 0,
-    acknowledged: 0,
-    refusedByBroker: 0,
-    throttledMs: 0,
-  };
   readonly #options: PublisherOptions;
+  readonly #counters = { accepted: 0, sent: 0, acknowledged: 0, refusedByBroker: 0, expired: 0 };
+  readonly #pace: Pace;
   readonly #lane = new Qos0Lane();
   readonly #suspects = new Suspects();
   readonly #acks: BrokerAcks;
@@ -93,8 +92,8 @@ export class Publisher {
   #window = 0;
   /** The highest `seq` that was ever sent by this process: up to it, messages are duplicates. */
   #highestSent = 0;
-  #throttledSince: number | undefined;
-  #timer: Timer | undefined;
+  /** Answered with 0x97: sent again as if for the first time [MQTT5-4.4.0-2]. */
+  readonly #turnedAway = new Set<number>();
   #spoolsTurn = true;
   #pumping = false;
   /** Looks whether a stop has nothing more to wait for. */
@@ -103,7 +102,13 @@ export class Publisher {
   constructor(options: PublisherOptions) {
     this.#options = options;
     this.#acks = new BrokerAcks(options.clock);
+    this.#pace = new Pace(options.clock, options.limits, () => this.#pump());
     options.spool.onAvailable = () => this.#pump();
+  }
+
+  /** The figures of this moment. */
+  get counters(): PublishCounters {
+    return { ...this.#counters, throttledMs: this.#pace.throttledMs };
   }
 
   /** Messages sent and not acknowledged. */
@@ -127,14 +132,21 @@ export class Publisher {
       );
     }
     const { topic, payload, messageExpiry } = request;
-    const message = { topic, payload: payload.slice(), qos: 0 as const };
-    if (!this.#lane.push(messageExpiry === undefined ? message : { ...message, messageExpiry })) {
+    const expiresAt = messageExpiry === undefined
+      ? undefined
+      : this.#options.clock.wallNow() + messageExpiry * 1_000;
+    if (!this.#lane.push(topic, payload.slice(), expiresAt)) {
       const text = "Cannot publish with QoS 0: too many messages wait for the rate limit";
       return reply.refuse(new BusError(Code.NOMEM, text));
     }
-    this.counters.accepted++;
+    this.#counters.accepted++;
     reply.respond(null);
     this.#pump();
+  }
+
+  /** A message arrived on the connection that this one sends over: it counts for the rate. */
+  arrived(topic: string, payloadBytes: number): void {
+    this.#pace.arrived(sizeOf(topic, payloadBytes));
   }
 
   /**
@@ -152,10 +164,9 @@ export class Publisher {
   down(end: LinkEnd): void {
     if (this.#link === undefined) return;
     this.#link = undefined;
-    this.#stopWaiting();
-    const unacknowledged = [...this.#inFlight].filter(([, { settled }]) => !settled).map(([seq]) =>
-      seq
-    );
+    this.#pace.cancel();
+    const unacknowledged = [...this.#inFlight.values()].filter(({ settled }) => !settled)
+      .map(({ record }) => record.seq);
     this.#inFlight.clear();
     this.#next = [];
     if (end.by === "peer") this.#judge(unacknowledged, end.reason);
@@ -192,7 +203,7 @@ export class Publisher {
   /** Answers whoever still waits for a PUBACK, and stops sending. */
   stop(): void {
     this.#link = undefined;
-    this.#stopWaiting();
+    this.#pace.cancel();
     this.#acks.stop();
   }
 
@@ -203,7 +214,7 @@ export class Publisher {
       : { topic, payload, qos, messageExpiry };
     this.#options.spool.append(message, (error, seq) => {
       if (error !== undefined) return reply.refuse(error);
-      this.counters.accepted++;
+      this.#counters.accepted++;
       if (untilAcknowledged) this.#acks.add(seq, reply);
       else reply.respond(null);
     });
@@ -231,16 +242,16 @@ export class Publisher {
     if (this.#pumping) return;
     this.#pumping = true;
     try {
-      while (this.#link !== undefined && this.#timer === undefined) {
+      while (this.#link !== undefined && !this.#pace.waits) {
         const record = this.#nextRecord();
-        const message = this.#heldBack() ? undefined : this.#lane.peek();
+        const message = this.#heldBack() ? undefined : this.#nextQos0();
         if (record !== undefined && (this.#spoolsTurn || message === undefined)) {
-          if (!this.#allowed(record.topic.length + record.payload.length)) break;
+          if (!this.#pace.allows(record.size)) break;
           this.#spoolsTurn = false;
           this.#next.shift();
           this.#sendRecord(this.#link, record);
         } else if (message !== undefined) {
-          if (!this.#allowed(message.topic.length + message.payload.length)) break;
+          if (!this.#pace.allows(message.size)) break;
           this.#spoolsTurn = true;
           this.#lane.shift();
           this.#sendQos0(this.#link, message);
@@ -258,6 +269,13 @@ export class Publisher {
     return false;
   }
 
+  #nextQos0(): WaitingMessage | undefined {
+    for (let message; (message = this.#lane.peek()) !== undefined; this.#lane.shift()) {
+      if (!this.#gaveUp(message.expiresAt)) return message;
+    }
+    return undefined;
+  }
+
   /** The next message of the spool, if one may be in flight beside what is. */
   #nextRecord(): SpoolRecord | undefined {
     const free = this.#window - this.#inFlight.size;
@@ -267,77 +285,57 @@ export class Publisher {
     }
     const [record] = this.#next;
     if (record === undefined) return undefined;
+    if (this.#gaveUp(record.expiresAt)) {
+      this.#next.shift();
+      this.#suspects.cleared(record.seq);
+      this.#options.spool.settled(record.seq);
+      return this.#nextRecord();
+    }
     if (this.#inFlight.size > 0 && (this.#suspects.mustGoAlone(record.seq) || this.#heldBack())) {
       return undefined;
     }
     return record;
   }
 
-  /** Takes the message's share of the rate, or sets the timer for when there is one. */
-  #allowed(bytes: number): boolean {
-    const { rate, clock } = this.#options;
-    if (rate === undefined) return true;
-    const now = clock.now();
-    const wait = rate.delay(now, bytes);
-    if (wait <= 0) {
-      rate.take(now, bytes);
-      return true;
-    }
-    this.#throttledSince = now;
-    this.#pause(wait);
-    return false;
+  #sendQos0(link: PublishLink, { topic, payload, expiresAt }: WaitingMessage): void {
+    this.#counters.sent++;
+    link.publish({ topic, payload, qos: 0, ...this.#expiry(expiresAt) }, ignore);
   }
 
-  #pause(ms: number): void {
-    this.#timer?.cancel();
-    this.#timer = this.#options.clock.after(ms, () => {
-      this.#stopWaiting();
-      this.#pump();
-    });
-  }
-
-  #stopWaiting(): void {
-    this.#timer?.cancel();
-    this.#timer = undefined;
-    if (this.#throttledSince === undefined) return;
-    this.counters.throttledMs += this.#options.clock.now() - this.#throttledSince;
-    this.#throttledSince = undefined;
-  }
-
-  #sendQos0(link: PublishLink, message: OutgoingPublish): void {
-    this.counters.sent++;
-    link.publish(message, ignore);
+  /** Seconds that are left of a message's time, as a property of its PUBLISH. */
+  #expiry(expiresAt: number | undefined): { messageExpiry?: number } {
+    if (expiresAt === undefined) return {};
+    const leftMs = expiresAt - this.#options.clock.wallNow();
+    return { messageExpiry: Math.max(1, Math.ceil(leftMs / 1_000)) };
   }
 
   #sendRecord(link: PublishLink, record: SpoolRecord): void {
     const { seq, topic, payload, qos, expiresAt } = record;
-    const dup = seq <= this.#highestSent && qos === 1;
+    const dup = qos === 1 && seq <= this.#highestSent && !this.#turnedAway.delete(seq);
     this.#highestSent = Math.max(this.#highestSent, seq);
-    const left = expiresAt === undefined ? undefined : expiresAt - this.#options.clock.wallNow();
-    const message: OutgoingPublish = left === undefined
-      ? { topic, payload, qos, dup }
-      : { topic, payload, qos, dup, messageExpiry: Math.max(1, Math.ceil(left / 1_000)) };
+    const message: OutgoingPublish = {
+      topic,
+      payload,
+      qos,
+      dup,
+      ...this.#expiry(expiresAt),
+    };
     const entry: InFlight = { record, settled: false };
     this.#inFlight.set(seq, entry);
-    this.counters.sent++;
+    this.#counters.sent++;
     link.publish(message, (result) => {
-      if (result !== undefined && this.#link === link) this.#answered(link, entry, result);
+      if (result !== undefined && this.#link === link) this.#answered(entry, result);
     });
   }
 
-  #answered(link: PublishLink, entry: InFlight, result: PublishResult): void {
+  #answered(entry: InFlight, result: PublishResult): void {
     const { record } = entry;
-    if (result.code === QUOTA_EXCEEDED) {
-      this.#options.log.warn("the broker says that its quota is exceeded; sending pauses", {
-        reason: result.reason,
-      });
-      return this.#again(link, record);
-    }
+    if (result.code === QUOTA_EXCEEDED) return this.#again(record, result.reason);
     const { seq } = record;
     entry.settled = true;
     this.#suspects.cleared(seq);
     if (result.code >= 0x80) this.#refused(record, result);
-    else if (record.qos === 1) this.counters.acknowledged++;
+    else if (record.qos === 1) this.#counters.acknowledged++;
     // The place in flight is free when the removal is on disk: after a crash no more than the window is sent twice.
     this.#options.spool.settled(seq, () => {
       if (this.#inFlight.get(seq) !== entry) return;
@@ -349,7 +347,7 @@ export class Publisher {
   }
 
   #refused({ seq, topic, payload }: SpoolRecord, { code, reason }: PublishResult): void {
-    this.counters.refusedByBroker++;
+    this.#counters.refusedByBroker++;
     this.#options.log.warn("the broker refused a message, which is given up", {
       seq,
       code: `0x${code.toString(16)}`,
@@ -360,11 +358,24 @@ export class Publisher {
     this.#options.log.debug("the topic of the refused message", { seq, topic });
   }
 
-  /** Sends a message a second time, after a pause; what was sent behind it may overtake it, as its own PUBACK is missing. */
-  #again(link: PublishLink, record: SpoolRecord): void {
+  /** Sends a message a second time, after a pause; what was sent behind it may overtake it. */
+  #again(record: SpoolRecord, reason: string): void {
     this.#inFlight.delete(record.seq);
-    this.#next.unshift(record);
-    if (this.#link === link) this.#pause(QUOTA_PAUSE_MS);
+    this.#turnedAway.add(record.seq);
+    const behind = this.#next.findIndex(({ seq }) => seq > record.seq);
+    this.#next.splice(behind < 0 ? this.#next.length : behind, 0, record);
+    if (!this.#pace.pause(QUOTA_PAUSE_MS)) return;
+    this.#options.log.warn("the broker says that its quota is exceeded; sending pauses", {
+      reason,
+    });
+  }
+
+  /** A message whose time was over before its turn came is not sent. */
+  #gaveUp(expiresAt: number | undefined): boolean {
+    if (!isExpired(expiresAt, this.#options.clock.wallNow())) return false;
+    this.#counters.expired++;
+    this.#options.log.warn("a message expired while it waited for its turn and is not sent");
+    return true;
   }
 }
 

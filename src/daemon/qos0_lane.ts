@@ -1,14 +1,22 @@
-import type { OutgoingPublish } from "../mqtt/port.ts";
+import type { Bytes } from "../base/bytes.ts";
+import { sizeOf } from "../spool/policy.ts";
 
 /** Bytes of QoS 0 messages that wait for the rate limit at most. */
 export const QOS0_LANE_BYTES = 4_194_304;
 
-/** What a waiting message counts beside its topic and payload, in bytes. */
-const OVERHEAD_BYTES = 64;
+/** A QoS 0 message that waits. */
+export interface WaitingMessage {
+  readonly topic: string;
+  readonly payload: Bytes;
+  /** Milliseconds since the epoch; `undefined`: never. */
+  readonly expiresAt: number | undefined;
+  /** What it counts for, in bytes, with an overhead. */
+  readonly size: number;
+}
 
 /** QoS 0 messages that were accepted while connected and wait for the rate limit, in order; bounded. */
 export class Qos0Lane {
-  #waiting: OutgoingPublish[] = [];
+  #waiting: WaitingMessage[] = [];
   #head = 0;
   #bytes = 0;
 
@@ -23,16 +31,16 @@ export class Qos0Lane {
   }
 
   /** Puts a message at the end; `false` when there is no room for it. */
-  push(message: OutgoingPublish): boolean {
-    const size = sizeOf(message);
+  push(topic: string, payload: Bytes, expiresAt: number | undefined): boolean {
+    const size = sizeOf(topic, payload.length);
     if (this.#bytes + size > QOS0_LANE_BYTES) return false;
-    this.#waiting.push(message);
+    this.#waiting.push({ topic, payload, expiresAt, size });
     this.#bytes += size;
     return true;
   }
 
   /** The first message, which stays. */
-  peek(): OutgoingPublish | undefined {
+  peek(): WaitingMessage | undefined {
     return this.#waiting[this.#head];
   }
 
@@ -40,15 +48,11 @@ export class Qos0Lane {
   shift(): void {
     const first = this.#waiting[this.#head];
     if (first === undefined) return;
-    this.#bytes -= sizeOf(first);
+    this.#bytes -= first.size;
     this.#head++;
     // Shifting an array moves all that is behind: done once for many.
     if (this.#head < 1_024 && this.#head < this.#waiting.length) return;
     this.#waiting = this.#waiting.slice(this.#head);
     this.#head = 0;
   }
-}
-
-function sizeOf(message: OutgoingPublish): number {
-  return message.topic.length + message.payload.length + OVERHEAD_BYTES;
 }

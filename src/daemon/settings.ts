@@ -7,6 +7,9 @@ import type { Level } from "../base/log.ts";
 /** Where most config keys of the daemon stand in the config of the Greengrass nucleus. */
 export const CONFIG_PREFIX = "services/aws.greengrass.NucleusLite/configuration/";
 
+/** The folder of the core bus, unless told otherwise. */
+export const BUS_DIR = "/run/greengrass";
+
 /** Says what a value must be; `Cannot use ...` with option, key and value is put around it. */
 export class RuleError extends Error {
   override readonly name = "RuleError";
@@ -24,7 +27,7 @@ export interface Setting<T> {
   readonly value?: string;
   /** The config key, below {@linkcode CONFIG_PREFIX} unless it starts with `system/`. */
   readonly key?: string;
-  /** Turns the text of a config value into what the option would have been given. */
+  /** Turns the text of a config value into what the option would have been given. @throws {RuleError} when it breaks a rule */
   readonly fromConfig?: (text: string) => string;
   /** One line for the help. */
   readonly help: string;
@@ -73,7 +76,8 @@ function text(maxBytes: number): (text: string) => string {
   };
 }
 
-function path(given: string): string {
+/** A path, absolute from then on. @throws {RuleError} */
+export function path(given: string): string {
   return resolve(text(4_096)(given));
 }
 
@@ -126,6 +130,21 @@ function proxyUrl(given: string): string {
 
 /** AWS IoT Core counts less than 30 s as 30 s; other brokers take less ("AWS IoT Core quotas"). */
 const keepAlive = integer(1, 1_200, " seconds");
+const keepAliveMs = integer(1_000, 1_200_000, " ms");
+
+/** The MQTT versions as the config of Greengrass spells them; as the option spells them they are understood too. */
+const CONFIG_VERSIONS: ReadonlyMap<string, string> = new Map([
+  ["mqtt5", "5"],
+  ["mqtt3", "3.1.1"],
+  ["5", "5"],
+  ["3.1.1", "3.1.1"],
+]);
+
+function configVersion(given: string): string {
+  const version = CONFIG_VERSIONS.get(given);
+  if (version === undefined) throw new RuleError("must be mqtt5 or mqtt3");
+  return version;
+}
 
 /** Every setting of the daemon, in the order of its help. */
 export const SETTINGS = {
@@ -194,7 +213,7 @@ export const SETTINGS = {
     option: "mqtt-version",
     value: "5|3.1.1",
     key: "mqtt/version",
-    fromConfig: (text: string): string => ({ mqtt5: "5", mqtt3: "3.1.1" })[text] ?? text,
+    fromConfig: configVersion,
     help: "the MQTT version to speak",
     parse: oneOf("5", "3.1.1"),
   },
@@ -202,8 +221,7 @@ export const SETTINGS = {
     option: "keep-alive",
     value: "SECONDS",
     key: "mqtt/keepAliveTimeoutMs",
-    fromConfig: (text: string): string =>
-      /^[0-9]+$/.test(text) ? String(Math.round(Number(text) / 1_000)) : text,
+    fromConfig: (text: string): string => String(Math.round(keepAliveMs(text) / 1_000)),
     help: "the MQTT keep-alive",
     parse: keepAlive,
   },

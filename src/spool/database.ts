@@ -28,6 +28,9 @@ export class NewerSchemaError extends Error {
 /** Up to this size a spool is read as a whole when it is opened: it costs a few milliseconds. */
 const VERIFY_PAGES = 1024;
 
+/** When the log is moved into the database, in pages: a log that is short leaves a full disk a way out. */
+const LOG_PAGES = 128;
+
 /** Every table has the same shape, so that a row is found without knowing where it was. */
 const SCHEMA: readonly (readonly [string, string])[] = [
   ["message", table("message")],
@@ -43,6 +46,11 @@ function table(name: string): string {
 /** Messages of SQLite that mean damage rather than a disk that does not do what it should. */
 const DAMAGE =
   /malformed|not a database|corrupt|no such (table|column|index)|constraint failed|too large to be represented|syntax error|unsupported file format/;
+
+/** Whether a storage failed for want of room. */
+export function isFull(error: Error): boolean {
+  return error instanceof StorageError && /disk is full/.test(error.message);
+}
 
 /** Turns what SQLite threw into a {@linkcode DamageError} or a {@linkcode StorageError}. */
 export function asStorageError(error: unknown): Error {
@@ -121,7 +129,8 @@ export class Database {
       }
       if (version.is === "damaged") throw new DamageError(version.why);
       checkSchema(db);
-      db.exec("PRAGMA synchronous = FULL; PRAGMA cell_size_check = ON");
+      db.exec(`PRAGMA synchronous = FULL; PRAGMA cell_size_check = ON;
+        PRAGMA wal_autocheckpoint = ${LOG_PAGES}`);
       const database = new Database(db);
       const meta = database.#readMeta();
       database.#verify(meta);
@@ -236,6 +245,11 @@ export class Database {
   /** Writes the counters. */
   setMeta(meta: Meta): void {
     this.#setMeta.run(encodeMeta(meta));
+  }
+
+  /** Moves the whole log into the database and gives its room free. */
+  shrinkLog(): void {
+    guarded(() => this.#db.exec("PRAGMA wal_checkpoint(TRUNCATE)"));
   }
 
   /** Runs a statement of a salvage. */

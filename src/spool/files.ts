@@ -8,6 +8,8 @@ export interface SpoolFiles {
   readonly main: string;
   /** Held by whoever uses the spool. */
   readonly lock: string;
+  /** Takes up room for when the disk is full. */
+  readonly reserve: string;
   /** A new database that is not complete. */
   readonly draft: string;
   /** A complete new database that is to take the place of `main`. */
@@ -21,6 +23,7 @@ export function spoolFiles(dir: string): SpoolFiles {
     dir,
     main: at("spool.db"),
     lock: at("spool.lock"),
+    reserve: at("spool.reserve"),
     draft: at("spool-draft.db"),
     ready: at("spool-ready.db"),
   };
@@ -41,7 +44,7 @@ export function prepareFolder(files: SpoolFiles, log: Log): void {
     // A folder that serves others too, such as /tmp, is not ours to close; the files are 0600 all the same.
     if ([...Deno.readDirSync(dir)].every(({ name }) => name.startsWith("spool"))) {
       Deno.chmodSync(dir, 0o700);
-    } else log.warn("The spool's folder is open to others and holds other files", { path: dir });
+    } else log.warn("the spool's folder is open to others and holds other files", { path: dir });
   } catch (error) {
     throw unusable(dir, folderProblem(dir, error));
   }
@@ -87,7 +90,7 @@ export function removePrivate(path: string): void {
 
 /** Closes existing files of the spool to others. */
 export function makePrivate(files: SpoolFiles): void {
-  for (const path of [files.main, `${files.main}-wal`, files.lock]) {
+  for (const path of [files.main, `${files.main}-wal`, files.lock, files.reserve]) {
     try {
       const { mode } = Deno.statSync(path);
       if (mode !== null && (mode & 0o177) !== 0) Deno.chmodSync(path, 0o600);

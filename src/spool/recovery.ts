@@ -46,7 +46,7 @@ export function openOrRecover(options: RecoveryOptions): Opened {
   const { files, log } = options;
   try {
     const kept = putInPlace(files, options.clock.wallNow());
-    if (kept !== undefined) log.warn("A salvage that was interrupted is finished", { kept });
+    if (kept !== undefined) log.warn("a salvage that was interrupted is finished", { kept });
     makePrivate(files);
     if (!hasSpool(files)) create(files);
     return openAsItIs(options);
@@ -85,7 +85,7 @@ export function buildFromRuins(files: SpoolFiles, known: Known): Salvaged {
 export function replaceDamaged(options: RecoveryOptions, why: string, salvaged: Salvaged): Opened {
   const kept = putInPlace(options.files, options.clock.wallNow());
   const { saved, lost } = salvaged;
-  options.log.error("The spool was damaged: what could be read was saved into a new one", {
+  options.log.error("the spool was damaged: what could be read was saved into a new one", {
     why,
     saved,
     lost: lost ?? "unknown",
@@ -179,7 +179,7 @@ function adopt(opened: Opened, tail: Carved[], log: Log): Opened {
     for (const [{ seq, qos }, blob] of fresh) db.insert(seq, qos, blob);
     db.setMeta(grown);
   });
-  log.warn("The spool's last commit was cut off: its messages were taken in", {
+  log.warn("the spool's last commit was cut off: its messages were taken in", {
     messages: fresh.length,
   });
   return { db, meta: grown };

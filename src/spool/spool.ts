@@ -1,71 +1,21 @@
-import type { Bytes } from "../base/bytes.ts";
 import type { Clock, Timer } from "../base/clock.ts";
 import { BusError, Code, messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
+import { Batch } from "./batch.ts";
 import { chooseEvictions } from "./eviction.ts";
-import { GroupTimer, systemTurn, type Turn } from "./group_timer.ts";
+import { GroupTimer, systemTurn } from "./group_timer.ts";
 import { decide, isExpired, sizeOf } from "./policy.ts";
 import { Removals } from "./removals.ts";
-import {
-  type NewRecord,
-  type Qos,
-  type Quarantined,
-  type SpoolRecord,
-  type SpoolStorage,
-  StorageError,
-} from "./storage.ts";
+import type { AppendDone, SpoolMessage, SpoolOptions, SpoolStats } from "./spool_types.ts";
+import { type SpoolRecord, type SpoolStorage, StorageError } from "./storage.ts";
+
+export type { AppendDone, SpoolMessage, SpoolOptions, SpoolStats } from "./spool_types.ts";
 
 /** What waits for a commit before it is committed at once, in bytes. */
-const MAX_GROUP_BYTES = 1_048_576;
+const MAX_GROUP_BYTES = 262_144;
 
 /** How long after a storage error the removals are tried again, and reading is, in ms. */
 const RETRY_MS = 1_000;
-
-/** What {@linkcode Spool} needs. */
-export interface SpoolOptions {
-  readonly storage: SpoolStorage;
-  /** The most that is kept, in bytes as `sizeOf` counts them. */
-  readonly maxBytes: number;
-  readonly clock: Clock;
-  readonly log: Log;
-  /** Calls `fn` at the end of the present turn of the event loop. */
-  readonly turn?: Turn;
-}
-
-/** A message for the spool. */
-export interface SpoolMessage {
-  readonly topic: string;
-  /** Copied: the caller may reuse its buffer at once. */
-  readonly payload: Bytes;
-  readonly qos: Qos;
-  /** Seconds until the message is no longer worth sending, from now on; absent: for ever. */
-  readonly messageExpiry?: number;
-}
-
-/**
- * Called once per appended message: with its `seq` when it is stored (on disk: synced), else with NOMEM (full) or
- * FAILURE (the storage failed) and -1.
- */
-export type AppendDone = (error: BusError | undefined, seq: number) => void;
-
-/** What `status` shows of the spool. */
-export interface SpoolStats {
-  readonly storage: "memory" | "disk";
-  /** Everything stored, with what is in flight and in quarantine. */
-  readonly messages: number;
-  readonly bytes: number;
-  readonly maxBytes: number;
-  /** Age of the oldest message that is to be sent; 0 when there is none. */
-  readonly oldestAgeMs: number;
-  /** QoS 0 messages that made room for others. */
-  readonly evicted: number;
-  readonly expired: number;
-  /** Messages that were answered with NOMEM. */
-  readonly refused: number;
-  /** Messages that were answered with FAILURE. */
-  readonly failed: number;
-  readonly quarantined: readonly Quarantined[];
-}
 
 /**
  * The spool: accepts messages once they are stored, hands them out in the order of acceptance, and forgets them when they
@@ -83,13 +33,8 @@ export class Spool {
   /** Storage in memory has nothing to gain from groups. */
   readonly #grouped: boolean;
 
-  #batch: NewRecord[] = [];
-  #dones: AppendDone[] = [];
-  #batchBytes = 0;
+  #batch = new Batch();
   readonly #removals = new Removals();
-  /** Chosen to go with the present batch: seq -> size. */
-  #evictions = new Map<number, number>();
-  #evictionBytes = 0;
 
   /** Everything up to here was taken, is being removed, or is withheld. */
   #cursor = 0;
@@ -130,14 +75,11 @@ export class Spool {
     }
     const acceptedAt = this.#clock.wallNow();
     const record = { topic, payload: payload.slice(), qos, acceptedAt };
-    this.#batch.push(
-      messageExpiry === undefined
-        ? record
-        : { ...record, expiresAt: acceptedAt + messageExpiry * 1000 },
-    );
-    this.#dones.push(done);
-    this.#batchBytes += size;
-    if (this.#batchBytes >= MAX_GROUP_BYTES) this.#commit();
+    const expiring = messageExpiry === undefined
+      ? record
+      : { ...record, expiresAt: acceptedAt + messageExpiry * 1000 };
+    this.#batch.add(expiring, size, done);
+    if (this.#batch.bytes >= MAX_GROUP_BYTES) this.#commit();
     else this.#schedule();
   }
 
@@ -156,16 +98,25 @@ export class Spool {
     if (this.#closed || limit < 1) return [];
     try {
       const records = this.#takeFresh(limit, maxBytes);
-      if (!this.#reading) this.#log.info("The spool can be read again");
+      if (!this.#reading) this.#log.info("the spool can be read again");
       this.#reading = true;
       return records;
     } catch (error) {
       if (!(error instanceof StorageError)) throw error;
-      if (this.#reading) this.#log.error("Cannot read the spool", { error: error.message });
+      if (this.#reading) this.#log.error("cannot read the spool", { error: error.message });
       this.#reading = false;
       this.#retryLater();
       return [];
     }
+  }
+
+  /** Whether a message that was taken has expired since; then it is removed, counted and logged like any other. */
+  dropExpired(record: SpoolRecord): boolean {
+    if (!isExpired(record.expiresAt, this.#clock.wallNow())) return false;
+    if (!this.#taken.delete(record.seq)) return true;
+    this.#removals.add(record.seq, record.size);
+    this.#countExpired(1);
+    return true;
   }
 
   /** Hands everything out again that was taken and not settled, oldest first, before anything new. */
@@ -229,8 +180,8 @@ export class Spool {
 
   /** Bytes that will be in use when the present batch is committed. */
   #bytesAhead(): number {
-    return this.#storage.usage.bytes + this.#batchBytes - this.#evictionBytes -
-      this.#removals.bytes;
+    const { bytes, evictedBytes } = this.#batch;
+    return this.#storage.usage.bytes + bytes - evictedBytes - this.#removals.bytes;
   }
 
   /** Whether a message of `size` bytes can be appended; chooses the QoS 0 messages that go for it. */
@@ -254,14 +205,11 @@ export class Spool {
     try {
       const chosen = chooseEvictions(this.#storage, needed, (seq) => this.#isSpokenFor(seq));
       if (chosen === undefined) return false;
-      for (const [seq, size] of chosen) {
-        this.#evictions.set(seq, size);
-        this.#evictionBytes += size;
-      }
+      this.#batch.evict(chosen);
       return true;
     } catch (error) {
       if (!(error instanceof StorageError)) throw error;
-      this.#log.error("Cannot evict from the spool", { error: error.message });
+      this.#log.error("cannot evict from the spool", { error: error.message });
       return false;
     }
   }
@@ -272,7 +220,7 @@ export class Spool {
 
   /** Whether a stored message is not to be handed out. */
   #isGoing(seq: number): boolean {
-    return this.#removals.has(seq) || this.#evictions.has(seq) || this.#withheld.has(seq);
+    return this.#removals.has(seq) || this.#batch.evictions.has(seq) || this.#withheld.has(seq);
   }
 
   #takeFresh(limit: number, maxBytes: number): SpoolRecord[] {
@@ -306,19 +254,21 @@ export class Spool {
       this.#taken.set(record.seq, record.size);
       return true;
     });
-    if (expired > 0) {
-      this.#expired += expired;
-      this.#log.warn("Messages expired in the spool and are not sent", { expired });
-      this.#schedule();
-    }
+    if (expired > 0) this.#countExpired(expired);
     return fresh;
+  }
+
+  #countExpired(expired: number): void {
+    this.#expired += expired;
+    this.#log.warn("messages expired in the spool and are not sent", { expired });
+    this.#schedule();
   }
 
   /** How many messages the storage counts that were neither handed out nor are in quarantine, at the end of reading. */
   #unaccountedFor(): number {
     const stored = this.#storage.usage.messages - this.#storage.quarantined().length;
     let going = 0;
-    for (const seq of this.#evictions.keys()) if (!this.#taken.has(seq)) going++;
+    for (const seq of this.#batch.evictions.keys()) if (!this.#taken.has(seq)) going++;
     return stored - this.#taken.size - this.#removals.size - this.#withheld.size - going;
   }
 
@@ -335,22 +285,16 @@ export class Spool {
   }
 
   #commitBatch(): void {
-    const dones = this.#dones;
+    const { records: append, dones, evictions } = this.#batch;
     if (dones.length === 0 && this.#removals.size === 0) return;
-    const append = this.#batch;
-    const evicting = [...this.#evictions.keys()];
     const removing = this.#removals.seqs();
-    this.#batch = [];
-    this.#dones = [];
-    this.#batchBytes = 0;
+    this.#batch = new Batch();
     const started = this.#clock.now();
     let seqs: number[] = [];
     const error = this.#try(() => {
-      seqs = this.#storage.commit({ append, remove: [...removing, ...evicting] });
-      this.#evicted += evicting.length;
+      seqs = this.#storage.commit({ append, remove: [...removing, ...evictions.keys()] });
+      this.#evicted += evictions.size;
     });
-    this.#evictions.clear();
-    this.#evictionBytes = 0;
     this.#group.took(started);
     if (error === undefined) this.#wrote(append.length > 0, removing);
     else this.#failedToWrite(error, append.length > 0, removing);
@@ -358,13 +302,13 @@ export class Spool {
   }
 
   #wrote(appended: boolean, removed: readonly number[]): void {
-    if (appended && !this.#storing) this.#log.info("The spool can be written again");
+    if (appended && !this.#storing) this.#log.info("the spool can be written again");
     this.#storing ||= appended;
     this.#removals.committed(removed);
   }
 
   #failedToWrite(error: StorageError, appending: boolean, removing: readonly number[]): void {
-    if (this.#storing) this.#log.error("Cannot write to the spool", { error: error.message });
+    if (this.#storing) this.#log.error("cannot write to the spool", { error: error.message });
     this.#storing = false;
     if (removing.length === 0) return;
     // A removal alone may need no more room than there is.

@@ -1,11 +1,12 @@
 import type { Clock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
-import { asStorageError, DamageError, type Database } from "./database.ts";
+import { asStorageError, DamageError, type Database, isFull } from "./database.ts";
 import { lockFolder, prepareFolder, spoolFiles, unusable } from "./files.ts";
 import { Floor } from "./floor.ts";
 import { cutReason } from "./policy.ts";
 import { encodeRecord, type Meta, sizeOfBlob, sizeOfRecord, type StoredRecord } from "./record.ts";
 import { buildFromRuins, openOrRecover, type RecoveryOptions, replaceDamaged } from "./recovery.ts";
+import { Reserve } from "./reserve.ts";
 import {
   type Changes,
   type NewRecord,
@@ -15,9 +16,16 @@ import {
   StorageError,
   type Usage,
 } from "./storage.ts";
+import { KEPT, Tally } from "./tally.ts";
 
 /** After a salvage failed, for a full disk say, the next one is not tried before this, in ms. */
 const SALVAGE_PAUSE_MS = 10_000;
+
+/** How long to wait before the reserve is tried to be restored again, in ms. */
+const RESTORE_PAUSE_MS = 1_000;
+
+/** What is kept free for a full disk, in bytes: twice the log, and so what moving it into the database may need. */
+const RESERVE_BYTES = 1_048_576;
 
 /** What {@linkcode openDiskStorage} needs. */
 export interface DiskStorageOptions {
@@ -27,6 +35,8 @@ export interface DiskStorageOptions {
   readonly log: Log;
   /** A number in [0, 1). */
   readonly random?: () => number;
+  /** Room that is taken up in advance, so that a full disk can still be drained, in bytes. */
+  readonly reserveBytes?: number;
 }
 
 /**
@@ -34,12 +44,13 @@ export interface DiskStorageOptions {
  * another daemon has it or the folder cannot be used, CONFIG when a later version wrote it.
  */
 export function openDiskStorage(options: DiskStorageOptions): SpoolStorage {
-  const { dir, clock, log, random = Math.random } = options;
+  const { dir, clock, log, random = Math.random, reserveBytes = RESERVE_BYTES } = options;
   const files = spoolFiles(dir);
   prepareFolder(files, log);
   const lock = lockFolder(files);
   try {
-    return new SqliteStorage({ files, clock, log }, lock, random);
+    const reserve = new Reserve(files.reserve, reserveBytes);
+    return new SqliteStorage({ files, clock, log }, lock, reserve, random);
   } catch (error) {
     lock.close();
     throw error instanceof StorageError ? unusable(dir, error.message) : error;
@@ -53,6 +64,8 @@ class SqliteStorage implements SpoolStorage {
 
   readonly #options: RecoveryOptions;
   readonly #lock: Deno.FsFile;
+  readonly #reserve: Reserve;
+  #restoreAfter = -Infinity;
   #db: Database;
   #meta: Meta;
   #nextSeq: number;
@@ -63,9 +76,15 @@ class SqliteStorage implements SpoolStorage {
   #quarantined: readonly Quarantined[] = [];
   #closed = false;
 
-  constructor(options: RecoveryOptions, lock: Deno.FsFile, random: () => number) {
+  constructor(
+    options: RecoveryOptions,
+    lock: Deno.FsFile,
+    reserve: Reserve,
+    random: () => number,
+  ) {
     this.#options = options;
     this.#lock = lock;
+    this.#reserve = reserve;
     const { db, meta } = openOrRecover(options);
     this.#db = db;
     this.#meta = meta;
@@ -75,6 +94,10 @@ class SqliteStorage implements SpoolStorage {
     this.#nextSeq = meta.nextSeq + 1024 * (1 + Math.floor(random() * 1024));
     try {
       this.#guarded(() => this.#loadQuarantine());
+      if (!reserve.restore()) {
+        const error = reserve.problem;
+        options.log.warn("the spool takes nothing: its disk has no room in reserve", { error });
+      }
     } catch (error) {
       this.#db.close();
       throw error;
@@ -86,7 +109,8 @@ class SqliteStorage implements SpoolStorage {
   }
 
   commit(changes: Changes): number[] {
-    return this.#guarded(() => this.#commit(changes));
+    const grows = changes.append.length > 0;
+    return this.#guarded(() => this.#withRoom(grows, () => this.#commit(changes)));
   }
 
   read(afterSeq: number, limit: number, maxBytes: number): SpoolRecord[] {
@@ -122,7 +146,7 @@ class SqliteStorage implements SpoolStorage {
   }
 
   quarantine(seq: number, reason: string): void {
-    this.#guarded(() => this.#quarantine(seq, cutReason(reason)));
+    this.#guarded(() => this.#withRoom(false, () => this.#quarantine(seq, cutReason(reason))));
   }
 
   quarantined(): readonly Quarantined[] {
@@ -139,7 +163,7 @@ class SqliteStorage implements SpoolStorage {
     try {
       this.#db.close();
     } catch (error) {
-      this.#options.log.error("Cannot close the spool", { error: String(error) });
+      this.#options.log.error("cannot close the spool", { error: String(error) });
     } finally {
       this.#lock.close();
     }
@@ -232,6 +256,31 @@ class SqliteStorage implements SpoolStorage {
     this.#quarantined = [...this.#db.quarantine()].map(asQuarantined);
   }
 
+  /** Runs a transaction; on a full disk once more with the reserve, which is for removals only. */
+  #withRoom<T>(grows: boolean, run: () => T): T {
+    if (grows && !this.#hasReserve()) throw new StorageError("disk is full");
+    try {
+      return run();
+    } catch (caught) {
+      const error = asStorageError(caught);
+      if (!isFull(error)) throw error;
+    }
+    this.#reserve.release();
+    this.#db.shrinkLog();
+    if (grows && !this.#reserve.restore()) throw new StorageError("disk is full");
+    return run();
+  }
+
+  /** Whether the reserve is there, or could be taken up again. */
+  #hasReserve(): boolean {
+    if (this.#reserve.held) return true;
+    const now = this.#options.clock.now();
+    if (now < this.#restoreAfter) return false;
+    this.#restoreAfter = now + RESTORE_PAUSE_MS;
+    this.#db.shrinkLog();
+    return this.#reserve.restore();
+  }
+
   /** Runs an operation; when it meets damage, salvages and runs it once more. Throws only {@linkcode StorageError}. */
   #guarded<T>(run: () => T): T {
     if (this.#closed) throw new StorageError("storage is closed");
@@ -277,30 +326,8 @@ class SqliteStorage implements SpoolStorage {
       this.#db.close();
     } catch (error) {
       // What matters is saved; the file itself is kept as it is.
-      this.#options.log.warn("Cannot close the damaged spool", { error: String(error) });
+      this.#options.log.warn("cannot close the damaged spool", { error: String(error) });
     }
-  }
-}
-
-/** Counted as QoS 1: what is in quarantine is not evicted. */
-const KEPT = 1;
-
-/** The counters of a transaction under way. */
-class Tally {
-  messages: number;
-  bytes: number;
-  qos0Bytes: number;
-  /** Removed messages: seq -> prev. */
-  readonly gone = new Map<number, number>();
-
-  constructor(usage: Usage, public quarantined: readonly Quarantined[]) {
-    ({ messages: this.messages, bytes: this.bytes, qos0Bytes: this.qos0Bytes } = usage);
-  }
-
-  add(qos: number, messages: number, bytes: number): void {
-    this.messages += messages;
-    this.bytes += bytes;
-    if (qos === 0) this.qos0Bytes += bytes;
   }
 }
 

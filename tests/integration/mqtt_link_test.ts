@@ -1,3 +1,5 @@
+import type { AddressInfo } from "node:net";
+import tls from "node:tls";
 import { utf8 } from "../../src/base/bytes.ts";
 import { ConnectError } from "../../src/mqtt/connect_error.ts";
 import type { MqttVersion, PublishResult } from "../../src/mqtt/port.ts";
@@ -51,10 +53,10 @@ for (const version of VERSIONS) {
 
   Deno.test(`MQTT ${version}: messages arrive, and are acknowledged after the handler returned`, async () => {
     await using server = await startAwsIotCore(core);
-    const acknowledged: number[] = [];
+    const written: number[] = [];
     await using probe = await openProbe(server, device, {
       version,
-      onMessage: () => void acknowledged.push(server.received("puback").length),
+      onMessage: () => void written.push(probe.link.buffered),
     });
     const granted = await probe.link.subscribe(["in/+", "other"], 1);
     assertEquals(granted?.map(({ code }) => code), [1, 1]);
@@ -64,7 +66,7 @@ for (const version of VERSIONS) {
     assertEquals(probe.messages[0]?.topic, "in/big");
     assertEquals(new Uint8Array(probe.messages[0]!.payload), big);
     await waitFor("PUBACK", () => server.received("puback").length === 1);
-    assertEquals(acknowledged, [0]);
+    assertEquals(written, [0]);
     assertEquals(await probe.link.unsubscribe(["in/+"]), true);
     assertEquals(server.publish("in/big", "x", 1), false);
   });
@@ -244,4 +246,92 @@ Deno.test("an attempt that is given up leaves no socket", async () => {
   abort.abort();
   const error = await assertRejects(() => within("the end", opening), ConnectError);
   assertEquals(error.kind, "aborted");
+});
+
+/** The packets that scripted brokers send, in MQTT 5. */
+const RAW = {
+  connack: [0x20, 3, 0, 0, 0],
+  publish: [0x30, 5, 0, 1, 0x61, 0, 0x78],
+  publishQos2: [0x34, 7, 0, 1, 0x61, 0, 9, 0, 0x78],
+  disconnect: [0xe0, 2, 0x8b, 0],
+  /** Of a message of 100,000 bytes, the first five. */
+  publishHead: [0x30, 0xa0, 0x8d, 0x06, 0],
+} as const;
+
+/** A broker that answers the first bytes it gets by a script. */
+async function startScript(
+  script: (socket: tls.TLSSocket) => void,
+): Promise<AsyncDisposable & { readonly port: number; readonly pki: typeof pki }> {
+  const sockets = new Set<tls.TLSSocket>();
+  const options = { cert: pki.server.certPem, key: pki.server.keyPem };
+  const server = tls.createServer(options, (socket) => {
+    sockets.add(socket);
+    socket.on("error", () => socket.destroy()).on("close", () => sockets.delete(socket));
+    socket.on("data", () => {});
+    socket.once("data", () => script(socket));
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return {
+    port: (server.address() as AddressInfo).port,
+    pki,
+    [Symbol.asyncDispose]: async () => {
+      const closed = new Promise((resolve) => server.close(resolve));
+      for (const socket of sockets) socket.destroy();
+      await closed;
+    },
+  };
+}
+
+for (const early of ["publish", "publishQos2", "disconnect"] as const) {
+  Deno.test(`a broker that sends ${early} before CONNACK breaks the protocol, and nothing is delivered`, async () => {
+    await using server = await startScript((socket) => {
+      socket.write(Uint8Array.from([...RAW[early], ...RAW.connack]));
+    });
+    const seen: string[] = [];
+    const onMessage = (topic: string): void => void seen.push(topic);
+    const opening = openProbe(server, device, { onMessage });
+    const error = await assertRejects(() => within("the refusal", opening), ConnectError);
+    assertEquals([error.kind, seen], ["protocol", []]);
+  });
+}
+
+Deno.test("a message of QoS 2, which nobody subscribed to, breaks the protocol", async () => {
+  await using server = await startScript((socket) => {
+    socket.write(Uint8Array.from(RAW.connack));
+    setTimeout(() => socket.write(Uint8Array.from(RAW.publishQos2)), 50);
+  });
+  await using probe = await openProbe(server, device);
+  assertEquals((await within("the end", probe.ended)).by, "protocol");
+  assertEquals(probe.messages, []);
+});
+
+Deno.test("a SUBACK with too few codes breaks the protocol", async () => {
+  await using server = await startScript((socket) => {
+    socket.write(Uint8Array.from(RAW.connack));
+    // The first packet id is 1.
+    socket.once("data", () => socket.write(Uint8Array.from([0x90, 4, 0, 1, 0, 1])));
+  });
+  await using probe = await openProbe(server, device);
+  assertEquals(await within("the answer", probe.link.subscribe(["a", "b"], 1)), undefined);
+  assertEquals((await within("the end", probe.ended)).by, "protocol");
+});
+
+Deno.test("a message that takes longer than the keep-alive keeps the link, until it stalls", async () => {
+  let stalled = 0;
+  await using server = await startScript((socket) => {
+    socket.write(Uint8Array.from([...RAW.connack, ...RAW.publishHead]));
+    let left = 12;
+    const timer = setInterval(() => {
+      stalled = performance.now();
+      if (--left > 0 && !socket.destroyed) socket.write(new Uint8Array(1));
+      else clearInterval(timer);
+    }, 200);
+  });
+  await using probe = await openProbe(server, device, { keepAliveS: 1 });
+  const begin = performance.now();
+  const end = await within("the end", probe.ended);
+  const now = performance.now();
+  assertEquals(end.by, "keep-alive");
+  assertGreaterOrEqual(now - begin, 2_000);
+  assertLess(now - stalled, 1_700);
 });

@@ -208,6 +208,16 @@ Deno.test({
   },
 });
 
+Deno.test("port 443 asks for the ALPN protocol of AWS IoT Core", async () => {
+  await using server = await standIn();
+  await using proxy = await startProxy({ to: server.port });
+  const url = parseProxyUrl(`http://localhost:${proxy.port}`);
+  await using probe = await openProbe({ port: 443, pki }, device, { proxy: url });
+  assertEquals(server.connections[0]?.alpn, "x-amzn-mqtt-ca");
+  assertEquals(proxy.requests, ["CONNECT localhost:443 HTTP/1.1"]);
+  assertEquals(probe.ends, []);
+});
+
 const PROXY_CASES: readonly (readonly [string, ProxyOptions, string])[] = [
   ["wants a password", { login: "user:other" }, "proxy"],
   ["cannot reach the endpoint", {

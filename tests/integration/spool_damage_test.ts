@@ -110,7 +110,7 @@ Deno.test("the log says when, how many were saved and lost, and where the damage
   const aside = "spool-damaged-2026-01-01T00-00-00Z.db";
   assertEquals(namesIn(path), [aside, "spool.db", "spool.lock"]);
   assertEquals(Deno.readFileSync(`${path}/${aside}`), damaged);
-  const line = log.lines.find((one) => one.includes("The spool was damaged"))!;
+  const line = log.lines.find((one) => one.includes("the spool was damaged"))!;
   assertStringIncludes(line, `"saved":${length},"lost":${100 - length}`);
   assertMatch(line, /^error .*spool-damaged-2026-01-01T00-00-00Z\.db/);
 });

@@ -13,6 +13,8 @@ export interface ProxyOptions {
   /** Demands `user:password`; answers 407 without. */
   readonly login?: string;
   readonly answer?: ProxyAnswer;
+  /** Where every tunnel leads, on 127.0.0.1; to where the client says by default. */
+  readonly to?: number;
 }
 
 /** A small HTTP CONNECT proxy on 127.0.0.1. */
@@ -80,7 +82,11 @@ function serve(
     );
   }
   const [, host = "", port = ""] = /^CONNECT (.+):(\d+) HTTP\/1\.1/.exec(head) ?? [];
-  const upstream = net.connect({ host, port: Number(port) });
+  const upstream = net.connect(
+    options.to === undefined
+      ? { host, port: Number(port) }
+      : { host: "127.0.0.1", port: options.to },
+  );
   keep(sockets, upstream);
   upstream.on("connect", () => {
     client.write("HTTP/1.1 200 Connection established\r\n\r\n");

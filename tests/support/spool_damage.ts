@@ -86,7 +86,7 @@ export function surviveDamage(
     assertEquals(readAll(storage), []);
     assertEquals(storage.usage.messages, storage.quarantined().length);
     const kept = storage.quarantined().length;
-    const salvaged = log.lines.some((line) => line.startsWith("error The spool was damaged"));
+    const salvaged = log.lines.some((line) => line.startsWith("error the spool was damaged"));
     const aside = namesIn(folder).some((name) => name.startsWith("spool-damaged-"));
     assertEquals(aside, salvaged, "what was damaged is kept, and said");
     return { saved: found + kept, lost: specimen.records.length + 1 - found - kept, salvaged };

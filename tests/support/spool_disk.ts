@@ -10,10 +10,14 @@ export interface OpenDisk {
   readonly log: LinesLog;
 }
 
-/** Opens the spool of a folder. */
-export function openDisk(dir: string, clock = new FakeClock()): OpenDisk {
+/** Opens the spool of a folder; without a reserve unless the test is about a full disk. */
+export function openDisk(dir: string, clock = new FakeClock(), reserveBytes = 0): OpenDisk {
   const log = linesLog();
-  return { storage: openDiskStorage({ dir, clock, log, random: () => 0 }), clock, log };
+  return {
+    storage: openDiskStorage({ dir, clock, log, random: () => 0, reserveBytes }),
+    clock,
+    log,
+  };
 }
 
 /** The file names of a folder, sorted. */

@@ -1,15 +1,20 @@
 import { assert, assertEquals } from "../deps.ts";
 
 /** The floors of the house, ground floor first: a room may import only from rooms on lower floors, and from itself. */
-const FLOORS = [["base"], ["wire", "topic", "limit"], ["spool", "mqtt", "bus"], ["daemon"], [
-  "cli",
-]];
+const FLOORS = [
+  ["base"],
+  ["wire", "topic", "limit"],
+  ["spool", "mqtt", "bus"],
+  ["client"],
+  ["daemon"],
+  ["cli"],
+];
 
 const ROOT = new URL("../../", import.meta.url);
 
 /** What a file imports, statically or dynamically, from a relative path or by name. */
 function importsOf(text: string): string[] {
-  return [...text.matchAll(/(?:\bfrom\s*|\bimport\s*\(?\s*)"([^"]+)"/g)].map((match) => match[1]!);
+  return [...text.matchAll(/(?:\bfrom\s*|\bimport\s*\(?\s*)"([^"$]+)"/g)].map((match) => match[1]!);
 }
 
 async function* sources(dir: URL): AsyncGenerator<URL> {

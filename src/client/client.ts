@@ -1,0 +1,219 @@
+import { type Bytes, fromUtf8, utf8 } from "../base/bytes.ts";
+import { BusError, Code } from "../base/errors.ts";
+import type { Value } from "../wire/object.ts";
+import { Feed } from "./feed.ts";
+import { Calls } from "./calls.ts";
+import { readStatus, type Status } from "./status.ts";
+
+/** Where the daemon listens unless it is told otherwise. */
+export const DEFAULT_SOCKET = "/run/greengrass/aws_iot_mqtt";
+
+/** How long the daemon may be gone before publishes that wait for it fail, in ms, unless told otherwise. */
+export const DEFAULT_PATIENCE_MS = 30_000;
+
+/** How long the answer to a publish may take, in ms: the daemon gives a broker 30 s. */
+const PUBLISH_MS = 60_000;
+
+/** How long the daemon may take to answer `status`, in ms. */
+const STATUS_MS = 10_000;
+
+/** Messages, and their bytes, that an iteration holds for its reader; then nothing more is read from the daemon. */
+const MESSAGE_BOUND = { items: 1_024, bytes: 1_048_576 } as const;
+
+/** What a message counts beside its topic and payload, in bytes. */
+const MESSAGE_OVERHEAD_BYTES = 64;
+
+/** What {@linkcode connect} can be told. */
+export interface ConnectOptions {
+  /** The path of the daemon's socket; {@linkcode DEFAULT_SOCKET} by default. */
+  readonly socket?: string;
+  /** How long the daemon may be gone before publishes that wait for it fail, in ms; 30 s by default. */
+  readonly patienceMs?: number;
+}
+
+/** How a message is published. */
+export interface PublishOptions {
+  /** 0, the default: sent once if there is a connection to the broker. 1: kept until the broker has it. */
+  readonly qos?: 0 | 1;
+  /** Whether to wait until the daemon has `accepted` the message, the default, or until the `broker` has it (QoS 1). */
+  readonly ack?: "accepted" | "broker";
+  /** Seconds after which the message is no longer worth sending, 1 or more. */
+  readonly messageExpiry?: number;
+}
+
+/** How messages are subscribed to. */
+export interface SubscribeOptions {
+  /** The highest QoS at which the broker sends messages; 0 by default. */
+  readonly qos?: 0 | 1;
+  /** Registers with the daemon alone: gets what the broker sends for the filters of others. */
+  readonly virtual?: boolean;
+  /** Called when the daemon hung up, with how often that was: messages are missed until it is back. */
+  readonly onLost?: (times: number) => void;
+  /** Called when the daemon is back, and the subscription with it. */
+  readonly onBack?: () => void;
+}
+
+/** A message that arrived. */
+export interface Message {
+  readonly topic: string;
+  readonly payload: Bytes;
+}
+
+/** The messages of a subscription, for one reader; leaving a `for await` over it ends the subscription. */
+export type Messages = Feed<Message>;
+
+/** A client of the daemon. */
+export interface Client extends AsyncDisposable {
+  /** The path of the daemon's socket. */
+  readonly socket: string;
+  /**
+   * Publishes a message; resolves when the daemon has it, or the broker with `ack: "broker"`. Publishes go out in the order
+   * of the calls. The payload is not to be changed until then.
+   *
+   * @throws {BusError} the daemon's refusal: INVALID and RANGE for what AWS IoT Core does not take, NOCONN for QoS 0 without
+   * a connection to the broker, NOMEM when the spool is full, REMOTE with `reason` when the broker refused, TIMEOUT
+   * when no answer came in time
+   * @throws {NoServerError} when the daemon is gone for longer than `patienceMs`, or, with QoS 0, before it answered
+   */
+  publish(topic: string, payload: string | Bytes, options?: PublishOptions): Promise<void>;
+  /** Subscribes to one filter or several; each message comes once, in order. Refusals are thrown by the iteration. */
+  subscribe(filters: string | readonly string[], options?: SubscribeOptions): Messages;
+  /** What the daemon says of itself. */
+  status(): Promise<Status>;
+  /** The status at once, then each second, for one reader. */
+  watchStatus(options?: Pick<SubscribeOptions, "onLost" | "onBack">): Feed<Status>;
+  /** Waits for the answers of publishes under way, ends every subscription and closes. */
+  close(): Promise<void>;
+}
+
+/**
+ * Connects to the daemon.
+ *
+ * @throws {NoServerError} when there is none
+ */
+export async function connect(options: ConnectOptions = {}): Promise<Client> {
+  const client = new DaemonClient(options);
+  await client.open();
+  return client;
+}
+
+class DaemonClient implements Client {
+  readonly socket: string;
+  readonly #calls: Calls;
+  /** Answers come in order: one that waits for the broker must not hold up the others. */
+  readonly #acknowledged: Calls;
+  readonly #feeds = new Set<Pick<Feed<unknown>, "close">>();
+
+  constructor({ socket = DEFAULT_SOCKET, patienceMs = DEFAULT_PATIENCE_MS }: ConnectOptions) {
+    this.socket = socket;
+    this.#calls = new Calls(socket, patienceMs);
+    this.#acknowledged = new Calls(socket, patienceMs);
+  }
+
+  open(): Promise<void> {
+    return this.#calls.open();
+  }
+
+  async publish(
+    topic: string,
+    payload: string | Bytes,
+    options: PublishOptions = {},
+  ): Promise<void> {
+    const { qos = 0, ack, messageExpiry } = options;
+    const topicBytes = utf8(topic);
+    const payloadBytes = typeof payload === "string" ? utf8(payload) : payload;
+    const params = new Map<string, Value>([
+      ["topic", topicBytes],
+      ["payload", payloadBytes],
+      ["qos", BigInt(qos)],
+    ]);
+    if (ack !== undefined) params.set("ack", utf8(ack));
+    if (messageExpiry !== undefined) params.set("message_expiry", BigInt(messageExpiry));
+    const lane = ack === "broker" ? this.#acknowledged : this.#calls;
+    const bytes = topicBytes.length + payloadBytes.length;
+    await lane.call({
+      method: "publish",
+      params,
+      repeatable: qos === 1,
+      bytes,
+      timeoutMs: PUBLISH_MS,
+    });
+  }
+
+  subscribe(filters: string | readonly string[], options: SubscribeOptions = {}): Messages {
+    const { qos = 0, virtual = false, onLost, onBack } = options;
+    const params = new Map<string, Value>([
+      ["topic_filter", [filters].flat().map(utf8)],
+      ["qos", BigInt(qos)],
+    ]);
+    if (virtual) params.set("virtual", true);
+    return this.#feed(
+      new Feed({
+        socket: this.socket,
+        method: "subscribe",
+        params,
+        read: readMessage,
+        bound: MESSAGE_BOUND,
+        onLost,
+        onBack,
+      }),
+    );
+  }
+
+  async status(): Promise<Status> {
+    return readStatus(
+      await this.#calls.call({
+        method: "status",
+        params: new Map(),
+        repeatable: true,
+        bytes: 0,
+        timeoutMs: STATUS_MS,
+      }),
+    );
+  }
+
+  watchStatus(options: Pick<SubscribeOptions, "onLost" | "onBack"> = {}): Feed<Status> {
+    return this.#feed(
+      new Feed({
+        socket: this.socket,
+        method: "status",
+        params: new Map(),
+        read: (value) => ({ item: readStatus(value), bytes: 0 }),
+        bound: { items: 1, bytes: 1 },
+        onLost: options.onLost,
+        onBack: options.onBack,
+      }),
+    );
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([
+      this.#calls.close(),
+      this.#acknowledged.close(),
+      ...[...this.#feeds].map((feed) => feed.close()),
+    ]);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #feed<T>(feed: Feed<T>): Feed<T> {
+    this.#feeds.add(feed);
+    void feed.over.then(() => this.#feeds.delete(feed));
+    return feed;
+  }
+}
+
+function readMessage(value: Value): { item: Message; bytes: number } {
+  const topic = value instanceof Map ? value.get("topic") : undefined;
+  const payload = value instanceof Map ? value.get("payload") : undefined;
+  const text = topic instanceof Uint8Array ? fromUtf8(topic) : undefined;
+  if (text === undefined || !(payload instanceof Uint8Array)) {
+    throw new BusError(Code.PARSE, "Cannot read message: topic and payload must be buffers");
+  }
+  return {
+    item: { topic: text, payload },
+    bytes: text.length + payload.length + MESSAGE_OVERHEAD_BYTES,
+  };
+}

@@ -1,0 +1,44 @@
+/**
+ * A client of `iotcored` for TypeScript.
+ *
+ * ```ts
+ * import { connect } from "iotcored/client";
+ *
+ * await using client = await connect();
+ * await client.publish("sensors/temp", "21.5", { qos: 1 });
+ * for await (const { topic, payload } of client.subscribe("commands/#", { qos: 1 })) {
+ *   console.log(topic, new TextDecoder().decode(payload));
+ * }
+ * ```
+ *
+ * One connection is kept for publishes, and one for each subscription. When the daemon restarts, subscriptions are made again
+ * and publishes with QoS 1 that it had not answered are sent again, so that one may come twice, but none is lost; what the
+ * broker sends meanwhile is missed by the subscription. The program needs `--allow-read`, `--allow-write` and
+ * `--allow-net=unix:PATH` for the socket.
+ *
+ * @module
+ */
+
+export { BusError, Code, codeName } from "../base/errors.ts";
+export {
+  type Client,
+  connect,
+  type ConnectOptions,
+  DEFAULT_PATIENCE_MS,
+  DEFAULT_SOCKET,
+  type Message,
+  type Messages,
+  type PublishOptions,
+  type SubscribeOptions,
+} from "./client.ts";
+export { NoServerError } from "../bus/client.ts";
+export type { Feed } from "./feed.ts";
+export type {
+  ClientsView,
+  ConnectionView,
+  PublishView,
+  QuarantinedView,
+  QueueView,
+  SpoolView,
+  Status,
+} from "./status.ts";

@@ -1,0 +1,91 @@
+import { utf8 } from "../base/bytes.ts";
+import type { Clock } from "../base/clock.ts";
+import { BusError, Code } from "../base/errors.ts";
+import { call, subscribe, type Subscription } from "../bus/client.ts";
+import type { Value, ValueMap } from "../wire/object.ts";
+
+/** The name of the config service's interface on the core bus. */
+export const CONFIG_INTERFACE = "gg_config";
+
+/** How long the config service may take to answer one request, in ms. */
+export const CONFIG_ANSWER_MS = 5_000;
+
+/** Connections at once: the C server has room for few clients, and each of its connections carries one request. */
+export const CONFIG_READERS = 4;
+
+/** What is needed of the config service. */
+export interface ConfigSource {
+  /** Where it is, for messages. */
+  readonly where: string;
+  /**
+   * The values of keys; those that have none are left out.
+   *
+   * @param signal Gives up.
+   * @throws {BusError} When the service is not there or fails; TIMEOUT when it is too slow or was given up
+   */
+  read(keys: readonly string[], signal?: AbortSignal): Promise<ReadonlyMap<string, Value>>;
+  /** Calls `onWrite` after each write below a path. The subscription ends with NOENTRY when nothing stands there yet. */
+  watch(path: string, onWrite: () => void): Subscription;
+}
+
+/** The config service of the Greengrass nucleus, asked over the core bus (iotcored-7). */
+export class ConfigService implements ConfigSource {
+  /** @param where The socket, `<bus-dir>/gg_config` */
+  constructor(readonly where: string, private readonly clock: Clock) {}
+
+  async read(keys: readonly string[], signal?: AbortSignal): Promise<ReadonlyMap<string, Value>> {
+    const values = new Map<string, Value>();
+    const left = [...keys];
+    const given = new AbortController();
+    const giveUp = (): void => given.abort();
+    signal?.addEventListener("abort", giveUp);
+    if (signal?.aborted) giveUp();
+    let failure: unknown;
+    const reader = async (): Promise<void> => {
+      try {
+        for (let key = left.shift(); key !== undefined; key = left.shift()) {
+          const value = await this.#readOne(key, given.signal);
+          if (value !== undefined) values.set(key, value);
+        }
+      } catch (error) {
+        failure ??= error;
+        left.length = 0;
+        giveUp();
+      }
+    };
+    await Promise.all(Array.from({ length: CONFIG_READERS }, reader));
+    signal?.removeEventListener("abort", giveUp);
+    if (failure !== undefined) throw failure;
+    return values;
+  }
+
+  watch(path: string, onWrite: () => void): Subscription {
+    // The key path that comes names what was written: reading everything again is as cheap and never wrong.
+    const subscription = subscribe(this.where, "subscribe", keyPath(path), onWrite);
+    const timer = this.clock.after(CONFIG_ANSWER_MS, () => subscription.close());
+    const answered = (): void => timer.cancel();
+    subscription.accepted.then(answered, answered);
+    return subscription;
+  }
+
+  async #readOne(key: string, signal: AbortSignal): Promise<Value | undefined> {
+    const late = new AbortController();
+    const giveUp = (): void => late.abort();
+    const timer = this.clock.after(CONFIG_ANSWER_MS, giveUp);
+    signal.addEventListener("abort", giveUp);
+    if (signal.aborted) giveUp();
+    try {
+      return await call(this.where, "read", keyPath(key), late.signal);
+    } catch (error) {
+      if (error instanceof BusError && error.code === Code.NOENTRY) return undefined;
+      throw error;
+    } finally {
+      timer.cancel();
+      signal.removeEventListener("abort", giveUp);
+    }
+  }
+}
+
+function keyPath(path: string): ValueMap {
+  return new Map([["key_path", path.split("/").map((part) => utf8(part))]]);
+}

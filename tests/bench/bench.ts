@@ -1,0 +1,107 @@
+/**
+ * `deno task bench`: how fast the program is, each figure beside a baseline of the same run. See README.md.
+ *
+ *     deno task bench [--short] [--json] [--only NAME[,NAME]] [--runs N] [--flood SECONDS]
+ *
+ * @module
+ */
+
+import { parseArgs } from "../../deps.ts";
+import { messageOf } from "../../src/base/errors.ts";
+import { fanOut } from "./fan_out.ts";
+import { matching } from "./matching.ts";
+import { memory } from "./memory.ts";
+import { payload } from "./payload.ts";
+import { publishKept } from "./publish_kept.ts";
+import { publishPerCall } from "./publish_per_call.ts";
+import { spool } from "./spool.ts";
+import { start } from "./start.ts";
+import { describe, machine } from "./support/machine.ts";
+import { type Bench, type Row, table } from "./support/report.ts";
+import { brokerAvailable } from "./support/stage.ts";
+
+interface Family {
+  readonly run: (bench: Bench) => Promise<void> | void;
+  readonly needsBroker: boolean;
+}
+
+const FAMILIES: Readonly<Record<string, Family>> = {
+  "publish-per-call": { run: publishPerCall, needsBroker: true },
+  "publish-kept": { run: publishKept, needsBroker: true },
+  "fan-out": { run: fanOut, needsBroker: true },
+  "matching": { run: matching, needsBroker: false },
+  "spool": { run: spool, needsBroker: false },
+  "memory": { run: memory, needsBroker: true },
+  "start": { run: start, needsBroker: false },
+  "payload": { run: payload, needsBroker: false },
+};
+
+/** Rounds of each figure. */
+const RUNS = 5;
+
+const FLOOD_SECONDS = 20;
+
+const encoder = new TextEncoder();
+
+function print(text: string): void {
+  Deno.stdout.writeSync(encoder.encode(text + "\n"));
+}
+
+function progress(text: string): void {
+  Deno.stderr.writeSync(encoder.encode(text + "\n"));
+}
+
+/** Runs the families that were asked for; what broke, by family. */
+async function runAll(names: readonly string[], bench: Bench): Promise<Map<string, string>> {
+  const broken = new Map<string, string>();
+  for (const name of names) {
+    const { run, needsBroker } = FAMILIES[name]!;
+    if (needsBroker && !brokerAvailable()) {
+      bench.note(`${name}: skipped, for mosquitto is not installed`);
+      continue;
+    }
+    progress(`${name} ...`);
+    try {
+      await run(bench);
+    } catch (error) {
+      broken.set(name, error instanceof Error ? error.stack ?? error.message : messageOf(error));
+      progress(`${name} is broken: ${broken.get(name)}`);
+    }
+  }
+  return broken;
+}
+
+async function main(): Promise<number> {
+  const args = parseArgs(Deno.args, {
+    boolean: ["short", "json"],
+    string: ["only", "runs", "flood"],
+  });
+  const names = args.only === undefined ? Object.keys(FAMILIES) : String(args.only).split(",");
+  const unknown = names.filter((name) => FAMILIES[name] === undefined);
+  if (unknown.length > 0 || args._.length > 0) {
+    progress(`Cannot run ${[...unknown, ...args._]}: the names are ${Object.keys(FAMILIES)}`);
+    return 64;
+  }
+  const short = args.short === true;
+  const rows: Row[] = [];
+  const notes: string[] = [];
+  const on = await machine(Deno.env.get("TMPDIR") ?? "/tmp");
+  const broken = await runAll(names, {
+    short,
+    runs: Number(args.runs ?? (short ? 1 : RUNS)),
+    floodSeconds: Number(args.flood ?? (short ? 2 : FLOOD_SECONDS)),
+    progress: (text) => progress(`  ${text}`),
+    add: (row) => void rows.push(row),
+    note: (text) => void notes.push(text),
+  });
+  if (args.json === true) {
+    print(JSON.stringify({ machine: on, short, rows, notes, broken: Object.fromEntries(broken) }));
+  } else {
+    print(`${describe(on)}${short ? "; short" : ""}\n\n${table(rows)}\n`);
+    for (const note of notes) print(`- ${note}`);
+    for (const [name, error] of broken) print(`- BROKEN ${name}: ${error}`);
+  }
+  return broken.size > 0 ? 1 : 0;
+}
+
+Deno.exit(await main());

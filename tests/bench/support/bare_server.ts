@@ -1,0 +1,31 @@
+/**
+ * The baseline of publishing with a connection per call: accepts, reads, writes a fixed frame and closes, as fast as the
+ * runtime can. With a broker it also publishes each message with MQTT.js: what no daemon on this runtime can be below.
+ *
+ * `bare_server.ts SOCKET ANSWER_HEX [MQTT_URL CA CERT KEY TOPIC PAYLOAD_BYTES]`
+ *
+ * @module
+ */
+
+import { connectMqtt } from "./mqtt_client.ts";
+
+const [path = "", answerHex = "", url, ca, cert, key, topic = "", payloadBytes] = Deno.args;
+const answer = Uint8Array.fromHex(answerHex);
+const client = url === undefined ? undefined : await connectMqtt(url, "bare", { ca, cert, key });
+const payload = new Uint8Array(Number(payloadBytes ?? 0)) as Uint8Array as Parameters<
+  NonNullable<typeof client>["publish"]
+>[1];
+const buffer = new Uint8Array(4096);
+
+async function serve(conn: Deno.Conn): Promise<void> {
+  const count = await conn.read(buffer);
+  if (count !== null) {
+    client?.publish(topic, payload, { qos: 0 });
+    await conn.write(answer);
+  }
+  conn.close();
+}
+
+const listener = Deno.listen({ transport: "unix", path });
+await Deno.stdout.write(new TextEncoder().encode("ready\n"));
+for await (const conn of listener) void serve(conn);

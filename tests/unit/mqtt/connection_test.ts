@@ -1,0 +1,399 @@
+import { utf8 } from "../../../src/base/bytes.ts";
+import { ExitError } from "../../../src/base/errors.ts";
+import type { Log } from "../../../src/base/log.ts";
+import { ConnectError } from "../../../src/mqtt/connect_error.ts";
+import { Connection } from "../../../src/mqtt/connection.ts";
+import type { Attempt, Target } from "../../../src/mqtt/dial.ts";
+import type {
+  LinkEnd,
+  LinkHandler,
+  MqttLink,
+  OutgoingPublish,
+  PublishResult,
+  SubscribeResult,
+} from "../../../src/mqtt/port.ts";
+import { assert, assertEquals, assertStringIncludes } from "../../deps.ts";
+import { FakeClock } from "../../support/fake_clock.ts";
+
+const pure = { permissions: "none" } as const;
+const GRANTED: SubscribeResult = { code: 1, reason: "" };
+
+/** A link whose other side is the test. */
+class FakeLink implements MqttLink {
+  connack = { sessionPresent: false, receiveMaximum: 100 };
+  buffered = 0;
+  readonly published: OutgoingPublish[] = [];
+  readonly answers: ((result: PublishResult | undefined) => void)[] = [];
+  readonly requests: ((ended: boolean) => void)[] = [];
+  readonly closes: boolean[] = [];
+  over = false;
+
+  constructor(readonly handler: LinkHandler) {}
+
+  publish(message: OutgoingPublish, done: (result: PublishResult | undefined) => void): void {
+    this.published.push(message);
+    if (message.qos === 0) done({ code: 0, reason: "" });
+    else this.answers.push(done);
+  }
+
+  subscribe(filters: readonly string[]): Promise<readonly SubscribeResult[] | undefined> {
+    return new Promise((resolve) => {
+      this.requests.push((ended) => resolve(ended ? undefined : filters.map(() => GRANTED)));
+    });
+  }
+
+  unsubscribe(): Promise<boolean> {
+    return new Promise((resolve) => this.requests.push((ended) => resolve(!ended)));
+  }
+
+  close(force = false): Promise<void> {
+    this.closes.push(force);
+    this.end({ by: "local", reason: "closed here" });
+    return Promise.resolve();
+  }
+
+  end(end: LinkEnd): void {
+    if (this.over) return;
+    this.over = true;
+    for (const answer of this.answers.splice(0)) answer(undefined);
+    for (const request of this.requests.splice(0)) request(true);
+    this.handler.onEnd(end);
+  }
+}
+
+interface Call {
+  readonly target: Target;
+  readonly attempt: Attempt;
+  readonly link: FakeLink;
+  accept(): Promise<void>;
+  refuse(error: Error): Promise<void>;
+}
+
+function targetOf(changes: Partial<Target> = {}): Target {
+  return {
+    host: "broker",
+    port: 8883,
+    clientId: "thing",
+    version: "5",
+    keepAliveS: 60,
+    credentials: { rootca: "/ca", cert: "/cert", key: "/key" },
+    ...changes,
+  };
+}
+
+/** Promises of the driver settle within a few turns of the microtask queue. */
+async function settle(): Promise<void> {
+  for (let turn = 0; turn < 20; turn++) await Promise.resolve();
+}
+
+class Bench {
+  readonly clock = new FakeClock();
+  readonly calls: Call[] = [];
+  readonly happened: string[] = [];
+  readonly failures: ExitError[] = [];
+  readonly logged: string[] = [];
+  target: Target | Error = targetOf();
+  readonly connection: Connection;
+
+  constructor() {
+    const write = (text: string): void => void this.logged.push(text);
+    const log: Log = { debug: write, info: write, warn: write, error: write };
+    this.connection = new Connection({
+      target: () => {
+        if (this.target instanceof Error) throw this.target;
+        return this.target;
+      },
+      dial: (target, attempt, handler) => this.#dial(target, attempt, handler),
+      handler: {
+        onUp: () => void this.happened.push("up"),
+        onDown: (end) => void this.happened.push(`down by ${end.by}`),
+        onMessage: (topic) => void this.happened.push(`message ${topic}`),
+        onFailed: (error) => void this.failures.push(error),
+      },
+      log,
+      clock: this.clock,
+      random: () => 0.5,
+    });
+  }
+
+  #dial(target: Target, attempt: Attempt, handler: LinkHandler): Promise<MqttLink> {
+    const link = new FakeLink(handler);
+    return new Promise((resolve, reject) => {
+      this.calls.push({
+        target,
+        attempt,
+        link,
+        accept: () => (resolve(link), settle()),
+        refuse: (error) => (reject(error), settle()),
+      });
+    });
+  }
+
+  get call(): Call {
+    return this.calls.at(-1)!;
+  }
+
+  async up(): Promise<FakeLink> {
+    this.connection.start();
+    await settle();
+    await this.call.accept();
+    return this.call.link;
+  }
+}
+
+function message(qos: 0 | 1): OutgoingPublish {
+  return { topic: "t", payload: utf8("x"), qos };
+}
+
+Deno.test("iotcored-2: connects at start, says so, and passes messages on", pure, async () => {
+  const bench = new Bench();
+  assertEquals(bench.connection.status.connected, false);
+  const link = await bench.up();
+  link.handler.onMessage("a", utf8("x"));
+  assertEquals(bench.happened, ["up", "message a"]);
+  assertEquals(bench.connection.status, {
+    clientId: "thing",
+    connected: true,
+    since: bench.clock.wallNow(),
+    inFlight: 0,
+    lastError: undefined,
+  });
+  bench.connection.start();
+  await settle();
+  assertEquals(bench.calls.length, 1);
+});
+
+Deno.test(
+  "iotcored-3: reconnects after a lost link and after a refusal, with the session",
+  pure,
+  async () => {
+    const bench = new Bench();
+    const link = await bench.up();
+    bench.clock.advance(40_000);
+    link.end({ by: "peer", reason: "reset" });
+    assertEquals(bench.happened, ["up", "down by peer"]);
+    assertEquals(bench.connection.status.lastError, "reset");
+    assertEquals(bench.connection.status.since, undefined);
+    bench.clock.advance(500);
+    await settle();
+    assertEquals(bench.calls.map(({ attempt }) => attempt.cleanStart), [true, false]);
+    await bench.call.refuse(new ConnectError("tcp", "refused", "nobody listens"));
+    assertEquals(bench.connection.status.lastError, "nobody listens");
+    bench.clock.advance(1_000);
+    await settle();
+    await bench.call.accept();
+    assertEquals(bench.happened, ["up", "down by peer", "up"]);
+  },
+);
+
+Deno.test("MQTT 3.1.1 and a new client id begin with a clean session", pure, async () => {
+  for (const target of [targetOf({ clientId: "other" }), targetOf({ version: "3.1.1" })]) {
+    const bench = new Bench();
+    await bench.up();
+    bench.target = target;
+    bench.connection.reconnect("changed");
+    bench.clock.advance(1_000);
+    await settle();
+    assertEquals(bench.calls.map(({ attempt }) => attempt.cleanStart), [true, true]);
+    assertEquals(bench.call.target, target);
+  }
+});
+
+Deno.test("publish says false without a link, and counts what is in flight", pure, async () => {
+  const bench = new Bench();
+  const results: unknown[] = [];
+  const done = (result: unknown): void => void results.push(result);
+  assertEquals(bench.connection.publish(message(1), done), false);
+  const link = await bench.up();
+  assertEquals(bench.connection.publish(message(0), done), true);
+  assertEquals(bench.connection.publish(message(1), done), true);
+  assertEquals(bench.connection.publish(message(1), done), true);
+  assertEquals(bench.connection.status.inFlight, 2);
+  link.answers.shift()!({ code: 0x10, reason: "" });
+  assertEquals(bench.connection.status.inFlight, 1);
+  link.end({ by: "peer", reason: "gone" });
+  assertEquals(results, [{ code: 0, reason: "" }, { code: 0x10, reason: "" }, undefined]);
+  assertEquals(bench.connection.status.inFlight, 0);
+  assertEquals(bench.connection.publish(message(1), done), false);
+});
+
+Deno.test(
+  "SUBSCRIBE and UNSUBSCRIBE are answered, or the link is given up after 10 s",
+  pure,
+  async () => {
+    const bench = new Bench();
+    assertEquals(await bench.connection.subscribe(["a"], 1), undefined);
+    assertEquals(await bench.connection.unsubscribe(["a"]), false);
+    const link = await bench.up();
+    const granted = bench.connection.subscribe(["a", "b"], 1);
+    link.requests.shift()!(false);
+    assertEquals(await granted, [GRANTED, GRANTED]);
+    bench.clock.advance(60_000);
+    assertEquals(link.closes, []);
+
+    const late = bench.connection.subscribe(["c"], 1);
+    bench.clock.advance(9_999);
+    assertEquals(link.closes, []);
+    bench.clock.advance(1);
+    assertEquals(await late, undefined);
+    assertEquals(link.closes, [true]);
+    assertEquals(bench.happened, ["up", "down by protocol"]);
+    assertStringIncludes(bench.connection.status.lastError!, "SUBSCRIBE was not answered");
+
+    bench.clock.advance(1_000);
+    await settle();
+    await bench.call.accept();
+    const never = bench.connection.unsubscribe(["c"]);
+    bench.clock.advance(10_000);
+    assertEquals(await never, false);
+    assertEquals(bench.happened.slice(2), ["up", "down by protocol"]);
+  },
+);
+
+Deno.test(
+  "iotcored-4: a refusal of the credentials ends the attempts with exit code 77",
+  pure,
+  async () => {
+    const bench = new Bench();
+    bench.connection.start();
+    await settle();
+    const said = "broker:8883 sent the TLS alert CertificateRevoked";
+    await bench.call.refuse(
+      new ConnectError("connack", "alert", said, { alert: "CertificateRevoked" }),
+    );
+    const [error] = bench.failures;
+    assertEquals(error?.exit, 77);
+    assertEquals(
+      error?.message,
+      `Cannot authenticate at broker:8883 as thing with the certificate /cert: ${said}`,
+    );
+    bench.clock.advance(1_000_000);
+    await settle();
+    assertEquals(bench.calls.length, 1);
+    bench.connection.reconnect("a pool may try again");
+    await settle();
+    await bench.call.accept();
+    assertEquals(bench.happened, ["up"]);
+  },
+);
+
+Deno.test("a credential file that is wrong at the start ends with exit code 78", pure, async () => {
+  const bench = new Bench();
+  bench.connection.start();
+  await settle();
+  await bench.call.refuse(new ExitError(78, "Cannot use --cert /cert: it cannot be read"));
+  assertEquals(bench.failures.map(({ exit, message }) => [exit, message]), [
+    [78, "Cannot use --cert /cert: it cannot be read"],
+  ]);
+});
+
+Deno.test("a target that cannot be had is retried", pure, async () => {
+  const bench = new Bench();
+  bench.target = new Error("no endpoint yet");
+  bench.connection.start();
+  await settle();
+  assertEquals(bench.connection.status.lastError, "no endpoint yet");
+  bench.target = targetOf();
+  bench.clock.advance(500);
+  await settle();
+  await bench.call.accept();
+  assertEquals(bench.happened, ["up"]);
+});
+
+Deno.test(
+  "reconnect closes the link in good order and dials again with a fresh target",
+  pure,
+  async () => {
+    const bench = new Bench();
+    const link = await bench.up();
+    bench.clock.advance(5_000);
+    bench.target = targetOf({ host: "elsewhere" });
+    bench.connection.reconnect("the endpoint changed");
+    await settle();
+    assertEquals(link.closes, [false]);
+    assertEquals(bench.call.target.host, "elsewhere");
+    await bench.call.accept();
+    assertEquals(bench.happened, ["up", "down by local", "up"]);
+  },
+);
+
+Deno.test("an attempt that is given up is aborted, and its late link closed", pure, async () => {
+  const bench = new Bench();
+  bench.connection.start();
+  await settle();
+  const first = bench.call;
+  bench.connection.reconnect("the endpoint changed");
+  assertEquals(first.attempt.signal.aborted, true);
+  await first.accept();
+  assertEquals(first.link.closes, [true]);
+  bench.clock.advance(1_000);
+  await settle();
+  assertEquals(bench.calls.length, 2);
+  await bench.call.accept();
+  assertEquals(bench.happened, ["up"]);
+});
+
+Deno.test("a link that ends before it was looked at goes up and down in order", pure, async () => {
+  const bench = new Bench();
+  bench.connection.start();
+  await settle();
+  const accepted = bench.call.accept();
+  bench.call.link.end({ by: "peer", reason: "at once" });
+  await accepted;
+  assertEquals(bench.happened, ["up", "down by peer"]);
+});
+
+Deno.test(
+  "stop waits for what is in flight, but not for longer than it was allowed",
+  pure,
+  async () => {
+    for (const acknowledged of [true, false]) {
+      const bench = new Bench();
+      const link = await bench.up();
+      bench.connection.publish(message(1), () => {});
+      let stopped = false;
+      const stopping = bench.connection.stop({ graceMs: 3_000 }).then(() => stopped = true);
+      assertEquals(bench.connection.publish(message(1), () => {}), false);
+      bench.clock.advance(2_999);
+      await settle();
+      assertEquals([stopped, link.closes.length], [false, 0]);
+      if (acknowledged) link.answers.shift()!({ code: 0, reason: "" });
+      else bench.clock.advance(1);
+      await stopping;
+      assertEquals(link.closes, [false]);
+      assertEquals(bench.happened, ["up", "down by local"]);
+      bench.clock.advance(1_000_000);
+      assertEquals([bench.calls.length, bench.clock.timers], [1, 0]);
+    }
+  },
+);
+
+Deno.test(
+  "a second stop, a stop while connecting or waiting, and one before the start are at once",
+  pure,
+  async () => {
+    const twice = new Bench();
+    const link = await twice.up();
+    twice.connection.publish(message(1), () => {});
+    const first = twice.connection.stop({ graceMs: 3_000 });
+    await twice.connection.stop();
+    await first;
+    assertEquals(link.closes, [true]);
+
+    const connecting = new Bench();
+    connecting.connection.start();
+    await settle();
+    const stopping = connecting.connection.stop({ graceMs: 3_000 });
+    assert(connecting.call.attempt.signal.aborted);
+    await connecting.call.refuse(new ConnectError("tls", "aborted", "given up"));
+    await stopping;
+
+    const waiting = new Bench();
+    const lost = await waiting.up();
+    lost.end({ by: "peer", reason: "gone" });
+    await waiting.connection.stop({ graceMs: 3_000 });
+    assertEquals(waiting.clock.timers, 0);
+
+    await new Bench().connection.stop({ graceMs: 3_000 });
+  },
+);

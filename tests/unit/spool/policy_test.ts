@@ -1,0 +1,38 @@
+import { utf8 } from "../../../src/base/bytes.ts";
+import {
+  cutReason,
+  decide,
+  isExpired,
+  OVERHEAD_BYTES,
+  sizeOf,
+  utf8Length,
+} from "../../../src/spool/policy.ts";
+import { assertEquals } from "../../deps.ts";
+
+Deno.test("a message counts its topic in UTF-8, its payload and the overhead", () => {
+  assertEquals(sizeOf("a/ä", 100), 4 + 100 + OVERHEAD_BYTES);
+  for (const text of ["", "abc", "äöü", "€", "😀x", "\ud800", "\udc00a", "a\ud83d", "é€😀"]) {
+    assertEquals(utf8Length(text), utf8(text).length, JSON.stringify(text));
+  }
+});
+
+Deno.test("a spool accepts what fits, evicts what it must, and refuses the rest", () => {
+  const fill = { bytes: 900, qos0Bytes: 50, maxBytes: 1_000 };
+  assertEquals(decide(fill, 100), "accept");
+  assertEquals(decide(fill, 101), { evict: 1 });
+  assertEquals(decide(fill, 150), { evict: 50 });
+  assertEquals(decide(fill, 151), "refuse");
+  assertEquals(decide({ bytes: 1_200, qos0Bytes: 250, maxBytes: 1_000 }, 50), { evict: 250 });
+});
+
+Deno.test("a message expires at its time, not before", () => {
+  assertEquals(isExpired(undefined, 1e15), false);
+  assertEquals(isExpired(1_000, 999), false);
+  assertEquals(isExpired(1_000, 1_000), true);
+});
+
+Deno.test("a reason is cut to 255 bytes between characters", () => {
+  assertEquals(cutReason("short"), "short");
+  assertEquals(cutReason("x".repeat(300)), "x".repeat(255));
+  assertEquals(cutReason("a" + "😀".repeat(70)), "a" + "😀".repeat(63));
+});
