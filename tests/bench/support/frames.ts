@@ -1,3 +1,4 @@
+import { Buffer } from "node:buffer";
 import { type Bytes, utf8 } from "../../../src/base/bytes.ts";
 import { encodeFrame, encodeValueFrame } from "../../../src/wire/frame.ts";
 import type { Value } from "../../../src/wire/object.ts";
@@ -45,9 +46,7 @@ export function connectPacket(clientId: string): Bytes {
 /** A PUBLISH of QoS 0. */
 export function publishPacket(topic: string): Bytes {
   const packet = { qos: 0, dup: false, retain: false, topic } as const;
-  return copied(
-    generatePacket({ cmd: "publish", ...packet, payload: PAYLOAD as Uint8Array as never }),
-  );
+  return copied(generatePacket({ cmd: "publish", ...packet, payload: Buffer.from(PAYLOAD) }));
 }
 
 function request(method: string, type: number, params: [string, Value][]): Bytes {
