@@ -11,12 +11,13 @@ if (import.meta.main) {
   try {
     Deno.exit(await runCommand(Deno.args));
   } catch (error) {
-    const known = error instanceof ExitError;
-    const text = known ? error.message : `unexpected error: ${messageOf(error)}`;
+    const refused = error instanceof Deno.errors.NotCapable;
+    const known = error instanceof ExitError || refused;
+    const text = known ? messageOf(error) : `unexpected error: ${messageOf(error)}`;
     Deno.stderr.writeSync(new TextEncoder().encode(`iotcored: ${text}\n`));
     if (!known && error instanceof Error && error.stack) {
       Deno.stderr.writeSync(new TextEncoder().encode(`${error.stack}\n`));
     }
-    Deno.exit(known ? error.exit : Exit.INTERNAL);
+    Deno.exit(error instanceof ExitError ? error.exit : refused ? Exit.CONFIG : Exit.INTERNAL);
   }
 }

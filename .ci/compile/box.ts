@@ -44,6 +44,9 @@ export const VARIABLES: readonly string[] = [
   "no_proxy",
 ];
 
+/** Unless told of another host, Deno trusts some to import from; this one is none [RFC 6761, 6.4]. */
+export const IMPORT = "none.invalid:443";
+
 /** The outer box of a build. */
 export function outerBox(options: BuildOptions): Box {
   const { busDir, interfaceName, spools } = options;
@@ -83,6 +86,6 @@ export function boxFlags({ net, read, write, env }: Box): string[] {
     `--allow-write=${write.join(",")}`,
     `--allow-env=${env.join(",")}`,
     "--ignore-env",
-    "--deny-import",
+    `--allow-import=${IMPORT}`,
   ];
 }

@@ -94,6 +94,7 @@ function noBase(target: Target | undefined, why: string): ExitError {
     [
       `Cannot compile for ${triple}: the base binary, Deno's runtime ${Deno.version.deno}, cannot be had here (${
         why.replace(/^Writing deno compile executable[^;]*; (Setting up base binary\.; )?/, "")
+          .split(";")[0]
       })`,
       `To supply it: download ${url} where that works,`,
       `unpack it, and run this again with DENORT_BIN=/path/to/denort`,

@@ -6,7 +6,7 @@
  */
 
 import { Exit, ExitError } from "../../src/base/errors.ts";
-import { type Box, outerBox } from "./box.ts";
+import { type Box, IMPORT, outerBox } from "./box.ts";
 import { bakedArgs, build, FEATURES } from "./build.ts";
 import { ENTRIES } from "./bundle.ts";
 import { say } from "./deno.ts";
@@ -82,8 +82,7 @@ function expectedPermissions(options: BuildOptions): Record<string, unknown> {
     allow_write: write,
     allow_env: env,
     ignore_env: [],
-    allow_import: [],
-    deny_import: [],
+    allow_import: [IMPORT],
     prompt: false,
   };
 }

@@ -78,8 +78,7 @@ export const BUILD_OPTIONS: readonly Option[] = [
  * @throws {ExitError} 64
  */
 export function parseBuildArgs(args: readonly string[]): BuildOptions {
-  const parsed = parseOptions(args[0] === "--" ? args.slice(1) : args, BUILD_OPTIONS);
-  if (parsed.words.length > 0) throw wrong(`unexpected argument ${parsed.words[0]}`);
+  const parsed = parse(args[0] === "--" ? args.slice(1) : args);
   const endpoints = all(parsed, "endpoint", isEndpoint, "be HOST, HOST:PORT or *.DOMAIN[:PORT]");
   const interfaceName = one(parsed, "interface-name") ?? "aws_iot_mqtt";
   checkInterfaceName(interfaceName);
@@ -94,6 +93,18 @@ export function parseBuildArgs(args: readonly string[]): BuildOptions {
     targets: all(parsed, "target", isTarget, `be ${TARGETS.join(" or ")}`) as Target[],
     help: parsed.values.has("help"),
   };
+}
+
+function parse(args: readonly string[]): Parsed {
+  try {
+    const parsed = parseOptions(args, BUILD_OPTIONS);
+    if (parsed.words.length === 0) return parsed;
+    throw wrong(`unexpected argument ${parsed.words[0]}`);
+  } catch (error) {
+    if (!(error instanceof ExitError)) throw error;
+    const [what] = error.message.split("; see ");
+    throw wrong(`${what}; see deno task compile --help`);
+  }
 }
 
 const PATH_RULE = "be an absolute path on the device, without a comma";

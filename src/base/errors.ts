@@ -64,7 +64,7 @@ export const Exit = {
   CANTCREATE: 73,
   /** Tools: the output cannot be written. */
   IOERR: 74,
-  /** Tools: not now; the same may succeed later. */
+  /** Another start is needed, and will do; tools: not now, the same may succeed later. */
   TEMPFAIL: 75,
   /** Tools: the daemon does not speak as expected. */
   PROTOCOL: 76,
@@ -89,5 +89,34 @@ export class ExitError extends Error {
 /** The message of anything that was thrown, in one line. */
 export function messageOf(error: unknown): string {
   const text = error instanceof Error ? error.message : String(error);
-  return text.replaceAll(/\s*\n\s*/g, " ");
+  const refused = error instanceof Error && error.name === "NotCapable"
+    ? refusalText(text, Deno.build.standalone)
+    : undefined;
+  return refused ?? text.replaceAll(/\s*\n\s*/g, " ");
+}
+
+/** The options of `deno task compile`, by what was refused. */
+const COMPILE_OPTIONS: Readonly<Record<string, string>> = {
+  net: "--endpoint",
+  read: "--read",
+  write: "--spool",
+};
+
+/**
+ * Says what a permission of Deno is missing for, and how it would be allowed; `undefined` for a text that is no refusal.
+ *
+ * @param standalone Whether the program was compiled, and so has its permissions in it.
+ */
+export function refusalText(text: string, standalone: boolean): string | undefined {
+  const [, kind = "", what = ""] = /^Requires (\w+) access(?: to "(.*?)")?/s.exec(text) ?? [];
+  if (kind === "") return undefined;
+  const shown = what === "" ? kind : `${kind} ${what}`;
+  if (!standalone) {
+    return `no permission for ${shown}: this program was started without it, see permissions in deno.json`;
+  }
+  const option = COMPILE_OPTIONS[kind];
+  const how = option === undefined || what === "" || what.startsWith("unix:")
+    ? "no option of deno task compile allows it"
+    : `this allows it: deno task compile -- ${option} ${what}`;
+  return `no permission for ${shown}: this program was compiled without it; ${how}`;
 }

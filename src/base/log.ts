@@ -1,6 +1,9 @@
 /** Levels, least urgent first, with the priority that systemd's journal reads from a `<N>` prefix. */
 const LEVELS = { debug: 7, info: 6, warn: 4, error: 3 } as const;
 
+/** Bytes of lines that wait while nobody reads them; further lines are dropped and counted. */
+export const MAX_WAITING_LOG_BYTES = 262_144;
+
 /** How urgent a line is. */
 export type Level = keyof typeof LEVELS;
 

@@ -55,11 +55,5 @@ export const MAX_SPARE_READERS = 64;
 /** Longest `reason` that an error frame carries, in UTF-16 units. */
 export const MAX_REASON_LENGTH = 512;
 
-/** How many lines of one kind are logged in a window before the rest is only counted. */
-export const LOG_BURST = 20;
-
-/** The window of {@linkcode LOG_BURST}. */
-export const LOG_WINDOW_MS = 10_000;
-
 /** Longest path of a Unix socket (`sun_path` without its NUL), in bytes. */
 export const MAX_SOCKET_PATH_BYTES = 107;

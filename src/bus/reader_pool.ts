@@ -10,8 +10,9 @@ export class ReaderPool {
     return this.#spare.pop() ?? new FrameReader();
   }
 
-  /** Gives a reader back that nothing uses any more; one in the middle of a frame is dropped. */
+  /** Gives a reader back that nothing uses any more; one in the middle of a frame, or one too many, is let go. */
   give(reader: FrameReader): void {
     if (reader.pending === 0 && this.#spare.length < MAX_SPARE_READERS) this.#spare.push(reader);
+    else reader.release();
   }
 }

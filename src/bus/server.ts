@@ -11,7 +11,6 @@ import {
   SWEEP_MS,
 } from "./limits.ts";
 import type { MethodTable } from "./methods.ts";
-import { QuietLog } from "./quiet_log.ts";
 import { ReaderPool } from "./reader_pool.ts";
 import { Session, type SessionHost } from "./session.ts";
 import { createSocket } from "./socket_file.ts";
@@ -19,6 +18,7 @@ import { createSocket } from "./socket_file.ts";
 /** What the server needs, wherever its listener comes from. */
 export interface ServeOptions {
   readonly table: MethodTable;
+  /** Gets a line for whatever a client may cause as often as it likes: one that holds floods back, as `QuietLog` does. */
   readonly log: Log;
   readonly clock: Clock;
   /** Most clients at once. */
@@ -73,7 +73,7 @@ export async function startServer(
 
 class Server implements BusServer, SessionHost {
   readonly table: MethodTable;
-  readonly quiet: QuietLog;
+  readonly log: Log;
   readonly readers = new ReaderPool();
   readonly #clock: Clock;
   readonly #maxClients: number;
@@ -96,7 +96,7 @@ class Server implements BusServer, SessionHost {
     private readonly removeSocket?: () => Promise<void>,
   ) {
     this.table = options.table;
-    this.quiet = new QuietLog(options.log, options.clock);
+    this.log = options.log;
     this.#clock = options.clock;
     this.#maxClients = options.maxClients ?? MAX_CLIENTS;
     this.#accepting = this.#accept();
@@ -154,7 +154,7 @@ class Server implements BusServer, SessionHost {
   async #accept(): Promise<void> {
     while (this.#closed === undefined) {
       if (this.#sessions.size >= this.#maxClients) {
-        this.quiet.write("warn", "Cannot take more clients", { clients: this.#sessions.size });
+        this.log.warn("Cannot take more clients", { clients: this.#sessions.size });
         await this.#clientsLeft(this.#maxClients - 1);
       }
       try {
@@ -182,8 +182,7 @@ class Server implements BusServer, SessionHost {
   /** Waits after a failed accept, so that nothing spins. */
   async #pause(error: unknown): Promise<void> {
     const clients = this.#sessions.size;
-    this.quiet.write("warn", "Cannot accept clients", { clients, error: messageOf(error) });
-    this.#armSweep();
+    this.log.warn("Cannot accept clients", { clients, error: messageOf(error) });
     await this.#until(() => this.#closed !== undefined, ACCEPT_PAUSE_MS);
     if (isOutOfDescriptors(error)) {
       const leaving = Math.min(DESCRIPTOR_RESERVE, Math.ceil(clients / 8));
@@ -218,9 +217,8 @@ class Server implements BusServer, SessionHost {
     this.#sweepTimer = undefined;
     const now = this.#clock.now();
     for (const session of this.#sessions) session.sweep(now);
-    this.quiet.sweep();
     // An idle daemon lets the processor sleep.
-    if (this.#sessions.size > 0 || this.quiet.pending) this.#armSweep();
+    if (this.#sessions.size > 0) this.#armSweep();
   };
 
   async #close(graceMs: number): Promise<void> {
@@ -236,7 +234,6 @@ class Server implements BusServer, SessionHost {
     await this.#until(() => this.#running === 0, CLOSE_GRACE_MS);
     this.#sweepTimer?.cancel();
     this.#sweepTimer = undefined;
-    this.quiet.flush();
     await this.removeSocket?.();
   }
 }

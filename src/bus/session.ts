@@ -1,5 +1,6 @@
 import { setImmediate } from "node:timers";
 import { BusError, Code, messageOf } from "../base/errors.ts";
+import type { Log } from "../base/log.ts";
 import type { Frame } from "../wire/frame.ts";
 import type { FrameReader } from "../wire/frame_reader.ts";
 import type { BusConn } from "./conn.ts";
@@ -7,7 +8,6 @@ import { Deadlines } from "./deadlines.ts";
 import { FRAMES_PER_TURN, MAX_PENDING_ANSWERS, PAUSE_QUEUED_BYTES } from "./limits.ts";
 import type { CallMethod, MethodTable, SubscribeMethod } from "./methods.ts";
 import { Outbox, type OutboxOwner } from "./outbox.ts";
-import type { QuietLog } from "./quiet_log.ts";
 import type { ReaderPool } from "./reader_pool.ts";
 import { PendingReply, type ReplyOwner } from "./reply.ts";
 import { readRequest, type Request, RequestType, requestType } from "./request.ts";
@@ -16,7 +16,7 @@ import { BusSubscription, type SubscriptionOwner } from "./subscription.ts";
 /** The server as its sessions see it. */
 export interface SessionHost {
   readonly table: MethodTable;
-  readonly quiet: QuietLog;
+  readonly log: Log;
   readonly readers: ReaderPool;
   /** A request or frame was refused. */
   onRefused(): void;
@@ -74,22 +74,24 @@ export class Session implements ReplyOwner, SubscriptionOwner, OutboxOwner {
   /** Serves the client until nothing more is to be read from it. Never rejects. */
   async run(): Promise<void> {
     try {
-      while (this.#state === "open") {
-        const count = await this.conn.read(this.#reader.space());
-        if (this.#state !== "open") return;
-        if (count === null) {
-          this.#onEndOfStream();
-          // Only here is it sure that neither a read nor a view uses it any more.
-          return this.host.readers.give(this.#reader);
-        }
-        this.#reader.filled(count);
-        for (let wait = this.#handleFrames(); wait !== "bytes"; wait = this.#handleFrames()) {
-          await (wait === "turn" ? nextTurn() : this.#room());
-        }
-      }
+      await this.#read();
     } catch {
       // The client reset the connection, or close() took the read back.
       this.close();
+    }
+    // Only now is it sure that neither a read nor a view uses it any more.
+    this.host.readers.give(this.#reader);
+  }
+
+  async #read(): Promise<void> {
+    while (this.#state === "open") {
+      const count = await this.conn.read(this.#reader.space());
+      if (this.#state !== "open") return;
+      if (count === null) return this.#onEndOfStream();
+      this.#reader.filled(count);
+      for (let wait = this.#handleFrames(); wait !== "bytes"; wait = this.#handleFrames()) {
+        await (wait === "turn" ? nextTurn() : this.#room());
+      }
     }
   }
 
@@ -137,7 +139,7 @@ export class Session implements ReplyOwner, SubscriptionOwner, OutboxOwner {
     else if (missed === "frame") {
       this.#abort(new BusError(Code.TIMEOUT, "Cannot wait for a frame: it took over 5 s"));
     } else if (missed === "idle") {
-      this.host.quiet.write("debug", "Closed an idle client", { client: this.id });
+      this.host.log.debug("Closed an idle client", { client: this.id });
       this.close();
     }
   }
@@ -172,8 +174,8 @@ export class Session implements ReplyOwner, SubscriptionOwner, OutboxOwner {
         code: error.code,
         error: messageOf(error),
       };
-      if (notify) this.host.quiet.write("warn", "Refused a notify", fields);
-      else this.host.quiet.write("debug", "Refused a request", fields);
+      if (notify) this.host.log.warn("Refused a notify", fields);
+      else this.host.log.debug("Refused a request", fields);
     } else this.#logBug(error, method);
     if (!notify && this.#state === "open") this.#state = "ending";
   }
@@ -189,7 +191,7 @@ export class Session implements ReplyOwner, SubscriptionOwner, OutboxOwner {
   onEnd(reason: string): void {
     if (this.#state === "closed") return;
     const label = this.#subscription?.label || undefined;
-    this.host.quiet.write("debug", "Ended a subscription", { client: this.id, label, reason });
+    this.host.log.debug("Ended a subscription", { client: this.id, label, reason });
     this.#answers.length = this.#head = 0;
     this.#endSubscription();
     if (this.outbox.queued > 0) this.host.onDirty(this);
@@ -318,7 +320,7 @@ export class Session implements ReplyOwner, SubscriptionOwner, OutboxOwner {
   #closeAsSlow(why: string): void {
     const label = this.#subscription?.label || undefined;
     this.host.onSlow();
-    this.host.quiet.write("warn", "Closed a slow client", {
+    this.host.log.warn("Closed a slow client", {
       client: this.id,
       method: this.#subscription?.method,
       label,
@@ -329,7 +331,7 @@ export class Session implements ReplyOwner, SubscriptionOwner, OutboxOwner {
   }
 
   #logBug(error: unknown, method: string): void {
-    this.host.quiet.write("error", "A request failed inside the daemon", {
+    this.host.log.error("A request failed inside the daemon", {
       client: this.id,
       method: method || undefined,
       error: messageOf(error),

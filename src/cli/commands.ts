@@ -27,13 +27,20 @@ const HELP: Command = {
  * @throws {ExitError} whatever ends the program other than by request
  */
 export async function runCommand(args: readonly string[]): Promise<ExitCode> {
-  const [first, ...rest] = args;
-  if (first === undefined || first.startsWith("-")) return await runRun(args);
-  if (first === "run") return await runRun(rest);
+  const [baked, given] = splitBaked(args);
+  const [first, ...rest] = given;
+  if (first === undefined || first.startsWith("-")) return await runRun([...baked, ...given]);
+  if (first === "run") return await runRun([...baked, ...rest]);
   if (first === "help") return await help(rest);
   if (first === "completions") return await completions(rest);
   if (!Object.hasOwn(TOOLS, first)) throw usage(`unknown subcommand ${first}`);
   return await runTool(await TOOLS[first]!(), rest);
+}
+
+/** A compiled program finds what was baked in before what the user gave; only the daemon is concerned. */
+function splitBaked(args: readonly string[]): [baked: readonly string[], given: readonly string[]] {
+  const end = args[0] === "--connection-ceiling" ? 2 : 0;
+  return [args.slice(0, end), args.slice(end)];
 }
 
 async function runRun(args: readonly string[]): Promise<ExitCode> {

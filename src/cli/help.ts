@@ -15,6 +15,9 @@ export interface Command {
   readonly examples: readonly (readonly [command: string, what: string])[];
 }
 
+/** The width that the help is made for. */
+const COLUMNS = 100;
+
 /** The help of a subcommand, for a terminal of 100 columns. */
 export function helpText(command: Command): string {
   const rows = command.options.map((option) => [names(option), option.help] as const);
@@ -27,7 +30,11 @@ export function helpText(command: Command): string {
   ];
   if (rows.length > 0) {
     lines.push("", "Options:");
-    for (const [left, right] of rows) lines.push(`  ${left.padEnd(width)}  ${right}`);
+    for (const [left, right] of rows) {
+      const [first, ...rest] = wrapped(right, COLUMNS - width - 4);
+      lines.push(`  ${left.padEnd(width)}  ${first}`);
+      for (const line of rest) lines.push(`${" ".repeat(width + 4)}${line}`);
+    }
   }
   if (command.notes !== undefined) lines.push("", ...command.notes);
   if (command.examples.length > 0) {
@@ -51,4 +58,17 @@ export function overviewText(commands: readonly Command[]): string {
 function names({ option, short, value }: Option): string {
   const long = `--${option}${value === undefined ? "" : ` ${value}`}`;
   return short === undefined ? `    ${long}` : `-${short}, ${long}`;
+}
+
+/** Text in lines of at most `columns`, unless a word is longer. */
+function wrapped(text: string, columns: number): string[] {
+  const lines: string[] = [];
+  let line = "";
+  for (const word of text.split(" ")) {
+    if (line !== "" && line.length + 1 + word.length > columns) {
+      lines.push(line);
+      line = word;
+    } else line = line === "" ? word : `${line} ${word}`;
+  }
+  return [...lines, line];
 }

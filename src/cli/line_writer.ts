@@ -1,8 +1,9 @@
 import { type Bytes, concat, utf8 } from "../base/bytes.ts";
 import { type Clock, sleep } from "../base/clock.ts";
+import { MAX_WAITING_LOG_BYTES } from "../base/log.ts";
 
 /** Bytes of lines that wait for a reader that is slow; further lines are dropped and counted. */
-export const MAX_WAITING_BYTES = 262_144;
+export const MAX_WAITING_BYTES = MAX_WAITING_LOG_BYTES;
 
 /** How long a full pipe is left alone before the next try, in ms. */
 export const RETRY_MS = 20;

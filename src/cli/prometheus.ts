@@ -155,6 +155,12 @@ const METRICS: readonly Metric[] = [
     samples: one(({ publishes }) => publishes.refused_by_broker),
   },
   {
+    name: "iotcored_publishes_expired_total",
+    type: "counter",
+    help: "Messages that expired outside the spool, while they waited for their turn.",
+    samples: one(({ publishes }) => publishes.expired),
+  },
+  {
     name: "iotcored_publishes_throttled_seconds_total",
     type: "counter",
     help: "Time that messages waited for the rate limit.",

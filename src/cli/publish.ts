@@ -1,17 +1,9 @@
 import { type Bytes, concat } from "../base/bytes.ts";
-import {
-  BusError,
-  Code,
-  Exit,
-  type Exit as ExitCode,
-  ExitError,
-  messageOf,
-} from "../base/errors.ts";
-import { NoServerError } from "../bus/client.ts";
-import type { Client, PublishOptions } from "../client/client.ts";
+import { Exit, type Exit as ExitCode, ExitError, messageOf } from "../base/errors.ts";
+import type { PublishOptions } from "../client/client.ts";
 import { checkTopic } from "../topic/filter.ts";
 import { type Parsed, usage } from "./args.ts";
-import { LineSplitter, LookAhead } from "./publish_lines.ts";
+import { MAX_PAYLOAD_BYTES, pieces, publishLines, type Source } from "./publish_stream.ts";
 import {
   checked,
   connectTool,
@@ -24,23 +16,7 @@ import {
   type Tool,
   TOOL_OPTIONS,
   toolError,
-  warn,
 } from "./tools.ts";
-
-/** Payload of one message, in bytes (AWS IoT Core quotas). */
-const MAX_PAYLOAD_BYTES = 131_072;
-
-/** Lines under way at once, and their bytes. */
-const LOOK_AHEAD = { count: 256, bytes: 1_048_576 } as const;
-
-/** The same when each waits for the broker: after a refusal those behind it are sent again. */
-const BROKER_LOOK_AHEAD = { count: 16, bytes: 1_048_576 } as const;
-
-/** Refused lines that are named one by one. */
-const NAMED_LINES = 10;
-
-/** Bytes that are read from a file or from standard input at once. */
-const READ_BYTES = 65_536;
 
 /** `iotcored publish`. */
 export const PUBLISH: Tool = {
@@ -48,7 +24,7 @@ export const PUBLISH: Tool = {
     name: "publish",
     summary: "Publishes messages through the daemon, as mosquitto_pub does.",
     usage: [
-      "publish -t TOPIC (-m TEXT | -f FILE | -l) [-q 0|1] [--ack broker] [--message-expiry S]",
+      "publish -t TOPIC (-m TEXT | -f FILE | -l | -s) [-q 0|1] [options]",
     ],
     options: [
       { option: "topic", short: "t", value: "TOPIC", anyText: true, help: "the topic" },
@@ -58,6 +34,11 @@ export const PUBLISH: Tool = {
         option: "stdin-line",
         short: "l",
         help: "publish each line of standard input as a message, in order",
+      },
+      {
+        option: "stdin-file",
+        short: "s",
+        help: "publish all of standard input as one message",
       },
       QOS_OPTION,
       {
@@ -73,8 +54,9 @@ export const PUBLISH: Tool = {
       ...TOOL_OPTIONS,
     ],
     notes: [
-      "With -l lines are sent ahead of their answers. One that is refused is named on standard error and the",
-      "rest goes on; the exit code is that of the first. A daemon that is gone is waited for, 30 s at most.",
+      "With -l lines are sent ahead of their answers. One that is refused is named on standard error,",
+      "and the rest goes on; the exit code is that of the first. A daemon that is gone is waited for,",
+      "30 s at most.",
       "",
       ...exitNotes(
         [
@@ -104,14 +86,18 @@ async function publish(parsed: Parsed): Promise<ExitCode> {
   const topic = textOf(parsed, "topic");
   if (topic === undefined) throw usage("option --topic is required", "publish");
   checked("topic", topic, checkTopic);
-  const sources = ["message", "file", "stdin-line"].filter((name) => parsed.values.has(name));
+  const sources = ["message", "file", "stdin-line", "stdin-file"].filter((name) =>
+    parsed.values.has(name)
+  );
   if (sources.length !== 1) {
-    throw usage("exactly one of --message, --file and --stdin-line is needed", "publish");
+    throw usage(
+      "exactly one of --message, --file, --stdin-line and --stdin-file is needed",
+      "publish",
+    );
   }
   const options = publishOptions(parsed);
   const socket = socketOf(parsed);
-  const file = textOf(parsed, "file");
-  const payload = file === undefined ? textOf(parsed, "message") : await readWhole(file);
+  const payload = await payloadOf(parsed);
   await using client = await connectTool(socket);
   if (payload === undefined) return await publishLines(client, topic, options);
   try {
@@ -134,120 +120,40 @@ function publishOptions(parsed: Parsed): PublishOptions {
   return messageExpiry === undefined ? options : { ...options, messageExpiry };
 }
 
-async function readWhole(path: string): Promise<Bytes> {
+/** The payload, unless lines are to be published. */
+async function payloadOf(parsed: Parsed): Promise<string | Bytes | undefined> {
+  if (parsed.values.has("stdin-file")) return await readWhole("standard input", Deno.stdin);
+  const path = textOf(parsed, "file");
+  if (path === undefined) return textOf(parsed, "message");
+  using file = await openFile(path);
+  return await readWhole(path, file);
+}
+
+async function openFile(path: string): Promise<Deno.FsFile> {
+  try {
+    return await Deno.open(path);
+  } catch (error) {
+    // The compiled program may read no more than the daemon needs.
+    const hint = error instanceof Deno.errors.NotCapable ? `; use --stdin-file < ${path}` : "";
+    throw new ExitError(Exit.NOINPUT, `Cannot read ${path}: ${messageOf(error)}${hint}`);
+  }
+}
+
+async function readWhole(name: string, source: Source): Promise<Bytes> {
   const parts: Bytes[] = [];
   let length = 0;
   try {
-    using file = await Deno.open(path);
-    for await (const part of pieces(file)) {
+    for await (const part of pieces(source)) {
       parts.push(part.slice());
       length += part.length;
       if (length > MAX_PAYLOAD_BYTES) break;
     }
   } catch (error) {
-    throw new ExitError(Exit.NOINPUT, `Cannot read ${path}: ${messageOf(error)}`);
+    throw new ExitError(Exit.NOINPUT, `Cannot read ${name}: ${messageOf(error)}`);
   }
   if (length <= MAX_PAYLOAD_BYTES) return concat(parts);
   throw new ExitError(
     Exit.DATAERR,
-    `Cannot publish ${path}: it must be at most ${MAX_PAYLOAD_BYTES} bytes`,
+    `Cannot publish ${name}: it must be at most ${MAX_PAYLOAD_BYTES} bytes`,
   );
-}
-
-/** What can be read, in pieces; each lives until the next one. */
-async function* pieces(
-  source: { read(into: Uint8Array): Promise<number | null> },
-): AsyncGenerator<Bytes> {
-  const buffer = new Uint8Array(READ_BYTES);
-  while (true) {
-    const count = await source.read(buffer);
-    if (count === null) return;
-    yield buffer.subarray(0, count);
-  }
-}
-
-async function publishLines(
-  client: Client,
-  topic: string,
-  options: PublishOptions,
-): Promise<ExitCode> {
-  const lines = new Lines(client, topic, options);
-  const splitter = new LineSplitter(MAX_PAYLOAD_BYTES);
-  for await (const piece of stdinPieces()) {
-    for (const line of splitter.push(piece)) await lines.publish(line);
-  }
-  for (const line of splitter.finish()) await lines.publish(line);
-  return await lines.end();
-}
-
-async function* stdinPieces(): AsyncGenerator<Bytes> {
-  try {
-    yield* pieces(Deno.stdin);
-  } catch (error) {
-    throw new ExitError(Exit.NOINPUT, `Cannot read standard input: ${messageOf(error)}`);
-  }
-}
-
-/** Publishes lines ahead of their answers and keeps account of those that were refused. */
-class Lines {
-  readonly #client: Client;
-  readonly #topic: string;
-  readonly #options: PublishOptions;
-  readonly #ahead: LookAhead;
-  #number = 0;
-  #refused = 0;
-  #exit: ExitCode = Exit.OK;
-  #fatal: unknown;
-
-  constructor(client: Client, topic: string, options: PublishOptions) {
-    this.#client = client;
-    this.#topic = topic;
-    this.#options = options;
-    this.#ahead = new LookAhead(options.ack === "broker" ? BROKER_LOOK_AHEAD : LOOK_AHEAD);
-  }
-
-  /** Starts to publish a line, once few enough are under way. Throws when the daemon does not come back. */
-  async publish(line: Bytes | undefined): Promise<void> {
-    const number = ++this.#number;
-    if (line === undefined) {
-      const text = `Cannot publish: line must be at most ${MAX_PAYLOAD_BYTES} bytes`;
-      return this.#onRefused(number, new BusError(Code.RANGE, text));
-    }
-    await this.#ahead.room(line.length);
-    this.#check();
-    this.#ahead.start(line.length);
-    const done = (): void => this.#ahead.done(line.length);
-    this.#client.publish(this.#topic, line, this.#options).then(done, (error) => {
-      this.#onRefused(number, error);
-      done();
-    });
-  }
-
-  /** Waits for the answers. */
-  async end(): Promise<ExitCode> {
-    await this.#ahead.empty();
-    this.#check();
-    if (this.#refused > NAMED_LINES) warn(`${this.#refused} lines were refused in all`);
-    return this.#exit;
-  }
-
-  #check(): void {
-    if (this.#fatal !== undefined) throw this.#fatal;
-  }
-
-  #onRefused(line: number, error: unknown): void {
-    const known = toolError(error, this.#client.socket);
-    const isGone = error instanceof NoServerError && error.cause !== undefined;
-    if (!(known instanceof ExitError) || isGone) {
-      this.#fatal ??= known instanceof ExitError
-        ? new ExitError(
-          known.exit,
-          `line ${line} and those after it are not published: ${known.message}`,
-        )
-        : known;
-      return;
-    }
-    if (this.#exit === Exit.OK) this.#exit = known.exit;
-    if (++this.#refused <= NAMED_LINES) warn(`line ${line} is refused: ${known.message}`);
-  }
 }

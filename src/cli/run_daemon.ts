@@ -1,15 +1,19 @@
 import { type Clock, systemClock } from "../base/clock.ts";
 import { Exit, type Exit as ExitCode } from "../base/errors.ts";
 import { createLog, type Log } from "../base/log.ts";
+import { QuietLog } from "../base/quiet_log.ts";
+import { onUnexpected } from "../base/unexpected.ts";
 import { checkGiven, type Config, type Environment, type Given } from "../daemon/config.ts";
 import { loadConfig, needsConfigService } from "../daemon/config_load.ts";
 import { CONFIG_INTERFACE, ConfigService } from "../daemon/config_service.ts";
 import { ConfigWatch } from "../daemon/config_watch.ts";
-import { type Daemon, startDaemon } from "../daemon/daemon.ts";
 import { BUS_DIR, SETTINGS } from "../daemon/settings.ts";
+import type { LogSetup } from "../daemon/worker_messages.ts";
 import { LineWriter } from "./line_writer.ts";
 import type { RunArgs } from "./run.ts";
 import { Signals } from "./signals.ts";
+import { startSupervised, type Supervised } from "./supervisor.ts";
+import { activatedFd, Notifier, SYSTEMD_VARIABLES, watchdogMs } from "./systemd.ts";
 
 /** The environment variables that are read, and no others. */
 const VARIABLES = [
@@ -19,6 +23,7 @@ const VARIABLES = [
   "NO_PROXY",
   "STATE_DIRECTORY",
   "JOURNAL_STREAM",
+  ...SYSTEMD_VARIABLES,
 ];
 
 /** How long the last lines of the log may take to be read, in ms. */
@@ -32,44 +37,63 @@ const FLUSH_MS = 500;
 export async function runDaemon(args: RunArgs): Promise<ExitCode> {
   checkGiven(args.given, args.ceiling);
   const environment = readEnvironment();
-  const writer = new LineWriter(
-    (bytes) => Promise.resolve(Deno.stderr.writeSync(bytes)),
-    systemClock,
-  );
-  const log = stderrLog(args.given, environment, writer);
+  const writer = new LineWriter((bytes) => Deno.stderr.write(bytes), systemClock);
+  const log = new QuietLog(stderrLog(args.given, environment, writer), systemClock);
   const signals = new Signals({
     clock: systemClock,
     log,
     exit: (code) => void writer.flush(FLUSH_MS).finally(() => Deno.exit(code)),
   });
+  const notifier = new Notifier(environment, log);
+  const unexpected = Promise.withResolvers<never>();
+  const unwatch = onUnexpected(unexpected.reject);
   try {
-    await run(args, environment, signals, log);
+    await Promise.race([
+      run(args, { environment, writer, log, signals, notifier }),
+      unexpected.promise,
+    ]);
     return Exit.OK;
   } finally {
+    unwatch();
     signals.close();
+    log.flush();
+    await notifier.close();
     await writer.flush(FLUSH_MS);
   }
 }
 
-async function run(
-  { given, ceiling }: RunArgs,
-  environment: Environment,
-  signals: Signals,
-  log: Log,
-): Promise<void> {
+/** What a run of the daemon has around it. */
+interface Surroundings {
+  readonly environment: Environment;
+  readonly writer: LineWriter;
+  readonly log: Log;
+  readonly signals: Signals;
+  readonly notifier: Notifier;
+}
+
+async function run({ given, ceiling }: RunArgs, around: Surroundings): Promise<void> {
+  const { environment, log, signals, notifier } = around;
   const world = { clock: systemClock, log, random: Math.random };
   const source = configService(given, systemClock);
   const inputs = { given, environment, ceiling, source, ...world };
+  notifier.status("waiting for the configuration");
   const config = await loadConfig({ ...inputs, signal: signals.stopped });
   if (config === undefined) return log.info("stopped before the config was there");
-  const daemon = await startDaemon(config, world);
+  const daemon = await supervise(config, given, around);
   const watch = needsConfigService(given)
     ? new ConfigWatch({ ...inputs, current: config, apply: (next) => daemon.update(next) })
     : undefined;
-  const stop = (): void => void daemon.stop();
+  const stop = (): void => {
+    notifier.stopping();
+    void daemon.stop();
+  };
   signals.stopped.addEventListener("abort", stop);
   if (signals.stopped.aborted) stop();
-  signals.onReload = () => reload(daemon, watch);
+  signals.onReload = () => {
+    notifier.reloading();
+    reload(daemon, watch);
+    notifier.ready("connecting anew");
+  };
   try {
     await daemon.finished;
   } finally {
@@ -77,8 +101,26 @@ async function run(
   }
 }
 
+/** Starts the daemon in its thread, and tells systemd how it is from then on. */
+async function supervise(
+  config: Config,
+  given: Given,
+  { environment, writer, log, notifier }: Surroundings,
+): Promise<Supervised> {
+  const daemon = await startSupervised(config, {
+    log,
+    logSetup: logSetup(given, environment),
+    onLine: (line) => writer.line(line),
+    onConnected: (connected) => notifier.status(connected ? "connected" : "not connected"),
+    fd: activatedFd(environment, Deno.pid, config.interfaceName),
+  });
+  notifier.ready("not connected yet");
+  notifier.watch(watchdogMs(environment, Deno.pid), systemClock, () => daemon.ping());
+  return daemon;
+}
+
 /** Credentials are read for each connect, and a config that named them too early is looked at again. */
-function reload(daemon: Daemon, watch: ConfigWatch | undefined): void {
+function reload(daemon: Supervised, watch: ConfigWatch | undefined): void {
   daemon.reconnect("SIGHUP");
   watch?.refresh();
 }
@@ -95,10 +137,16 @@ function readEnvironment(): Environment {
 /** The log is needed before the rest of the configuration is there: the config service has no say in it. */
 function stderrLog(given: Given, environment: Environment, writer: LineWriter): Log {
   return createLog({
-    level: SETTINGS.logLevel.parse(given.logLevel ?? "info"),
-    format: SETTINGS.logFormat.parse(given.logFormat ?? "text"),
+    ...logSetup(given, environment),
     write: (line) => writer.line(line),
     wallNow: systemClock.wallNow,
-    journal: environment.JOURNAL_STREAM !== undefined,
   });
+}
+
+function logSetup(given: Given, environment: Environment): LogSetup {
+  return {
+    level: SETTINGS.logLevel.parse(given.logLevel ?? "info"),
+    format: SETTINGS.logFormat.parse(given.logFormat ?? "text"),
+    journal: environment.JOURNAL_STREAM !== undefined,
+  };
 }

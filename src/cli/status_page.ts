@@ -100,6 +100,7 @@ function publishLines({ publishes }: Status): string[] {
     ),
     row(
       "",
+      `expired ${grouped(publishes.expired)}`,
       `QoS 0 waiting ${grouped(publishes.waiting_qos0_messages)}`,
       `throttled for ${duration(publishes.throttled_ms)}`,
     ),

@@ -21,7 +21,9 @@ export class Screen implements Disposable {
 
   /** Shows lines in place of those before; what does not fit is cut off. */
   show(lines: readonly string[]): void {
-    const { columns, rows } = this.#terminal.size();
+    const size = this.#terminal.size();
+    // A terminal that nobody sized says 0.
+    const [columns, rows] = [size.columns || 80, size.rows || 24];
     const fitting = lines.slice(0, rows).map((line) => `${line.slice(0, columns - 1)}\x1b[K`);
     this.#write(`\x1b[H${fitting.join("\r\n")}\x1b[J`);
   }

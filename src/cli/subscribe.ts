@@ -50,8 +50,8 @@ export const SUBSCRIBE: Tool = {
       ...TOOL_OPTIONS,
     ],
     notes: [
-      "Payloads are printed as they are, each with a newline behind it. When the daemon restarts, the subscription",
-      "is made again; what arrived meanwhile is missed, and standard error says so.",
+      "Payloads are printed as they are, each with a newline behind it. When the daemon restarts, the",
+      "subscription is made again; what arrived meanwhile is missed, and standard error says so.",
       "",
       ...exitNotes([Exit.TIMED_OUT, "the time of -W was over first"]),
     ],

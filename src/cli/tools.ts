@@ -157,6 +157,9 @@ function noDaemon(error: NoServerError, socket: string): ExitError {
       `Cannot use ${socket}: permission denied; it is open to the daemon's user and group alone`,
     );
   }
+  if (cause instanceof Deno.errors.NotCapable) {
+    return new ExitError(Exit.NOPERM, `Cannot use ${socket}: ${messageOf(cause)}`);
+  }
   const text = cause === undefined
     ? `the daemon at ${socket} hung up before it answered`
     : `no daemon listens at ${socket}: ${messageOf(cause)}`;

@@ -19,6 +19,7 @@
  * @module
  */
 
+export type { Bytes } from "../base/bytes.ts";
 export { BusError, Code, codeName } from "../base/errors.ts";
 export {
   type Client,

@@ -57,6 +57,8 @@ export interface PublishView {
   readonly acknowledged: number;
   /** QoS 1 messages that the broker refused, and that were given up. */
   readonly refused_by_broker: number;
+  /** Messages that expired outside the spool, while they waited for their turn. */
+  readonly expired: number;
   /** How long messages waited for the rate limit, in ms. */
   readonly throttled_ms: number;
   /** QoS 0 messages that wait for the rate limit now, and their bytes. */
@@ -181,6 +183,7 @@ function readPublishes(map: ValueMap | undefined): PublishView {
     sent: count(map, "sent"),
     acknowledged: count(map, "acknowledged"),
     refused_by_broker: count(map, "refused_by_broker"),
+    expired: count(map, "expired"),
     throttled_ms: count(map, "throttled_ms"),
     waiting_qos0_messages: count(map, "waiting_qos0_messages"),
     waiting_qos0_bytes: count(map, "waiting_qos0_bytes"),

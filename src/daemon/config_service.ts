@@ -49,7 +49,6 @@ export class ConfigService implements ConfigSource {
         }
       } catch (error) {
         failure ??= error;
-        left.length = 0;
         giveUp();
       }
     };

@@ -1,15 +1,17 @@
 import type { Bytes } from "../base/bytes.ts";
 import type { Clock, Timer } from "../base/clock.ts";
-import type { ExitError } from "../base/errors.ts";
+import { Exit, ExitError, messageOf } from "../base/errors.ts";
+import type { FaultHook } from "../base/fault.ts";
 import type { Log } from "../base/log.ts";
-import { type BusServer, startServer } from "../bus/server.ts";
+import { listenOnFd } from "../bus/fd_listener.ts";
+import { type BusServer, serve, type ServeOptions, startServer } from "../bus/server.ts";
 import { AWS_RATE_LIMITS } from "../limit/rate_window.ts";
 import { Connection } from "../mqtt/connection.ts";
 import { readCredentials } from "../mqtt/credentials.ts";
 import { createDial, type Dial, type Target } from "../mqtt/dial.ts";
 import type { ConnackInfo, LinkEnd } from "../mqtt/port.ts";
 import { Spool } from "../spool/spool.ts";
-import { MemoryStorage } from "../spool/memory_storage.ts";
+import { type MemoryContents, MemoryStorage } from "../spool/memory_storage.ts";
 import { openDiskStorage } from "../spool/sqlite_storage.ts";
 import type { SpoolStorage } from "../spool/storage.ts";
 import type { Config } from "./config.ts";
@@ -33,14 +35,26 @@ export interface World {
   readonly log: Log;
   /** A number in [0, 1). */
   readonly random: () => number;
+  /** For tests that end the process there. */
+  readonly fault?: FaultHook;
+  /** The descriptor of a socket that systemd made, in place of one of our own. */
+  readonly fd?: number | undefined;
+  /** What a memory spool begins with. */
+  readonly contents?: MemoryContents | undefined;
+  /** Told when clients hear that there is a connection, and when they hear that there is none. */
+  readonly onConnected?: (connected: boolean) => void;
 }
 
 /** A running daemon. */
 export interface Daemon {
   /** Resolves when it has stopped, rejects with an {@linkcode ExitError} when it cannot go on. */
   readonly finished: Promise<void>;
-  /** Stops: answers in progress finish, messages in flight get {@linkcode STOP_GRACE_MS}, then DISCONNECT. */
-  stop(): Promise<void>;
+  /**
+   * Stops: answers in progress finish, messages in flight get {@linkcode STOP_GRACE_MS}, then DISCONNECT.
+   *
+   * @param handOver Resolves with what is left in a memory spool, for a daemon that goes on with it.
+   */
+  stop(handOver?: boolean): Promise<MemoryContents | undefined>;
   /** Connects anew, with credentials that are read again. */
   reconnect(reason: string): void;
   /**
@@ -52,12 +66,21 @@ export interface Daemon {
   update(config: Config): Promise<void>;
 }
 
+/** A daemon in this thread. */
+export interface LocalDaemon extends Daemon {
+  /**
+   * Stores what waits to be stored and closes the spool, at once, for a program that ends because of a fault: what was accepted
+   * is safe then, if the spool is on disk. Nothing else is done in order; clients and broker see a crash.
+   */
+  abandon(): void;
+}
+
 /**
  * Starts the daemon; it serves clients when this resolves, connected or not.
  *
  * @throws {ExitError} 73 and 78
  */
-export async function startDaemon(config: Config, world: World): Promise<Daemon> {
+export async function startDaemon(config: Config, world: World): Promise<LocalDaemon> {
   await readCredentials(config);
   const storage = openStorage(config, world);
   try {
@@ -70,15 +93,32 @@ export async function startDaemon(config: Config, world: World): Promise<Daemon>
   }
 }
 
-function openStorage({ spool }: Config, { clock, log, random }: World): SpoolStorage {
+function openStorage({ spool }: Config, world: World): SpoolStorage {
+  const { clock, log, random, contents } = world;
   if (spool.kind === "disk") return openDiskStorage({ dir: spool.dir, clock, log, random });
   log.info(
     "the spool is in memory: what waits in it is lost when the daemon ends; --spool DIR keeps it",
   );
-  return new MemoryStorage();
+  return new MemoryStorage(contents);
 }
 
-class Running implements Daemon {
+async function startBus(
+  path: string,
+  options: ServeOptions,
+  fd: number | undefined,
+): Promise<BusServer> {
+  if (fd === undefined) return await startServer({ path, ...options });
+  try {
+    return serve(await listenOnFd(fd), options);
+  } catch (error) {
+    throw new ExitError(
+      Exit.CANTCREATE,
+      `Cannot serve the socket that systemd passed for ${path}: ${messageOf(error)}`,
+    );
+  }
+}
+
+class Running implements LocalDaemon {
   readonly finished: Promise<void>;
   #config: Config;
   readonly #world: World;
@@ -92,11 +132,15 @@ class Running implements Daemon {
   #receiveMaximum = 0;
   #announcing: Timer | undefined;
   #stopping: Promise<void> | undefined;
+  readonly #storage: SpoolStorage;
+  /** What is left in a memory spool at the end, when somebody goes on with it. */
+  #left: MemoryContents | undefined;
 
   constructor(config: Config, world: World, storage: SpoolStorage) {
-    const { clock, log } = world;
+    const { clock, log, fault } = world;
     this.#config = config;
     this.#world = world;
+    this.#storage = storage;
     this.finished = this.#end.promise;
     const now = (): Config => this.#config;
     this.#dial = createDial({ log, clock });
@@ -105,12 +149,14 @@ class Running implements Daemon {
       maxBytes: config.spoolMaxBytes,
       clock,
       log,
+      fault,
     });
     this.#publisher = new Publisher({
       spool: this.#spool,
       clock,
       log,
       limits: config.rateLimit ? AWS_RATE_LIMITS : undefined,
+      fault,
       get maxInFlight(): number {
         return now().maxInFlight;
       },
@@ -147,7 +193,7 @@ class Running implements Daemon {
       }),
       log,
     });
-    this.#server = await startServer({ path, table, log, clock });
+    this.#server = await startBus(path, { table, log, clock }, this.#world.fd);
     log.info("serving the core bus", { socket: path });
     this.#subscriptions.start();
   }
@@ -175,35 +221,46 @@ class Running implements Daemon {
     else if (this.#status.connected) this.#announce();
   }
 
-  stop(): Promise<void> {
-    return this.#stopping ??= this.#stop().then(
+  async stop(handOver = false): Promise<MemoryContents | undefined> {
+    this.#stopping ??= this.#stop(handOver).then(
       () => this.#end.resolve(),
       (error) => this.#end.reject(error),
     );
+    await this.#stopping;
+    return this.#left;
+  }
+
+  abandon(): void {
+    const { messages, storage } = this.#spool.stats();
+    void this.#spool.close();
+    if (messages > 0 && storage === "memory") {
+      this.#world.log.error("messages are lost with the spool in memory", { messages });
+    }
   }
 
   /** Stops as on request, but for a reason that the exit code tells. */
   #fail(error: ExitError): void {
-    this.#stopping ??= this.#stop().then(
+    this.#stopping ??= this.#stop(false).then(
       () => this.#end.reject(error),
       (cause) => this.#end.reject(cause),
     );
   }
 
-  async #stop(): Promise<void> {
+  async #stop(handOver: boolean): Promise<void> {
     const { clock, log } = this.#world;
     const deadline = clock.now() + STOP_GRACE_MS;
     await this.#server?.close(STOP_GRACE_MS);
     await this.#publisher.drain(
       Math.max(0, deadline - clock.now()),
-      this.#config.spool.kind === "memory",
+      this.#config.spool.kind === "memory" && !handOver,
     );
     this.#publisher.stop();
     this.#announcing?.cancel();
     await this.#subscriptions.stop();
     const { messages, storage } = this.#spool.stats();
+    if (handOver && this.#storage instanceof MemoryStorage) this.#left = this.#storage.contents();
     await this.#spool.close();
-    if (messages > 0 && storage === "memory") {
+    if (messages > 0 && storage === "memory" && !handOver) {
       log.warn("messages are given up with the spool in memory", { messages });
     }
     log.info("stopped");
@@ -246,7 +303,7 @@ class Running implements Daemon {
     this.#announcing?.cancel();
     this.#announcing = undefined;
     this.#publisher.down(end);
-    this.#status.set(false);
+    this.#tell(false);
   }
 
   #onFailed(index: number, error: ExitError): void {
@@ -268,7 +325,13 @@ class Running implements Daemon {
     this.#announcing = undefined;
     const line = this.#subscriptions.lines.get(0);
     if (line === undefined) return;
-    this.#status.set(true);
+    this.#tell(true);
     this.#publisher.up(line.connection, this.#receiveMaximum);
+  }
+
+  #tell(connected: boolean): void {
+    if (connected === this.#status.connected) return;
+    this.#status.set(connected);
+    this.#world.onConnected?.(connected);
   }
 }

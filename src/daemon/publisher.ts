@@ -1,19 +1,21 @@
 import type { Bytes } from "../base/bytes.ts";
 import type { Clock } from "../base/clock.ts";
 import { BusError, Code } from "../base/errors.ts";
+import type { FaultHook } from "../base/fault.ts";
 import type { Log } from "../base/log.ts";
 import type { RateLimits } from "../limit/rate_window.ts";
 import type { LinkEnd, OutgoingPublish, PublishResult, Qos } from "../mqtt/port.ts";
 import { isExpired, sizeOf } from "../spool/policy.ts";
 import type { Spool } from "../spool/spool.ts";
 import type { SpoolRecord } from "../spool/storage.ts";
+import { ACK_OVERDUE_MS, AckWatch } from "./ack_watch.ts";
 import { BrokerAcks } from "./broker_acks.ts";
 import { Pace } from "./pace.ts";
 import { Qos0Lane, type WaitingMessage } from "./qos0_lane.ts";
 import { STRIKES, Suspects } from "./suspects.ts";
 
 /** Bytes that are read from the spool ahead of sending, at most. */
-const READ_AHEAD_BYTES = 1_048_576;
+export const READ_AHEAD_BYTES = 1_048_576;
 
 /** How long sending pauses when the broker says that its quota is exceeded (0x97), in ms. */
 const QUOTA_PAUSE_MS = 1_000;
@@ -23,8 +25,12 @@ const QUOTA_EXCEEDED = 0x97;
 
 /** What a publisher needs of a connection that is up. */
 export interface PublishLink {
+  /** Bytes that the socket has not taken yet. */
+  readonly buffered: number;
   /** `false`: it is no longer up, `done` is not called, and `down` follows. */
   publish(message: OutgoingPublish, done: (result: PublishResult | undefined) => void): boolean;
+  /** Makes a new link; `down` and `up` follow. */
+  reconnect(reason: string): void;
 }
 
 /** A message that a client wants published. */
@@ -52,7 +58,7 @@ export interface PublishCounters {
   acknowledged: number;
   /** Answered by the broker with a reason code of 0x80 or above, and given up. */
   refusedByBroker: number;
-  /** Given up because their time was over while they waited for their turn; the spool counts its own. */
+  /** QoS 0 messages given up because their time was over while they waited for the rate; the spool counts its own. */
   expired: number;
   /** How long messages waited for the rate limit, in ms. */
   throttledMs: number;
@@ -68,10 +74,14 @@ export interface PublisherOptions {
   /** QoS 1 messages sent and not acknowledged, at most. */
   readonly maxInFlight: number;
   readonly keepQos0WhenOffline: boolean;
+  /** For tests that end the process there. */
+  readonly fault?: FaultHook | undefined;
 }
 
 interface InFlight {
   readonly record: SpoolRecord;
+  /** Milliseconds of the clock. */
+  readonly sentAt: number;
   /** Acknowledged, and the removal from the spool is under way. */
   settled: boolean;
 }
@@ -84,6 +94,7 @@ export class Publisher {
   readonly #lane = new Qos0Lane();
   readonly #suspects = new Suspects();
   readonly #acks: BrokerAcks;
+  readonly #ackWatch: AckWatch;
   /** Sent and not acknowledged, or acknowledged and not yet removed from the spool. */
   readonly #inFlight = new Map<number, InFlight>();
   /** Taken from the spool and not yet sent, in order. */
@@ -102,6 +113,11 @@ export class Publisher {
   constructor(options: PublisherOptions) {
     this.#options = options;
     this.#acks = new BrokerAcks(options.clock);
+    this.#ackWatch = new AckWatch(
+      options.clock,
+      () => this.#oldestUnacknowledged()?.sentAt,
+      () => this.#onOverdue(),
+    );
     this.#pace = new Pace(options.clock, options.limits, () => this.#pump());
     options.spool.onAvailable = () => this.#pump();
   }
@@ -165,6 +181,7 @@ export class Publisher {
     if (this.#link === undefined) return;
     this.#link = undefined;
     this.#pace.cancel();
+    this.#ackWatch.cancel();
     const unacknowledged = [...this.#inFlight.values()].filter(({ settled }) => !settled)
       .map(({ record }) => record.seq);
     this.#inFlight.clear();
@@ -204,6 +221,7 @@ export class Publisher {
   stop(): void {
     this.#link = undefined;
     this.#pace.cancel();
+    this.#ackWatch.cancel();
     this.#acks.stop();
   }
 
@@ -215,8 +233,10 @@ export class Publisher {
     this.#options.spool.append(message, (error, seq) => {
       if (error !== undefined) return reply.refuse(error);
       this.#counters.accepted++;
-      if (untilAcknowledged) this.#acks.add(seq, reply);
-      else reply.respond(null);
+      if (untilAcknowledged) return this.#acks.add(seq, reply);
+      this.#options.fault?.("before answer");
+      reply.respond(null);
+      this.#options.fault?.("after answer");
     });
   }
 
@@ -236,7 +256,7 @@ export class Publisher {
     this.#acks.refused(guilty, `put in quarantine: it ${why}`);
   }
 
-  /** Sends as much as the window and the rate allow, the two queues in turn. */
+  /** Sends as much as the window, the rate and the socket allow, the two queues in turn. */
   #pump(): void {
     // The spool answers from within `take` and `settled`, and would come back here.
     if (this.#pumping) return;
@@ -245,6 +265,7 @@ export class Publisher {
       while (this.#link !== undefined && !this.#pace.waits) {
         const record = this.#nextRecord();
         const message = this.#heldBack() ? undefined : this.#nextQos0();
+        if ((record ?? message) === undefined || this.#pace.isBackedUp(this.#link.buffered)) break;
         if (record !== undefined && (this.#spoolsTurn || message === undefined)) {
           if (!this.#pace.allows(record.size)) break;
           this.#spoolsTurn = false;
@@ -280,27 +301,32 @@ export class Publisher {
   #nextRecord(): SpoolRecord | undefined {
     const free = this.#window - this.#inFlight.size;
     if (free <= 0) return undefined;
-    if (this.#next.length === 0) {
-      this.#next = this.#options.spool.take(free, READ_AHEAD_BYTES);
-    }
-    const [record] = this.#next;
+    const record = this.#nextTaken(free);
     if (record === undefined) return undefined;
-    if (this.#gaveUp(record.expiresAt)) {
-      this.#next.shift();
-      this.#suspects.cleared(record.seq);
-      this.#options.spool.settled(record.seq);
-      return this.#nextRecord();
-    }
     if (this.#inFlight.size > 0 && (this.#suspects.mustGoAlone(record.seq) || this.#heldBack())) {
       return undefined;
     }
     return record;
   }
 
+  /** The next message of the spool whose time is not over; more of them are taken when there is none. */
+  #nextTaken(free: number): SpoolRecord | undefined {
+    while (true) {
+      if (this.#next.length === 0) this.#next = this.#options.spool.take(free, READ_AHEAD_BYTES);
+      const [record] = this.#next;
+      if (record === undefined || !this.#options.spool.dropExpired(record)) return record;
+      this.#next.shift();
+      this.#suspects.cleared(record.seq);
+    }
+  }
+
   #sendQos0(link: PublishLink, { topic, payload, expiresAt }: WaitingMessage): void {
     this.#counters.sent++;
-    link.publish({ topic, payload, qos: 0, ...this.#expiry(expiresAt) }, ignore);
+    link.publish({ topic, payload, qos: 0, ...this.#expiry(expiresAt) }, this.#onWritten);
   }
+
+  /** One for all messages of QoS 0. */
+  readonly #onWritten = (): void => this.#pace.taken(this.#link?.buffered ?? 0);
 
   /** Seconds that are left of a message's time, as a property of its PUBLISH. */
   #expiry(expiresAt: number | undefined): { messageExpiry?: number } {
@@ -320,17 +346,22 @@ export class Publisher {
       dup,
       ...this.#expiry(expiresAt),
     };
-    const entry: InFlight = { record, settled: false };
+    const entry: InFlight = { record, sentAt: this.#options.clock.now(), settled: false };
     this.#inFlight.set(seq, entry);
+    this.#ackWatch.sent();
     this.#counters.sent++;
+    this.#options.fault?.("before send");
     link.publish(message, (result) => {
       if (result !== undefined && this.#link === link) this.#answered(entry, result);
     });
+    this.#options.fault?.("after send");
   }
 
   #answered(entry: InFlight, result: PublishResult): void {
-    const { record } = entry;
+    const { record, sentAt } = entry;
+    if (record.qos === 1) this.#pace.acknowledged(sentAt);
     if (result.code === QUOTA_EXCEEDED) return this.#again(record, result.reason);
+    this.#options.fault?.("before PUBACK");
     const { seq } = record;
     entry.settled = true;
     this.#suspects.cleared(seq);
@@ -344,6 +375,7 @@ export class Publisher {
     });
     if (result.code < 0x80) this.#acks.acknowledged(seq);
     else this.#acks.refused(seq, result.reason || `reason code 0x${result.code.toString(16)}`);
+    this.#options.fault?.("after PUBACK");
   }
 
   #refused({ seq, topic, payload }: SpoolRecord, { code, reason }: PublishResult): void {
@@ -358,6 +390,23 @@ export class Publisher {
     this.#options.log.debug("the topic of the refused message", { seq, topic });
   }
 
+  #oldestUnacknowledged(): InFlight | undefined {
+    for (const entry of this.#inFlight.values()) if (!entry.settled) return entry;
+    return undefined;
+  }
+
+  /** A message has no PUBACK, though it was written long ago. */
+  #onOverdue(): void {
+    if (this.#link === undefined || this.#link.buffered > 0) return;
+    const seconds = ACK_OVERDUE_MS / 1_000;
+    this.#options.log.warn(
+      "a message was not acknowledged in time; AWS IoT Core discards what is over its limits without an answer; " +
+        "it is sent again over a new link",
+      { seq: this.#oldestUnacknowledged()?.record.seq, seconds },
+    );
+    this.#link.reconnect(`no PUBACK within ${seconds} s`);
+  }
+
   /** Sends a message a second time, after a pause; what was sent behind it may overtake it. */
   #again(record: SpoolRecord, reason: string): void {
     this.#inFlight.delete(record.seq);
@@ -370,13 +419,11 @@ export class Publisher {
     });
   }
 
-  /** A message whose time was over before its turn came is not sent. */
+  /** A QoS 0 message whose time was over before its turn came is not sent. */
   #gaveUp(expiresAt: number | undefined): boolean {
     if (!isExpired(expiresAt, this.#options.clock.wallNow())) return false;
     this.#counters.expired++;
-    this.#options.log.warn("a message expired while it waited for its turn and is not sent");
+    this.#options.log.warn("a QoS 0 message expired while it waited for its turn and is not sent");
     return true;
   }
 }
-
-function ignore(): void {}

@@ -10,6 +10,9 @@ export const CONFIG_PREFIX = "services/aws.greengrass.NucleusLite/configuration/
 /** The folder of the core bus, unless told otherwise. */
 export const BUS_DIR = "/run/greengrass";
 
+/** QoS 1 messages that may be in flight: what AWS IoT Core takes. */
+export const MAX_IN_FLIGHT = 100;
+
 /** Says what a value must be; `Cannot use ...` with option, key and value is put around it. */
 export class RuleError extends Error {
   override readonly name = "RuleError";
@@ -237,7 +240,7 @@ export const SETTINGS = {
     value: "N",
     key: "mqtt/maxInFlightPublishes",
     help: "QoS 1 messages sent and not yet acknowledged",
-    parse: integer(1, 100),
+    parse: integer(1, MAX_IN_FLIGHT),
   },
   spool: {
     option: "spool",

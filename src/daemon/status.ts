@@ -1,16 +1,14 @@
 import type { Bytes } from "../base/bytes.ts";
 import type { Clock, Timer } from "../base/clock.ts";
 import { VERSION } from "../base/version.ts";
-import { MAX_CLIENTS, MAX_QUEUED_BYTES } from "../bus/limits.ts";
 import type { BusCounters } from "../bus/server.ts";
 import { type QueueView, type Status, statusValue } from "../client/status.ts";
 import type { ConnectionStatus } from "../mqtt/connection.ts";
 import type { SpoolStats } from "../spool/spool.ts";
 import { encodeValueFrame } from "../wire/frame.ts";
 import type { Value } from "../wire/object.ts";
-import { FILTERS_PER_LINE } from "./line.ts";
+import { type BoundName, BOUNDS } from "./bounds.ts";
 import type { PublishCounters } from "./publisher.ts";
-import { QOS0_LANE_BYTES } from "./qos0_lane.ts";
 
 /** How often a subscriber of `status` gets it, in ms. */
 export const STATUS_INTERVAL_MS = 1_000;
@@ -40,6 +38,7 @@ export interface StatusSources {
   readonly subscriptions: {
     readonly lines: ReadonlyMap<number, StatusLine>;
     readonly received: number;
+    readonly virtualFilters: number;
   };
   readonly publisher: {
     readonly counters: PublishCounters;
@@ -131,6 +130,7 @@ export class StatusReport {
       sent: counters.sent,
       acknowledged: counters.acknowledged,
       refused_by_broker: counters.refusedByBroker,
+      expired: counters.expired,
       throttled_ms: counters.throttledMs,
       waiting_qos0_messages: waitingQos0.messages,
       waiting_qos0_bytes: waitingQos0.bytes,
@@ -138,15 +138,18 @@ export class StatusReport {
   }
 
   #queues(lines: readonly StatusLine[], spool: SpoolStats, clients: BusCounters): QueueView[] {
-    const { config, publisher } = this.#sources;
+    const { config, publisher, subscriptions } = this.#sources;
     const filters = lines.reduce((sum, { sync }) => sum + sync.size, 0);
+    const unwritten = lines.map(({ connection }) => connection.buffered);
     return [
       queue("spool_bytes", spool.bytes, spool.maxBytes),
-      queue("waiting_qos0_bytes", publisher.waitingQos0.bytes, QOS0_LANE_BYTES),
+      queue("waiting_qos0_bytes", publisher.waitingQos0.bytes),
       queue("in_flight", publisher.inFlight, config.maxInFlight),
-      queue("subscriptions", filters, FILTERS_PER_LINE * config.maxConnections),
-      queue("clients", clients.clients, MAX_CLIENTS),
-      queue("longest_client_queue_bytes", clients.longestQueueBytes, MAX_QUEUED_BYTES),
+      queue("unwritten_bytes", Math.max(0, ...unwritten)),
+      queue("subscriptions", filters, BOUNDS.subscriptions.most * config.maxConnections),
+      queue("virtual_filters", subscriptions.virtualFilters),
+      queue("clients", clients.clients),
+      queue("longest_client_queue_bytes", clients.longestQueueBytes),
     ];
   }
 }
@@ -182,6 +185,7 @@ function spoolView(stats: SpoolStats): Status["spool"] {
   };
 }
 
-function queue(name: string, fill: number, bound: number): QueueView {
+/** @param bound What is configured, where the table has only the greatest there may be. */
+function queue(name: BoundName, fill: number, bound: number = BOUNDS[name].most): QueueView {
   return { name, fill, bound };
 }

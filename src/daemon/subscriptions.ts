@@ -17,6 +17,9 @@ export const REFUSED_LINE_MS = 600_000;
 /** How long no further connection is tried after one could not be made in time, in ms. */
 export const LATE_LINE_MS = 60_000;
 
+/** Filters of all virtual subscriptions together: no broker bounds those. */
+export const MAX_VIRTUAL_FILTERS = 10_000;
+
 /** What is needed of a client of the bus that wants messages. */
 export interface MessageSink {
   readonly id: number;
@@ -88,6 +91,11 @@ export class Subscriptions<C extends LineConnection> {
     return this.#received;
   }
 
+  /** Filters of virtual subscriptions. */
+  get virtualFilters(): number {
+    return this.#virtual.size;
+  }
+
   /** Subscriptions that clients have, virtual ones included. */
   get locals(): number {
     return this.#locals;
@@ -96,7 +104,7 @@ export class Subscriptions<C extends LineConnection> {
   /**
    * Subscribes a client; it is accepted when the broker has granted every filter, or at once while that connection is down.
    *
-   * @throws {BusError} NOMEM when the filters do not fit on the connections there may be
+   * @throws {BusError} NOMEM when the filters do not fit on the connections there may be, or too many virtual ones are there
    */
   add(filters: readonly string[], qos: Qos, virtual: boolean, sink: MessageSink): void {
     const local: LocalSubscription = {
@@ -106,6 +114,7 @@ export class Subscriptions<C extends LineConnection> {
       pending: new Set(),
       is: "asked",
     };
+    if (virtual) this.#checkRoom(local.filters.length);
     this.#locals++;
     try {
       for (const filter of local.filters) {
@@ -156,6 +165,13 @@ export class Subscriptions<C extends LineConnection> {
   /** Stops every connection, each after DISCONNECT. */
   async stop(): Promise<void> {
     await this.#lines.stop();
+  }
+
+  #checkRoom(filters: number): void {
+    if (this.#virtual.size + filters <= MAX_VIRTUAL_FILTERS) return;
+    const why = `all clients together may have ${MAX_VIRTUAL_FILTERS} virtual filters`;
+    this.#log.warn("a virtual subscription is refused: there is no room for its filters", { why });
+    throw new BusError(Code.NOMEM, `Cannot subscribe: ${why}`);
   }
 
   #join(local: LocalSubscription, filter: string, qos: Qos): void {

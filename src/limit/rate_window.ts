@@ -89,6 +89,25 @@ export class RateWindow {
     this.#bytes += bytes;
   }
 
+  /**
+   * What was taken at `since` or later counts as if it had been taken at `at`, if that is later: the other side may have seen it
+   * only then.
+   *
+   * @param at Monotonic ms, not after the present.
+   */
+  defer(since: number, at: number): void {
+    for (let left = this.#live, i = this.#newest(); left > 0; left--, i = this.#before(i)) {
+      if (this.#times[i]! < since) return;
+      this.#times[i] = Math.max(this.#times[i]!, at);
+    }
+  }
+
+  /** How many messages the window holds; 0 to `count`. */
+  held(now: number): number {
+    this.#forget(now);
+    return this.#live;
+  }
+
   #forget(now: number): void {
     while (this.#live > 0 && this.#times[this.#oldest]! + this.#limits.windowMs <= now) {
       this.#drop();
@@ -99,6 +118,14 @@ export class RateWindow {
     this.#bytes -= this.#sizes[this.#oldest]!;
     this.#oldest = this.#after(this.#oldest);
     this.#live--;
+  }
+
+  #newest(): number {
+    return (this.#oldest + this.#live + this.#limits.count - 1) % this.#limits.count;
+  }
+
+  #before(i: number): number {
+    return i === 0 ? this.#limits.count - 1 : i - 1;
   }
 
   #after(i: number): number {

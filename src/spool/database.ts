@@ -252,6 +252,22 @@ export class Database {
     guarded(() => this.#db.exec("PRAGMA wal_checkpoint(TRUNCATE)"));
   }
 
+  /** Pages of the file that hold nothing: it does not shrink by itself. */
+  freePages(): number {
+    return guarded(() => Number(valueOf(this.#db, "PRAGMA freelist_count")));
+  }
+
+  /** Copies everything but the counters into a database that was just made. */
+  copyTo(draft: Database): void {
+    guarded(() => {
+      for (const name of ["message", "quarantine"]) {
+        const insert = draft.prepare(`INSERT INTO ${name} (seq, qos, record) VALUES (?, ?, ?)`);
+        const rows = this.#db.prepare(`SELECT seq, qos, record FROM ${name} ORDER BY seq`);
+        for (const { seq, qos, record } of rows.iterate()) insert.run(seq!, qos!, record!);
+      }
+    });
+  }
+
   /** Runs a statement of a salvage. */
   exec(sql: string): void {
     guarded(() => this.#db.exec(sql));

@@ -107,6 +107,13 @@ export function completeDraft(files: SpoolFiles): void {
   sync(files.dir);
 }
 
+/** Puts the draft in the place of a database that nobody has open and whose log is empty. */
+export function replaceByDraft(files: SpoolFiles): void {
+  sync(files.draft, true);
+  Deno.renameSync(files.draft, files.main);
+  sync(files.dir);
+}
+
 /**
  * Puts the complete new database in the place of the old one, which is kept under a name that says when. Does nothing
  * without a complete one, so it is safe to call again after a crash. Returns the name, if there was an old one.

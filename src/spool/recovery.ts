@@ -9,6 +9,7 @@ import {
   makePrivate,
   putInPlace,
   removePrivate,
+  replaceByDraft,
   type SpoolFiles,
   unusable,
 } from "./files.ts";
@@ -92,6 +93,31 @@ export function replaceDamaged(options: RecoveryOptions, why: string, salvaged: 
     kept,
   });
   return openFile(options.files);
+}
+
+/**
+ * Writes a spool anew without its free pages: SQLite's own VACUUM needs a permission to attach databases that a daemon does
+ * not have. `db` is closed, its log has to be empty.
+ */
+export function rewrite(files: SpoolFiles, db: Database, meta: Meta): Opened {
+  try {
+    createPrivate(files.draft);
+    const draft = Database.create(files.draft);
+    try {
+      db.copyTo(draft);
+      draft.setMeta(meta);
+    } catch (error) {
+      draft.close();
+      throw error;
+    }
+    draft.finish();
+  } catch (error) {
+    removePrivate(files.draft);
+    throw asStorageError(error);
+  }
+  db.close();
+  replaceByDraft(files);
+  return openFile(files);
 }
 
 function create(files: SpoolFiles): void {

@@ -1,5 +1,6 @@
 import type { Clock, Timer } from "../base/clock.ts";
 import { BusError, Code, messageOf } from "../base/errors.ts";
+import type { FaultHook } from "../base/fault.ts";
 import type { Log } from "../base/log.ts";
 import { Batch } from "./batch.ts";
 import { chooseEvictions } from "./eviction.ts";
@@ -12,7 +13,7 @@ import { type SpoolRecord, type SpoolStorage, StorageError } from "./storage.ts"
 export type { AppendDone, SpoolMessage, SpoolOptions, SpoolStats } from "./spool_types.ts";
 
 /** What waits for a commit before it is committed at once, in bytes. */
-const MAX_GROUP_BYTES = 262_144;
+export const MAX_GROUP_BYTES = 262_144;
 
 /** How long after a storage error the removals are tried again, and reading is, in ms. */
 const RETRY_MS = 1_000;
@@ -30,6 +31,7 @@ export class Spool {
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #group: GroupTimer;
+  readonly #fault: FaultHook | undefined;
   /** Storage in memory has nothing to gain from groups. */
   readonly #grouped: boolean;
 
@@ -58,6 +60,7 @@ export class Spool {
     this.#maxBytes = options.maxBytes;
     this.#clock = options.clock;
     this.#log = options.log;
+    this.#fault = options.fault;
     this.#group = new GroupTimer(options.clock, options.turn ?? systemTurn, () => this.#commit());
     this.#grouped = options.storage.kind === "disk";
     this.#storage.onSalvaged = () => this.#afterSalvage();
@@ -66,6 +69,7 @@ export class Spool {
   /** Stores a message and calls `done`: at once with the memory spool, else after the commit that holds it. */
   append(message: SpoolMessage, done: AppendDone): void {
     if (this.#closed) return done(new BusError(Code.FAILURE, "Cannot store: spool is closed"), -1);
+    this.#fault?.("before append");
     const { topic, payload, qos, messageExpiry } = message;
     const size = sizeOf(topic, payload.length);
     if (!this.#makeRoom(size)) {
@@ -79,6 +83,7 @@ export class Spool {
       ? record
       : { ...record, expiresAt: acceptedAt + messageExpiry * 1000 };
     this.#batch.add(expiring, size, done);
+    this.#fault?.("after append");
     if (this.#batch.bytes >= MAX_GROUP_BYTES) this.#commit();
     else this.#schedule();
   }
@@ -290,6 +295,8 @@ export class Spool {
     const removing = this.#removals.seqs();
     this.#batch = new Batch();
     const started = this.#clock.now();
+    if (append.length > 0) this.#fault?.("before commit");
+    if (removing.length > 0) this.#fault?.("before remove");
     let seqs: number[] = [];
     const error = this.#try(() => {
       seqs = this.#storage.commit({ append, remove: [...removing, ...evictions.keys()] });
@@ -302,6 +309,8 @@ export class Spool {
   }
 
   #wrote(appended: boolean, removed: readonly number[]): void {
+    if (appended) this.#fault?.("after commit");
+    if (removed.length > 0) this.#fault?.("after remove");
     if (appended && !this.#storing) this.#log.info("the spool can be written again");
     this.#storing ||= appended;
     this.#removals.committed(removed);

@@ -1,6 +1,7 @@
 import type { Bytes } from "../base/bytes.ts";
 import type { Clock } from "../base/clock.ts";
 import type { BusError } from "../base/errors.ts";
+import type { FaultHook } from "../base/fault.ts";
 import type { Log } from "../base/log.ts";
 import type { Turn } from "./group_timer.ts";
 import type { Qos, Quarantined, SpoolStorage } from "./storage.ts";
@@ -14,6 +15,8 @@ export interface SpoolOptions {
   readonly log: Log;
   /** Calls `fn` at the end of the present turn of the event loop. */
   readonly turn?: Turn;
+  /** For tests that end the process there. */
+  readonly fault?: FaultHook | undefined;
 }
 
 /** A message for the spool. */

@@ -5,7 +5,13 @@ import { lockFolder, prepareFolder, spoolFiles, unusable } from "./files.ts";
 import { Floor } from "./floor.ts";
 import { cutReason } from "./policy.ts";
 import { encodeRecord, type Meta, sizeOfBlob, sizeOfRecord, type StoredRecord } from "./record.ts";
-import { buildFromRuins, openOrRecover, type RecoveryOptions, replaceDamaged } from "./recovery.ts";
+import {
+  buildFromRuins,
+  openOrRecover,
+  type RecoveryOptions,
+  replaceDamaged,
+  rewrite,
+} from "./recovery.ts";
 import { Reserve } from "./reserve.ts";
 import {
   type Changes,
@@ -21,11 +27,15 @@ import { KEPT, Tally } from "./tally.ts";
 /** After a salvage failed, for a full disk say, the next one is not tried before this, in ms. */
 const SALVAGE_PAUSE_MS = 10_000;
 
-/** How long to wait before the reserve is tried to be restored again, in ms. */
-const RESTORE_PAUSE_MS = 1_000;
+/** After a full disk, how long nothing is stored before it is tried again, in ms: each try may write the reserve. */
+const GROW_PAUSE_MS = 1_000;
 
 /** What is kept free for a full disk, in bytes: twice the log, and so what moving it into the database may need. */
-const RESERVE_BYTES = 1_048_576;
+export const RESERVE_BYTES = 1_048_576;
+
+/** When a full disk holds up to so many bytes of messages, the spool's file is worth writing anew for the pages it frees. */
+const COMPACT_BYTES = 262_144;
+const COMPACT_PAGES = 64;
 
 /** What {@linkcode openDiskStorage} needs. */
 export interface DiskStorageOptions {
@@ -65,7 +75,7 @@ class SqliteStorage implements SpoolStorage {
   readonly #options: RecoveryOptions;
   readonly #lock: Deno.FsFile;
   readonly #reserve: Reserve;
-  #restoreAfter = -Infinity;
+  #growAfter = -Infinity;
   #db: Database;
   #meta: Meta;
   #nextSeq: number;
@@ -258,7 +268,7 @@ class SqliteStorage implements SpoolStorage {
 
   /** Runs a transaction; on a full disk once more with the reserve, which is for removals only. */
   #withRoom<T>(grows: boolean, run: () => T): T {
-    if (grows && !this.#hasReserve()) throw new StorageError("disk is full");
+    if (grows && !this.#mayGrow()) throw new StorageError("disk is full");
     try {
       return run();
     } catch (caught) {
@@ -267,17 +277,31 @@ class SqliteStorage implements SpoolStorage {
     }
     this.#reserve.release();
     this.#db.shrinkLog();
-    if (grows && !this.#reserve.restore()) throw new StorageError("disk is full");
-    return run();
+    if (!grows) return run();
+    this.#growAfter = this.#options.clock.now() + GROW_PAUSE_MS;
+    if (!this.#makeRoom()) throw new StorageError("disk is full");
+    const result = run();
+    this.#growAfter = -Infinity;
+    return result;
   }
 
-  /** Whether the reserve is there, or could be taken up again. */
-  #hasReserve(): boolean {
-    if (this.#reserve.held) return true;
+  /** Whether the reserve is there, or could be taken up again, and the disk was not found full a moment ago. */
+  #mayGrow(): boolean {
     const now = this.#options.clock.now();
-    if (now < this.#restoreAfter) return false;
-    this.#restoreAfter = now + RESTORE_PAUSE_MS;
+    if (now < this.#growAfter) return false;
+    if (this.#reserve.held) return true;
+    this.#growAfter = now + GROW_PAUSE_MS;
     this.#db.shrinkLog();
+    if (!this.#makeRoom()) return false;
+    this.#growAfter = -Infinity;
+    return true;
+  }
+
+  /** Gives back what messages took which are gone, unless too much is left to be moved, and takes up the reserve. */
+  #makeRoom(): boolean {
+    if (this.#meta.bytes <= COMPACT_BYTES && this.#db.freePages() >= COMPACT_PAGES) {
+      this.#db = rewrite(this.#options.files, this.#db, this.#meta).db;
+    }
     return this.#reserve.restore();
   }
 

@@ -10,6 +10,9 @@ import {
 /** What a reader holds while no large frame is under way, in bytes: many clients are connected and few speak. */
 const IDLE_BYTES = 4_096;
 
+/** A frame is given room for so many times what has come of it: what it announces costs its sender nothing. */
+const GROWTH = 8;
+
 /**
  * Frames out of a stream that comes in pieces of any size: read into {@linkcode space}, say how much with
  * {@linkcode filled}, then take every frame with {@linkcode next}.
@@ -35,12 +38,11 @@ export class FrameReader {
   /** Free space to read into, never empty. Ends the life of the views in frames taken before. */
   space(): Bytes {
     const pending = this.pending;
-    let size = Math.max(IDLE_BYTES, this.#total);
-    // Only for a caller that reads on without taking its frames.
-    if (pending >= size) size = pending < this.#buffer.length ? this.#buffer.length : 2 * pending;
+    const size = this.#sizeFor(pending);
     if (size !== this.#buffer.length) {
       const buffer = new Uint8Array(size);
       buffer.set(this.#buffer.subarray(this.#start, this.#end));
+      this.release();
       this.#buffer = buffer;
     } else if (this.#start > 0 && pending > 0) {
       this.#buffer.copyWithin(0, this.#start, this.#end);
@@ -48,6 +50,24 @@ export class FrameReader {
     this.#start = 0;
     this.#end = pending;
     return this.#buffer.subarray(pending);
+  }
+
+  /**
+   * Gives the memory back at once, at the end of the reader's life: the garbage collector is in no hurry with what many large
+   * frames leave behind. No read may be under way.
+   */
+  release(): void {
+    this.#buffer.buffer.transfer(0);
+  }
+
+  #sizeFor(pending: number): number {
+    const { length } = this.#buffer;
+    const enough = Math.max(IDLE_BYTES, this.#total);
+    if (pending >= enough) {
+      // Only for a caller that reads on without taking its frames.
+      return pending < length ? length : 2 * pending;
+    }
+    return pending < length ? Math.min(length, enough) : Math.min(GROWTH * length, enough);
   }
 
   /**

@@ -17,7 +17,7 @@ import { publishPerCall } from "./publish_per_call.ts";
 import { spool } from "./spool.ts";
 import { start } from "./start.ts";
 import { describe, machine } from "./support/machine.ts";
-import { type Bench, type Row, table } from "./support/report.ts";
+import { type Bench, type Row, tables } from "./support/report.ts";
 import { brokerAvailable } from "./support/stage.ts";
 
 interface Family {
@@ -97,7 +97,7 @@ async function main(): Promise<number> {
   if (args.json === true) {
     print(JSON.stringify({ machine: on, short, rows, notes, broken: Object.fromEntries(broken) }));
   } else {
-    print(`${describe(on)}${short ? "; short" : ""}\n\n${table(rows)}\n`);
+    print(`${describe(on)}${short ? "; short" : ""}\n\n${tables(rows)}\n`);
     for (const note of notes) print(`- ${note}`);
     for (const [name, error] of broken) print(`- BROKEN ${name}: ${error}`);
   }

@@ -148,7 +148,7 @@ static void kept(const char *path, Bytes request, Bytes answer, size_t count, si
     while (answered < count) {
         /* Topped up when half of it is free: one write for many, as a client with much to say does. */
         size_t room = window - (sent - answered);
-        if (sent < count && (room > window / 2 || window == 1)) {
+        if (sent < count && room > window / 2) {
             size_t many = room < BLOCK ? room : BLOCK;
             if (many > count - sent) many = count - sent;
             uint64_t now = now_ns(CLOCK_MONOTONIC);

@@ -33,16 +33,18 @@ async function startWatched(args: readonly string[]): Promise<Deno.ChildProcess>
 }
 
 function explain(busDir: string, port: number): void {
-  const tool = `deno task -q iotcored`;
   say(`
-The stand-in for AWS IoT Core listens on 127.0.0.1:${port} and echoes to every subscriber.
-Talk to the daemon from other terminals in this folder:
+A stand-in for AWS IoT Core listens on 127.0.0.1:${port}, and the daemon connects to it.
+To talk to the daemon, paste these two lines into other terminals in this folder:
 
-  ${tool} subscribe --bus-dir ${busDir} -t 'demo/#' -v
-  ${tool} publish   --bus-dir ${busDir} -t demo/hello -m "hello" -q 1
-  ${tool} status    --bus-dir ${busDir} --watch
+  BUS=${busDir}
+  iotcored() { npx -y deno@2.9.6 task -q iotcored "$@" --bus-dir "$BUS"; }
 
-Here: c and Enter cuts the link, r and Enter restores it, q and Enter quits (so does Ctrl-C).
+  iotcored subscribe -t 'demo/#' -v
+  iotcored publish -t demo/hello -m hello -q 1
+  iotcored status --watch
+
+Here, c and Enter cuts the link, r and Enter restores it, q and Enter quits, and so does Ctrl-C.
 `);
 }
 

@@ -156,23 +156,16 @@ function assertOneLine(
   assertEquals(/\n\s+at |Error:/.test(result.stderr), false, `${what}: ${result.stderr}`);
 }
 
-Deno.test("input that cannot be used ends the program with one line that names it, before anything is made", async () => {
-  await using core = await startAwsIotCore();
-  // Two at a time: each is a process that takes most of a second to begin.
-  const queue = [...CASES];
-  await Promise.all([1, 2].map(async () => {
-    for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
-      await using dir = await tempDir();
-      const place = await setUp(core, dir.path);
-      const args = await next.args(place);
-      const before = await namesIn(dir.path);
-      const result = await runProgram(args);
-      assertOneLine(next.what, result, next);
-      assertEquals(await namesIn(dir.path), before, `${next.what}: left behind`);
-    }
-  }));
-  assertEquals(core.accepted.length, 0);
-});
+for (const { what, args, code, names } of CASES) {
+  Deno.test(`${what} ends the program with ${code} and one line, before anything is made`, async () => {
+    await using core = await startAwsIotCore();
+    await using dir = await tempDir();
+    const given = await args(await setUp(core, dir.path));
+    const before = await namesIn(dir.path);
+    assertOneLine(what, await runProgram(given), { code, names });
+    assertEquals([await namesIn(dir.path), core.accepted.length], [before, 0]);
+  });
+}
 
 Deno.test("a bus folder that cannot be written ends the program with 73", async () => {
   await using core = await startAwsIotCore();

@@ -147,59 +147,64 @@ Deno.test("iotcored-4: SIGHUP in the middle of a rotation is told and retried, a
     await stopped(program);
   }));
 
-Deno.test("a reader of the log that has gone away ends nothing", async () => {
+/** Starts a program whose log is read by nobody but the test; it is gone when the scope ends. */
+async function withUnread(
+  test: (core: AwsIotCore, busDir: string, child: Deno.ChildProcess) => Promise<void>,
+  ...args: string[]
+): Promise<void> {
   await using dir = await tempDir();
   const files = await writePki(dir.path, pki);
   await using core = await startAwsIotCore({ pki, devices: [files.device] });
-  const [command, ...rest] = [...await programCommand(), ...daemonArgs(core, files, dir.path)];
+  const [command, ...rest] = [
+    ...await programCommand(),
+    ...daemonArgs(core, files, dir.path, ...args),
+  ];
   const child = new Deno.Command(command!, {
     args: rest,
     stdin: "null",
     stdout: "null",
     stderr: "piped",
   }).spawn();
-  await child.stderr.cancel();
-  try {
-    await waitFor("the first link", () => core.connections.length === 1);
-    await core.dropLinks();
-    await waitFor("the second link", () => core.received("connect").length === 2);
-  } finally {
-    child.kill("SIGTERM");
-    assertEquals((await child.status).code, 0);
-  }
-});
-
-Deno.test("a reader of the log that has stopped reading holds nothing up", async () => {
-  await using dir = await tempDir();
-  const files = await writePki(dir.path, pki);
-  await using core = await startAwsIotCore({ pki, devices: [files.device] });
-  const args = daemonArgs(core, files, dir.path, "--log-level", "debug");
-  const [command, ...rest] = [...await programCommand(), ...args];
-  const child = new Deno.Command(command!, {
-    args: rest,
-    stdin: "null",
-    stdout: "null",
-    stderr: "piped",
-  }).spawn();
+  let ended = false;
+  const status = child.status.finally(() => ended = true);
   try {
     await waitFor("the link", () => core.connections.length === 1);
-    // Each of these is logged, with more than the pipe holds in all.
-    const client = await connectBus(`${dir.path}/aws_iot_mqtt`);
-    const filter = "a/".repeat(200) + "#";
-    for (let i = 0; i < 400; i++) {
-      const refused = await connectBus(`${dir.path}/aws_iot_mqtt`);
-      await assertRejects(() =>
-        refused.call("publish", new Map<string, Value>([["topic", utf8(`${filter}${i}`)]]))
-      );
-      refused.close();
-    }
-    client.close();
-    await publish(dir.path, "goes on");
-    await waitFor("the message", () => core.published.length === 1);
-  } finally {
+    await test(core, dir.path, child);
     child.kill("SIGTERM");
-    const { code } = await within("the end", child.status, STOP_MS);
-    assertEquals(code, 0);
-    await child.stderr.cancel();
+    assertEquals((await within("the end", status, STOP_MS)).code, 0);
+  } finally {
+    if (!ended) child.kill("SIGKILL");
+    await status;
+    if (!child.stderr.locked) await child.stderr.cancel();
   }
-});
+}
+
+Deno.test("a reader of the log that has gone away ends nothing", () =>
+  withUnread(async (core, _busDir, child) => {
+    await child.stderr.cancel();
+    await core.dropLinks();
+    await waitFor("the second link", () => core.received("connect").length === 2);
+  }));
+
+Deno.test("a reader of the log that has stopped reading holds nothing up", () =>
+  withUnread(
+    async (core, busDir) => {
+      // Each of these is logged, with more than the pipe holds in all.
+      const topic = "a/".repeat(200) + "#";
+      for (let i = 0; i < 800; i++) {
+        const refused = await connectBus(`${busDir}/aws_iot_mqtt`);
+        await assertRejects(() =>
+          within(
+            "a refusal",
+            refused.call("publish", new Map<string, Value>([["topic", utf8(`${topic}${i}`)]])),
+            3_000,
+          )
+        );
+        refused.close();
+      }
+      await publish(busDir, "goes on");
+      await waitFor("the message", () => core.published.length === 1);
+    },
+    "--log-level",
+    "debug",
+  ));

@@ -38,7 +38,7 @@ function load(busDir: string, patienceMs: number, log = fakeLog()): Promise<Conf
 }
 
 /** A service that answers whatever comes with the same bytes, or with none. */
-async function rawService(path: string, answer: Uint8Array | undefined): Promise<AsyncDisposable> {
+function rawService(path: string, answer: Uint8Array | undefined): AsyncDisposable {
   const listener = Deno.listen({ transport: "unix", path });
   const conns: Deno.Conn[] = [];
   const running = (async () => {
@@ -104,7 +104,7 @@ for (const kind of ["no socket", "a dead socket", "a service that refuses"] as c
 
 Deno.test("answers that are no frames are a service that does not work, whatever else it says", async () => {
   await using dir = await tempDir();
-  await using _service = await rawService(
+  await using _service = rawService(
     `${dir.path}/gg_config`,
     utf8("HTTP/1.1 400 Bad\r\n\r\n"),
   );
@@ -114,7 +114,7 @@ Deno.test("answers that are no frames are a service that does not work, whatever
 
 Deno.test("a service that takes a request and never answers is given up after 5 s", async () => {
   await using dir = await tempDir();
-  await using _service = await rawService(`${dir.path}/gg_config`, undefined);
+  await using _service = rawService(`${dir.path}/gg_config`, undefined);
   const clock = new FakeClock();
   const service = new ConfigService(`${dir.path}/gg_config`, clock);
   const read = service.read(["system/thingName", "system/rootCaPath"]);

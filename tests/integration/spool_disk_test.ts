@@ -5,6 +5,7 @@ import { put, readAll, record, spoolOn, topics } from "../support/spool_contract
 import { FakeClock } from "../support/fake_clock.ts";
 import { copySpool, namesIn, openDisk } from "../support/spool_disk.ts";
 import { tempDir } from "../support/temp.ts";
+import { canMount, mountTmpfs } from "../support/tmpfs.ts";
 
 function mode(path: string): string {
   return (Deno.statSync(path).mode! & 0o777).toString(8);
@@ -146,31 +147,6 @@ function useScript(use: string): string {
     }
     ${use}
     storage.close();`;
-}
-
-/** A small file system of the test's own, or `undefined` where it may not be made. */
-function mountTmpfs(path: string, options: string): AsyncDisposable | undefined {
-  const mounted = new Deno.Command("mount", {
-    args: ["-t", "tmpfs", "-o", options, "spooltest", path],
-    stderr: "null",
-  });
-  try {
-    if (!mounted.outputSync().success) return undefined;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return undefined;
-    throw error;
-  }
-  return {
-    [Symbol.asyncDispose]: async () => {
-      await new Deno.Command("umount", { args: [path] }).output();
-    },
-  };
-}
-
-async function canMount(): Promise<boolean> {
-  await using dir = await tempDir();
-  await using mount = mountTmpfs(dir.path, "size=64k");
-  return mount !== undefined;
 }
 
 const ignore = !(await canMount());

@@ -62,7 +62,7 @@ export async function startTestDaemon(
   );
   const log = fakeLog();
   const daemon = await startDaemon(config, { clock: systemClock, log, random: () => 0.1 });
-  stack.defer(() => daemon.stop());
+  stack.defer(async () => void await daemon.stop());
   const kept = stack.move();
   return {
     daemon,

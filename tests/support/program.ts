@@ -50,7 +50,14 @@ export async function startProgram(
   env: Record<string, string> = {},
   wrapper: readonly string[] = [],
 ): Promise<Program> {
-  const [command, ...rest] = [...wrapper, ...await programCommand(), ...args];
+  return startCommand([...wrapper, ...await programCommand(), ...args], env);
+}
+
+/** Starts any command from the folder of the project, with no more of the environment than Deno needs. */
+export function startCommand(
+  [command, ...args]: readonly string[],
+  env: Record<string, string> = {},
+): Program {
   const kept = Object.fromEntries(
     ["HOME", "PATH", "DENO_DIR", "TMPDIR"].flatMap((name) => {
       const value = Deno.env.get(name);
@@ -58,7 +65,7 @@ export async function startProgram(
     }),
   );
   const child = new Deno.Command(command!, {
-    args: rest,
+    args,
     cwd: ROOT,
     clearEnv: true,
     env: { ...kept, NO_COLOR: "1", ...env },

@@ -45,6 +45,7 @@ export const SAMPLE_STATUS: Status = {
     sent: 1_234_568,
     acknowledged: 1_234_000,
     refused_by_broker: 15,
+    expired: 25,
     throttled_ms: 16_500,
     waiting_qos0_messages: 17,
     waiting_qos0_bytes: 18,

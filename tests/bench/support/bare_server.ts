@@ -28,4 +28,8 @@ async function serve(conn: Deno.Conn): Promise<void> {
 
 const listener = Deno.listen({ transport: "unix", path });
 await Deno.stdout.write(new TextEncoder().encode("ready\n"));
+// A line on stdin stops it, so that it can be profiled.
+void Deno.stdin.read(new Uint8Array(16)).then(() => listener.close());
 for await (const conn of listener) void serve(conn);
+await client?.endAsync();
+await Deno.stdout.write(new TextEncoder().encode("stopped\n"));

@@ -89,7 +89,7 @@ async function kept(
   const start = nowNs();
   for (let sent = 0; answers.whole < count;) {
     const room = window - (sent - answers.whole);
-    if (sent < count && (room > window / 2 || window === 1)) {
+    if (sent < count && room > Math.floor(window / 2)) {
       const many = Math.min(room, BLOCK, count - sent);
       sentAt.fill(performance.now(), sent, sent + many);
       await writeAll(conn, block.subarray(0, many * request.length));
@@ -146,7 +146,7 @@ async function fan(
   for (let fed = 0; fed < count;) {
     const got = Math.min(...counts.map(({ whole }) => whole));
     const room = Math.min(got + window, count) - fed;
-    if (room > window / 2 || fed + room === count && room > 0) {
+    if (room > Math.floor(window / 2) || (fed + room === count && room > 0)) {
       await writeAll(feeder, blocks.subarray(0, room * publish.length));
       fed += room;
     } else await new Promise<void>((resolve) => onProgress = resolve);

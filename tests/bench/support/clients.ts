@@ -4,6 +4,9 @@ import { importMapFlags } from "../../support/program.ts";
 const HERE = new URL(".", import.meta.url).pathname;
 const COMPILERS = ["cc", "gcc", "clang"];
 
+/** How long one run may take; a client that gets no answer gives up much earlier by itself. */
+const PATIENCE_MS = 300_000;
+
 /** What the clients of one run saw. */
 export interface Run {
   /** From the first start to the last end. */
@@ -93,14 +96,32 @@ export class Clients {
         stdout: "piped",
         stderr: "piped",
       }).spawn());
-    const outputs = children.map((child) => child.output());
-    for (const child of children) await start(child);
-    const results = (await Promise.all(outputs)).map((output) => parse(output, calls));
+    const outputs = Promise.all(children.map((child) => child.output()));
+    let late: ReturnType<typeof setTimeout> | undefined;
+    try {
+      for (const child of children) await start(child);
+      late = setTimeout(() => children.forEach(kill), PATIENCE_MS);
+      await outputs;
+    } catch (error) {
+      children.forEach(kill);
+      throw error;
+    } finally {
+      clearTimeout(late);
+    }
+    const results = (await outputs).map((output) => parse(output, calls));
     const ns = new Uint32Array(calls * processes);
     results.forEach((result, index) => ns.set(result.ns, index * calls));
     const first = Math.min(...results.map(({ start }) => start));
     const last = Math.max(...results.map(({ end }) => end));
     return { seconds: (last - first) / 1e9, ns: ns.sort() };
+  }
+}
+
+function kill(child: Deno.ChildProcess): void {
+  try {
+    child.kill("SIGKILL");
+  } catch {
+    // It has ended by itself.
   }
 }
 

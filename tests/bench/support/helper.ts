@@ -21,8 +21,18 @@ export class Helper implements AsyncDisposable {
   }
 
   /** Starts a script, and waits until it says that it is ready. */
-  static async start(script: string, ...args: readonly string[]): Promise<Helper> {
-    const command = ["run", "-q", "-A", ...await importMapFlags(), HERE + script, ...args];
+  static start(script: string, ...args: readonly string[]): Promise<Helper> {
+    return Helper.startWith([], script, ...args);
+  }
+
+  /** The same, with further flags for Deno. */
+  static async startWith(
+    flags: readonly string[],
+    script: string,
+    ...args: readonly string[]
+  ): Promise<Helper> {
+    const known = ["run", "-q", "-A", ...flags, ...await importMapFlags()];
+    const command = [...known, HERE + script, ...args];
     const child = new Deno.Command(Deno.execPath(), {
       args: command,
       stdin: "piped",
@@ -42,6 +52,11 @@ export class Helper implements AsyncDisposable {
 
   get pid(): number {
     return this.#child.pid;
+  }
+
+  /** Resolves when the process is gone. */
+  get ended(): Promise<unknown> {
+    return this.#child.status;
   }
 
   /** The next line that it prints. */

@@ -62,23 +62,27 @@ export function row({ ours, baseline, goal, ...rest }: Measured): Row {
   };
 }
 
-/** The rows as a table in Markdown. */
-export function table(rows: readonly Row[]): string {
-  const lines = rows.map(({ family, what, unit, ours, baseline, baselineIs, ratio, goal }) => [
-    `${family}: ${what}`,
-    unit,
-    number(ours),
-    number(baseline),
-    baselineIs,
-    ratio.toFixed(2),
+/** The rows as tables in Markdown, one for each family. */
+export function tables(rows: readonly Row[]): string {
+  const families = [...new Set(rows.map(({ family }) => family))];
+  return families.map((family) => {
+    const own = rows.filter((row) => row.family === family);
+    return `### ${family}\n\n${table(own)}`;
+  }).join("\n\n");
+}
+
+function table(rows: readonly Row[]): string {
+  const lines = rows.map(({ what, unit, ours, baseline, baselineIs, ratio, goal }) => [
+    what,
+    ...[number(ours), number(baseline), unit, baselineIs, number(ratio)],
     goal === undefined ? "" : `${goal.text}: ${goal.met ? "met" : "**not met**"}`,
   ]);
-  const head = ["figure", "unit", "ours", "baseline", "the baseline is", "ratio", "goal"];
-  const rule = ["---", "---", "---:", "---:", "---", "---:", "---"];
+  const head = ["figure", "ours", "baseline", "unit", "the baseline is", "ratio", "goal"];
+  const rule = ["---", "---:", "---:", "---", "---", "---:", "---"];
   return [head, rule, ...lines].map((cells) => `| ${cells.join(" | ")} |`).join("\n");
 }
 
 function number(value: number): string {
   if (value >= 1000) return Math.round(value).toLocaleString("en");
-  return value.toPrecision(3).replace(/\.0+$/, "");
+  return value === 0 ? "0" : String(Number(value.toPrecision(3)));
 }

@@ -7,11 +7,18 @@ import { type Program, startProgram } from "../../support/program.ts";
 import { tempDir } from "../../support/temp.ts";
 import { waitFor } from "../../support/wait.ts";
 import { Clients } from "./clients.ts";
+import { Helper } from "./helper.ts";
 
 /** How long a daemon may take to send everything it accepted, in ms. */
 const SETTLE_MS = 120_000;
 
-/** The broker's own count of the PUBLISH packets that came, each second. */
+/** How long a daemon may take to connect, in ms: after an outage it waits for its next attempt. */
+const CONNECT_MS = 130_000;
+
+/** How long the broker may take to report what it counted, in ms. */
+const COUNT_MS = 30_000;
+
+/** The broker's own count of the PUBLISH packets that came, each second or two. */
 const COUNT_TOPIC = "$SYS/broker/publish/messages/received";
 
 /** Whether the benches that need a broker can run. */
@@ -34,12 +41,17 @@ export interface Stage extends AsyncDisposable {
   startBroker(): Promise<void>;
   /** Starts a daemon against the broker, without rate limits, and waits until it is connected. */
   daemon(id: string, ...args: readonly string[]): Promise<Daemon>;
+  /** The daemon of `one_thread.ts`, with further flags for Deno. */
+  inOneThread(flags: readonly string[], spool: string): Promise<OneThread>;
   /** Arguments for `mqtt_alone.ts` and the like. */
   mqttArgs(): string[];
-  /** Waits until the broker has counted so many PUBLISH packets since `from`, no more and no less. */
-  expectCount(from: number, count: number): Promise<void>;
-  /** How many PUBLISH packets the broker has counted. */
-  count(): Promise<number>;
+  /**
+   * Waits until the broker has counted so many PUBLISH packets more than at the last call, or since its start: every message
+   * of the bench has to be told of here.
+   *
+   * @throws {Error} When there are more, or when they do not come.
+   */
+  expectPublished(count: number): Promise<void>;
 }
 
 /** Sets the stage; everything on it goes with its scope. */
@@ -72,35 +84,82 @@ export async function openStage(): Promise<Stage> {
     },
     startBroker: () => mosquitto.start(),
     daemon: (id, ...args) => startDaemon({ dir, files, broker: mosquitto }, id, args),
+    inOneThread: (flags, spool) =>
+      startInOneThread({ dir, files, broker: mosquitto }, flags, spool),
     mqttArgs: () => [
       `mqtts://${mosquitto.host}:${mosquitto.port}`,
       ...[files.rootca, files.cert, files.key],
     ],
-    expectCount: (from, count) => counter.expect(from, count),
-    count: () => counter.settled(),
+    expectPublished: (count) => counter.expect(count),
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
   };
 }
 
-/** A daemon under test. */
-export interface Daemon extends AsyncDisposable {
+/** Something that serves a socket as the daemon does. */
+export interface Served {
   readonly socket: string;
-  readonly pid: number;
-  readonly program: Program;
   /** Waits until everything that was accepted has been sent, acknowledged and removed from the spool. */
   settle(): Promise<void>;
   /** Waits until it is connected. */
   connected(): Promise<void>;
-  /** What the daemon says of itself. */
-  status(): Promise<ValueMap>;
+}
+
+/** A daemon under test. */
+export interface Daemon extends Served, AsyncDisposable {
+  readonly pid: number;
+  readonly program: Program;
+}
+
+/** A daemon without its inner box. */
+export interface OneThread extends Served, AsyncDisposable {
+  readonly pid: number;
+  /** Stops it; what Deno writes at the end of a process is there then. */
+  stop(): Promise<void>;
+}
+
+/** What a daemon needs of the stage. */
+interface Place {
+  readonly dir: string;
+  readonly files: PkiFiles;
+  readonly broker: { readonly host: string; readonly port: number };
+}
+
+function served(id: string, socket: string): Served {
+  const status = async (): Promise<ValueMap> => mapOf(await call(socket, "status"));
+  return {
+    socket,
+    connected: () =>
+      waitFor(`${id} to connect`, async () => isUp(await status()), CONNECT_MS).then(() => {}),
+    settle: () =>
+      waitFor(`${id} to send what it accepted`, async () => isIdle(await status()), SETTLE_MS)
+        .then(() => {}),
+  };
+}
+
+async function startInOneThread(
+  { dir, files, broker }: Place,
+  flags: readonly string[],
+  spool: string,
+): Promise<OneThread> {
+  const busDir = `${dir}/one-thread`;
+  const args = [files.rootca, files.cert, files.key, busDir, spool];
+  const endpoint = `${broker.host}:${broker.port}`;
+  const helper = await Helper.startWith(flags, "one_thread.ts", endpoint, ...args);
+  const daemon: OneThread = {
+    ...served("one-thread", `${busDir}/aws_iot_mqtt`),
+    pid: helper.pid,
+    stop: async () => {
+      await helper.ask("stop");
+      await helper.ended;
+    },
+    [Symbol.asyncDispose]: () => helper[Symbol.asyncDispose](),
+  };
+  await daemon.connected();
+  return daemon;
 }
 
 async function startDaemon(
-  { dir, files, broker }: {
-    readonly dir: string;
-    readonly files: PkiFiles;
-    readonly broker: { readonly host: string; readonly port: number };
-  },
+  { dir, files, broker }: Place,
   id: string,
   args: readonly string[],
 ): Promise<Daemon> {
@@ -111,16 +170,10 @@ async function startDaemon(
     ...["--bus-dir", busDir, ...args],
   ]);
   const socket = `${busDir}/aws_iot_mqtt`;
-  const status = async (): Promise<ValueMap> => mapOf(await call(socket, "status"));
   const daemon: Daemon = {
-    socket,
+    ...served(id, socket),
     pid: program.pid,
     program,
-    status,
-    connected: () => waitFor(`${id} to connect`, async () => isUp(await status())).then(() => {}),
-    settle: () =>
-      waitFor(`${id} to send what it accepted`, async () => isIdle(await status()), SETTLE_MS)
-        .then(() => {}),
     [Symbol.asyncDispose]: () => program[Symbol.asyncDispose](),
   };
   try {
@@ -157,47 +210,39 @@ function isIdle(status: ValueMap): boolean {
 
 /** Watches the broker's own count. */
 class Counter implements AsyncDisposable {
-  #client: Promise<MqttClient> | undefined;
-  #last = 0;
-  #reports = 0;
+  #client: MqttClient | undefined;
+  #counted = 0;
+  #expected = 0;
 
   constructor(private readonly port: number) {}
 
-  /** The count, once it has stood still for a report or the time of one. */
-  async settled(): Promise<number> {
-    await this.#open();
-    const last = (): string => `${this.#last} ${this.#reports}`;
-    for (let before = "";;) {
-      before = last();
-      // It is only reported when it has changed.
-      await new Promise((resolve) => setTimeout(resolve, 1_200));
-      if (before === last()) return this.#last;
-    }
+  async expect(more: number): Promise<void> {
+    this.#client ??= await this.#connect();
+    this.#expected += more;
+    await waitFor(`the broker to get ${more} messages`, () => {
+      const missing = this.#expected - this.#counted;
+      if (missing < 0) throw new Error(`The broker got ${-missing} messages too many of ${more}`);
+      return missing === 0;
+    }, COUNT_MS).catch((error: Error) => {
+      throw new Error(`${error.message}; it got ${this.#counted} of ${this.#expected} in all`);
+    });
   }
 
-  async expect(from: number, count: number): Promise<void> {
-    const got = await this.settled() - from;
-    if (got !== count) throw new Error(`The broker got ${got} messages instead of ${count}`);
-  }
-
+  /** The broker goes, and its count with it. */
   async close(): Promise<void> {
-    const client = await this.#client;
+    await this.#client?.endAsync(true);
     this.#client = undefined;
-    await client?.endAsync();
-  }
-
-  async #open(): Promise<void> {
-    await (this.#client ??= this.#connect());
+    this.#counted = this.#expected = 0;
   }
 
   async #connect(): Promise<MqttClient> {
     const mqtt = await loadMqtt();
     const client = await mqtt.connectAsync(`mqtt://127.0.0.1:${this.port}`, {
       clientId: "bench-counter",
+      reconnectPeriod: 0,
     });
     client.on("message", (_topic, payload) => {
-      this.#last = Number(payload.toString());
-      this.#reports++;
+      this.#counted = Number(payload.toString());
     });
     await client.subscribeAsync(COUNT_TOPIC);
     return client;

@@ -1,5 +1,6 @@
-import { assertEquals, assertLessOrEqual } from "../../deps.ts";
-import { ACCEPT_PAUSE_MS, DESCRIPTOR_PAUSE_MS, LOG_BURST } from "../../../src/bus/limits.ts";
+import { assert, assertEquals, assertLessOrEqual } from "../../deps.ts";
+import { LOG_BURST } from "../../../src/base/quiet_log.ts";
+import { ACCEPT_PAUSE_MS, DESCRIPTOR_PAUSE_MS } from "../../../src/bus/limits.ts";
 import { call, type Reply } from "../../../src/bus/methods.ts";
 import { waitFor } from "../../support/wait.ts";
 import { FakeConn } from "./fake_conn.ts";
@@ -72,9 +73,8 @@ test("a storm of accept errors is summed up in the log", async () => {
       return harness.listener.accepts > accepts;
     });
   }
-  assertLessOrEqual(harness.clock.now(), 60_000);
   const lines = harness.log.of("Cannot accept clients").length;
-  assertLessOrEqual(lines, 7 * (LOG_BURST + 1));
+  assert(lines >= LOG_BURST && lines <= LOG_BURST + 2, `${lines} lines`);
 });
 
 test("at the most clients, the next waits until one leaves", async () => {

@@ -1,6 +1,7 @@
 import { utf8 } from "../../../src/base/bytes.ts";
 import type { Bytes } from "../../../src/base/bytes.ts";
 import type { Fields, Level, Log } from "../../../src/base/log.ts";
+import { QuietLog } from "../../../src/base/quiet_log.ts";
 import type { MethodTable } from "../../../src/bus/methods.ts";
 import { type BusServer, serve } from "../../../src/bus/server.ts";
 import { encodeValueFrame } from "../../../src/wire/frame.ts";
@@ -42,7 +43,8 @@ export class Harness implements AsyncDisposable {
   readonly server: BusServer;
 
   constructor(table: MethodTable, maxClients?: number) {
-    const { clock, log } = this;
+    const { clock } = this;
+    const log = new QuietLog(this.log, clock);
     this.server = serve(
       this.listener,
       maxClients === undefined ? { table, clock, log } : { table, clock, log, maxClients },

@@ -43,13 +43,21 @@ function sources(clock: FakeClock, quarantined: readonly Quarantined[] = []): St
     clock,
     subscriptions: {
       received: 7,
+      virtualFilters: 25,
       lines: new Map([
         [1, { connection: connection("thing_1", false), sync: { size: 2 } }],
         [0, { connection: connection("thing", true), sync: { size: 50 } }],
       ]),
     },
     publisher: {
-      counters: { accepted: 1, sent: 2, acknowledged: 3, refusedByBroker: 4, throttledMs: 5.4 },
+      counters: {
+        accepted: 1,
+        sent: 2,
+        acknowledged: 3,
+        refusedByBroker: 4,
+        expired: 25,
+        throttledMs: 5.4,
+      },
       inFlight: 6,
       waitingQos0: { messages: 8, bytes: 9 },
     },
@@ -114,6 +122,7 @@ Deno.test("the status gathers every counter from where it is counted", () => {
     sent: 2,
     acknowledged: 3,
     refused_by_broker: 4,
+    expired: 25,
     throttled_ms: 5,
     waiting_qos0_messages: 8,
     waiting_qos0_bytes: 9,
@@ -143,7 +152,9 @@ Deno.test("the status gathers every counter from where it is counted", () => {
     { name: "spool_bytes", fill: 11, bound: 12 },
     { name: "waiting_qos0_bytes", fill: 9, bound: 4_194_304 },
     { name: "in_flight", fill: 6, bound: 100 },
+    { name: "unwritten_bytes", fill: 5, bound: 1_048_576 },
     { name: "subscriptions", fill: 52, bound: 100 },
+    { name: "virtual_filters", fill: 25, bound: 10_000 },
     { name: "clients", fill: 18, bound: 4_096 },
     { name: "longest_client_queue_bytes", fill: 24, bound: 1_048_576 },
   ]);

@@ -201,3 +201,27 @@ Deno.test("a window that nothing may pass is refused", { permissions: "none" }, 
     assertThrows(() => new RateWindow({ count, bytes: 1, windowMs: 1 }), RangeError, "count must");
   }
 });
+
+Deno.test("what was seen late counts from then, with all that came after it", {
+  permissions: "none",
+}, () => {
+  const window = new RateWindow({ count: 3, bytes: 1_000, windowMs: 100 });
+  for (const now of [0, 10, 20]) window.take(now, 1);
+  window.defer(10, 50);
+  assertEquals([window.delay(60, 1), window.held(60)], [40, 3]);
+  window.take(100, 1);
+  assertEquals(window.delay(100, 1), 50);
+  window.defer(100, 90);
+  window.defer(0, 40);
+  assertEquals([window.delay(100, 1), window.held(149), window.held(150)], [50, 3, 1]);
+});
+
+Deno.test("deferring reaches around the ring, and does nothing to an empty window", {
+  permissions: "none",
+}, () => {
+  const window = new RateWindow({ count: 3, bytes: 1_000, windowMs: 100 });
+  window.defer(0, 50);
+  for (const now of [0, 10, 20, 30, 40]) window.take(now, 1);
+  window.defer(0, 60);
+  assertEquals([window.delay(60, 1), window.held(159), window.held(160)], [100, 3, 0]);
+});

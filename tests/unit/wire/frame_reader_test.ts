@@ -1,4 +1,10 @@
-import { assert, assertEquals, assertStrictEquals, assertThrows } from "../../deps.ts";
+import {
+  assert,
+  assertEquals,
+  assertLessOrEqual,
+  assertStrictEquals,
+  assertThrows,
+} from "../../deps.ts";
 import { type Bytes, concat } from "../../../src/base/bytes.ts";
 import { BusError, codeName } from "../../../src/base/errors.ts";
 import { encodeFrame, type Frame } from "../../../src/wire/frame.ts";
@@ -83,8 +89,10 @@ Deno.test("the buffer grows to a large frame and shrinks after it", { permission
   assertEquals(reader.space().length, IDLE_BYTES);
   reader.push(large.subarray(0, 12));
   assertStrictEquals(reader.next(), undefined);
-  assertEquals(reader.space().length, large.length - 12);
-  reader.push(large.subarray(12));
+  assertEquals(reader.space().length, IDLE_BYTES - 12);
+  reader.push(large.subarray(12, 150_000));
+  assertEquals(reader.space().length, large.length - 150_000);
+  reader.push(large.subarray(150_000));
   assertEquals(reader.next()!.payload.length, 200_000);
   assertEquals(reader.space().length, IDLE_BYTES);
 });
@@ -101,6 +109,23 @@ Deno.test(
     assertEquals(reader.space().length, IDLE_BYTES - lie.length);
   },
 );
+
+Deno.test("what a prelude announces is given room only as it comes, a few times what has come", {
+  permissions: "none",
+}, () => {
+  const frame = encodeFrame(new Map(), new Uint8Array(1_000_000));
+  const reader = new FrameReader();
+  for (let at = 0; at < frame.length;) {
+    const room = reader.pending + reader.space().length;
+    assertLessOrEqual(room, Math.max(IDLE_BYTES, 8 * at));
+    const part = frame.subarray(at, at + Math.min(2_000, reader.space().length));
+    reader.space().set(part);
+    reader.filled(part.length);
+    at += part.length;
+    const whole = reader.next();
+    assertEquals(whole?.payload.length, at < frame.length ? undefined : 1_000_000);
+  }
+});
 
 Deno.test("a prelude that contradicts itself is refused before the rest comes", {
   permissions: "none",

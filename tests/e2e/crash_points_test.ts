@@ -1,0 +1,90 @@
+/** The daemon, killed before and after each step of a message on its way out. */
+
+import { assertEquals, assertGreater, assertLessOrEqual } from "../deps.ts";
+import { FAULT_POINTS, type FaultPoint } from "../../src/base/fault.ts";
+import { type CrashRig, kill, startCrashRig, stop, WINDOW } from "../support/crash_rig.ts";
+import { createPki, type Pki } from "../support/pki.ts";
+import type { Program } from "../support/program.ts";
+import { Random } from "../support/random.ts";
+import { within } from "../support/wait.ts";
+
+/** How often the process is killed at each point. */
+const KILLS = 20;
+
+/** Chains of kills that run at the same time. */
+const LANES = 3;
+
+/** What is handed over at these points leaves the process a little later: half of the kills wait for that. */
+const LEAVES: readonly FaultPoint[] = ["after answer", "after send"];
+
+const encoder = new TextEncoder();
+
+/** Has the daemon die at a passing of a point. */
+async function arm(daemon: Program, point: FaultPoint, random: Random, left: boolean) {
+  const many = /append|answer|PUBACK/.test(point);
+  const passings = 1 + random.int(many ? 60 : 15);
+  await daemon.stdin.write(encoder.encode(`${point} ${passings}${left ? " left" : ""}\n`));
+}
+
+/** Publishes until the daemon has killed itself. */
+async function untilDead(rig: CrashRig, daemon: Program, point: FaultPoint): Promise<void> {
+  await within(`the daemon to die ${point}`, rig.publish(daemon), 20_000).catch(async (error) => {
+    await kill(daemon);
+    throw new Error(`${error.message}; it logged:\n${daemon.log()}`);
+  });
+  assertEquals(await daemon.exited, 128 + 9, daemon.log());
+}
+
+/**
+ * One life of the daemon. In turn it drains what the one before left, and dies with the broker behind; or it dies while it
+ * drains, with clients that publish from the first moment.
+ */
+async function live(rig: CrashRig, point: FaultPoint, turn: number, random: Random) {
+  const { core } = rig;
+  core.behaviour.ackPublish = "auto";
+  await using daemon = await rig.start("crashing_main.ts");
+  const left = LEAVES.includes(point) && turn % 4 > 1;
+  if (turn % 2 === 0) {
+    await daemon.logged("serving the core bus");
+    await rig.drained(daemon);
+    // Acknowledged late, so that a backlog is there for the next life.
+    core.behaviour.ackPublish = 50;
+  }
+  await arm(daemon, point, random, left);
+  await untilDead(rig, daemon, point);
+}
+
+async function killAt(point: FaultPoint, pki: Pki, seed: number): Promise<string> {
+  await using rig = await startCrashRig(pki);
+  const random = new Random(seed);
+  for (let turn = 0; turn < KILLS; turn++) await live(rig, point, turn, random);
+  rig.core.behaviour.ackPublish = "auto";
+  await using daemon = await rig.start();
+  await daemon.logged("serving the core bus");
+  await rig.drained(daemon);
+  await stop(daemon);
+  rig.ledger.absorb(rig.core);
+
+  const { accepted, delivered, missing, disorder, duplicates, mostDuplicates } = rig.ledger.tally();
+  assertEquals([missing, disorder, rig.ledger.violations], [0, 0, []]);
+  assertLessOrEqual(mostDuplicates, WINDOW);
+  assertGreater(accepted, 0);
+  return `${
+    point.padEnd(13)
+  } ${KILLS} kills: ${accepted} accepted, ${delivered} delivered, ${missing} lost, ` +
+    `${disorder} out of order, ${duplicates} duplicates, at most ${mostDuplicates} after one crash (window ${WINDOW})`;
+}
+
+Deno.test(`nothing accepted is lost when the process is killed before and after each step, ${KILLS} times at each`, async () => {
+  const pki = await createPki();
+  const seed = crypto.getRandomValues(new Uint32Array(1))[0]!;
+  const queue = [...FAULT_POINTS];
+  const said: string[] = [];
+  await Promise.all(Array.from({ length: LANES }, async () => {
+    for (let point = queue.shift(); point !== undefined; point = queue.shift()) {
+      said.push(await killAt(point, pki, seed));
+    }
+  }));
+  // deno-lint-ignore no-console -- the counts are what the test shows
+  console.log(`seed ${seed}\n${said.join("\n")}`);
+});

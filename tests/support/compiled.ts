@@ -1,0 +1,46 @@
+import { type BuildOptions, parseBuildArgs } from "../../.ci/compile/options.ts";
+import { build } from "../../.ci/compile/build.ts";
+import { type Payload, readPayload } from "../../.ci/compile/payload.ts";
+
+/** A compiled program without Deno's runtime in it. */
+export interface Compiled {
+  readonly options: BuildOptions;
+  readonly payload: Payload;
+  /** Runs what is embedded, with the arguments and permissions that are embedded: what the real one does. */
+  readonly command: readonly string[];
+}
+
+/** Compiles as `deno task compile` does, with Deno itself in the place of its runtime, and unpacks the outcome into a folder. */
+export async function compileInto(dir: string, args: readonly string[]): Promise<Compiled> {
+  const options = parseBuildArgs(args);
+  const output = `${dir}/iotcored`;
+  await build(options, output, undefined, Deno.execPath());
+  const payload = readPayload(await Deno.readFile(output));
+  await Deno.remove(output);
+  const program = `${dir}/program`;
+  await Deno.mkdir(program);
+  for (const [name, bytes] of payload.files) await Deno.writeFile(`${program}/${name}`, bytes);
+  const { argv, entrypoint_key: entry, unstable_config: unstable } = payload.metadata;
+  // Deno's runtime takes embedded modules without asking, but asks for the worker's when it is a file on the disk.
+  const read = [...payload.metadata.permissions.allow_read as string[], `${program}/worker.js`];
+  const permissions = { ...payload.metadata.permissions, allow_read: read };
+  const command = [
+    Deno.execPath(),
+    ...["run", "-q", "--no-config", "--no-lock", "--cached-only"],
+    ...unstable.features.map((feature) => `--unstable-${feature}`),
+    ...permissionFlags(permissions),
+    `${program}/${entry}`,
+    ...argv,
+  ];
+  return { options, payload, command };
+}
+
+/** `allow_net: ["a", "b"]` is `--allow-net=a,b`, an empty list allows all, `null` nothing. */
+function permissionFlags(permissions: Payload["metadata"]["permissions"]): string[] {
+  return Object.entries(permissions).flatMap(([name, value]) => {
+    if (name === "prompt") return value === false ? ["--no-prompt"] : [];
+    if (!Array.isArray(value)) return [];
+    const flag = `--${name.replace("_", "-")}`;
+    return [value.length === 0 ? flag : `${flag}=${value.join(",")}`];
+  });
+}

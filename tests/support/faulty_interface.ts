@@ -1,0 +1,38 @@
+/**
+ * Stands in the place of `src/daemon/interface.ts` in a program that {@linkcode startFaultyProgram} starts: the same methods, but
+ * `publish` has the bug that the topic names.
+ */
+
+import { fromUtf8 } from "../../src/base/bytes.ts";
+import type { CallMethod, MethodTable } from "../../src/bus/methods.ts";
+import { type InterfaceParts, mqttInterface as methods } from "../../src/daemon/interface.ts";
+
+/** What goes wrong, by topic; in each case but the first the message is accepted before. */
+const BUGS: Readonly<Record<string, () => void>> = {
+  "bug/timer": () => void setTimeout(() => fail("in a timer"), 0),
+  "bug/microtask": () => queueMicrotask(() => fail("in a microtask")),
+  "bug/rejection": () => void Promise.resolve().then(() => fail("in a promise")),
+};
+
+function fail(where: string): never {
+  throw new TypeError(`a bug ${where}`);
+}
+
+/** The methods of the program, one of which is faulty. */
+export function mqttInterface(parts: InterfaceParts): MethodTable {
+  const table: MethodTable = methods(parts);
+  const publish = table["publish"] as CallMethod;
+  return {
+    ...table,
+    publish: {
+      kind: "call",
+      run(map, reply) {
+        const topic = fromUtf8(map.get("topic") as Uint8Array) ?? "";
+        if (topic === "bug/handler") fail("in a handler");
+        const result = publish.run(map, reply);
+        BUGS[topic]?.();
+        return result;
+      },
+    },
+  };
+}

@@ -1,0 +1,39 @@
+import { importMapFlags, type Program, programCommand, startCommand } from "./program.ts";
+
+const ROOT = new URL("../../", import.meta.url);
+
+/** The import map that the program would have, with one of its modules replaced; `dir` gets it as a file. */
+async function faultyMap(dir: string): Promise<string> {
+  const [flag] = await importMapFlags();
+  const standIns = flag?.replace("--import-map=", "");
+  const base = new URL(standIns === undefined ? "deno.json" : `file://${standIns}`, ROOT);
+  const { imports } = JSON.parse(await Deno.readTextFile(base)) as {
+    imports: Record<string, string>;
+  };
+  const absolute = Object.entries(imports).map(([name, to]) => [
+    name,
+    to.startsWith(".") ? new URL(to, base).href : to,
+  ]);
+  const real = new URL("src/daemon/interface.ts", ROOT).href;
+  const faulty = new URL("tests/support/faulty_interface.ts", ROOT).href;
+  const map = {
+    imports: { ...Object.fromEntries(absolute), [real]: faulty },
+    scopes: { [faulty]: { [real]: real } },
+  };
+  const path = `${dir}/faulty_import_map.json`;
+  await Deno.writeTextFile(path, JSON.stringify(map));
+  return path;
+}
+
+/** Starts the program as a user does, but with the bugs of `faulty_interface.ts`; `dir` is for a file of its own. */
+export async function startFaultyProgram(dir: string, args: readonly string[]): Promise<Program> {
+  const map = await faultyMap(dir);
+  const command = (await programCommand()).filter((part) => !part.startsWith("--import-map="));
+  const run = command.indexOf("run");
+  return startCommand([
+    ...command.slice(0, run + 1),
+    `--import-map=${map}`,
+    ...command.slice(run + 1),
+    ...args,
+  ]);
+}
