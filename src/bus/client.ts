@@ -1,3 +1,4 @@
+import { sleep, systemClock } from "../base/clock.ts";
 import { BusError, Code, codeName, messageOf } from "../base/errors.ts";
 import { encodeValueFrame, type Frame } from "../wire/frame.ts";
 import { FrameReader } from "../wire/frame_reader.ts";
@@ -5,6 +6,12 @@ import { decodeValue, type Value, type ValueMap } from "../wire/object.ts";
 import type { BusConn } from "./conn.ts";
 import { Outbox, type OutboxOwner } from "./outbox.ts";
 import { RequestType } from "./request.ts";
+
+/** How long a client waits for a place in the queue of a server that has many to accept, in ms. */
+const QUEUE_MS = 5_000;
+
+/** How long until it looks again, in ms. */
+const QUEUE_RETRY_MS = 5;
 
 /** There is no server, or it hung up: what became of a request that it was sent is not known. */
 export class NoServerError extends BusError {
@@ -96,10 +103,15 @@ export function subscribe(
 }
 
 async function connect(path: string): Promise<BusConn> {
-  try {
-    return await Deno.connect({ transport: "unix", path });
-  } catch (error) {
-    throw new NoServerError(`Cannot connect to ${path}: ${messageOf(error)}`, error);
+  for (const end = systemClock.now() + QUEUE_MS;;) {
+    try {
+      return await Deno.connect({ transport: "unix", path });
+    } catch (error) {
+      // The server is there and has many to accept: other languages wait for a place in its queue within `connect`.
+      const isBusy = error instanceof Deno.errors.WouldBlock && systemClock.now() < end;
+      if (!isBusy) throw new NoServerError(`Cannot connect to ${path}: ${messageOf(error)}`, error);
+      await sleep(systemClock, QUEUE_RETRY_MS);
+    }
   }
 }
 

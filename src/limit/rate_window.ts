@@ -96,9 +96,10 @@ export class RateWindow {
    * @param at Monotonic ms, not after the present.
    */
   defer(since: number, at: number): void {
-    for (let left = this.#live, i = this.#newest(); left > 0; left--, i = this.#before(i)) {
-      if (this.#times[i]! < since) return;
+    let i = this.#newest();
+    for (let left = this.#live; left > 0 && this.#times[i]! >= since; left--) {
       this.#times[i] = Math.max(this.#times[i]!, at);
+      i = this.#before(i);
     }
   }
 

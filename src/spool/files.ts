@@ -107,7 +107,7 @@ export function completeDraft(files: SpoolFiles): void {
   sync(files.dir);
 }
 
-/** Puts the draft in the place of a database that nobody has open and whose log is empty. */
+/** Puts the draft in the place of a database whose log is empty. */
 export function replaceByDraft(files: SpoolFiles): void {
   sync(files.draft, true);
   Deno.renameSync(files.draft, files.main);

@@ -97,7 +97,7 @@ export function replaceDamaged(options: RecoveryOptions, why: string, salvaged: 
 
 /**
  * Writes a spool anew without its free pages: SQLite's own VACUUM needs a permission to attach databases that a daemon does
- * not have. `db` is closed, its log has to be empty.
+ * not have. The log of `db` has to be empty; it is closed unless this throws.
  */
 export function rewrite(files: SpoolFiles, db: Database, meta: Meta): Opened {
   try {
@@ -115,8 +115,9 @@ export function rewrite(files: SpoolFiles, db: Database, meta: Meta): Opened {
     removePrivate(files.draft);
     throw asStorageError(error);
   }
-  db.close();
+  // In this order the old one goes on being used should it not come to the new one.
   replaceByDraft(files);
+  db.close();
   return openFile(files);
 }
 

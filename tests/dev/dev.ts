@@ -5,6 +5,7 @@
  * @module
  */
 
+import { sleep, systemClock } from "../../src/base/clock.ts";
 import { startAwsIotCore } from "../support/aws_iot_core.ts";
 import { writePki } from "../support/pki.ts";
 import { daemonArgs, importMapFlags } from "../support/program.ts";
@@ -71,8 +72,11 @@ async function dev(): Promise<void> {
   const ended = daemon.status.then(() => over = true);
   await Promise.race([quit.promise, ended]);
   // Ctrl-C reaches the daemon too, and a second signal would make it stop at once.
-  await Promise.race([ended, new Promise((resolve) => setTimeout(resolve, 1_000))]);
+  await Promise.race([ended, sleep(systemClock, 1_000)]);
   if (!over) daemon.kill("SIGTERM");
+  await Promise.race([ended, sleep(systemClock, 1_000)]);
+  // With --watch, Deno outlives the program and waits for the next change.
+  if (!over) daemon.kill("SIGKILL");
   await ended;
 }
 

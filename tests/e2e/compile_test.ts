@@ -184,9 +184,13 @@ async function cacheWithoutBase(dir: string): Promise<string> {
   const { output } = await run([Deno.execPath(), "info", "--json"]);
   const { denoDir }: { denoDir: string } = JSON.parse(output);
   const cache = `${dir}/cache`;
-  await Deno.mkdir(cache);
-  for await (const { name } of Deno.readDir(denoDir)) {
-    if (name !== "dl") await Deno.symlink(`${denoDir}/${name}`, `${cache}/${name}`);
+  await Deno.mkdir(`${cache}/dl`, { recursive: true });
+  for (const [from, to] of [[denoDir, cache], [`${denoDir}/dl`, `${cache}/dl`]] as const) {
+    for await (const { name } of Deno.readDir(from)) {
+      if (name !== "dl" && name !== "release") {
+        await Deno.symlink(`${from}/${name}`, `${to}/${name}`);
+      }
+    }
   }
   return cache;
 }

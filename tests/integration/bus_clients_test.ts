@@ -319,6 +319,21 @@ Deno.test("the client notifies, and subscribes until either side ends it", async
   await waitFor("no client to stay", () => bus.server.counters().clients === 0);
 });
 
+Deno.test("a client waits while the queue of a busy server is full", async () => {
+  await using dir = await tempDir();
+  const path = `${dir.path}/iface`;
+  using listener = Deno.listen({ transport: "unix", path });
+  using stack = new DisposableStack();
+  const full = await assertRejects(async () => {
+    while (true) stack.use(await connect(path));
+  });
+  assertInstanceOf(full, Deno.errors.WouldBlock);
+  const waiting = connectBus(path);
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  stack.use(await listener.accept());
+  (await within("a place", waiting)).close();
+});
+
 /** Numbers in [0, 1) that are the same in every run (mulberry32). */
 function seeded(seed: number): () => number {
   return () => {

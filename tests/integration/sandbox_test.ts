@@ -2,7 +2,7 @@ import { InnerThread } from "../../src/cli/inner_thread.ts";
 import { resolveConfig } from "../../src/daemon/config.ts";
 import { innerBox } from "../../src/daemon/sandbox.ts";
 import { ExitError } from "../../src/base/errors.ts";
-import { assertEquals, assertMatch } from "../deps.ts";
+import { assertEquals, assertMatch, assertRejects } from "../deps.ts";
 import { tempDir } from "../support/temp.ts";
 
 const PROBE = new URL("../support/box_probe.ts", import.meta.url);
@@ -95,4 +95,21 @@ Deno.test("the inner thread is refused everything else", async () => {
   assertMatch(await probe.try("nodeConnect", "example.org:8883"), /EPERM|NotCapable/);
   assertMatch(await probe.try("nodeEnv", "HOME"), /NotCapable/);
   assertMatch(await probe.try("import", "https://deno.land/x.ts"), /import access/);
+});
+
+Deno.test("an inner thread that fails is told of once, and leaves nobody waiting", async () => {
+  const failures: string[] = [];
+  const thread = new InnerThread(
+    { net: [], read: [], write: [] },
+    {
+      onLine: () => {},
+      onConnected: () => {},
+      onFailed: (error) => void failures.push(error.message),
+    },
+    new URL("../support/crashing_worker.ts", import.meta.url),
+  );
+  const asked = [thread.ask({ do: "ping" }), thread.ask({ do: "ping" })];
+  for (const answer of asked) await assertRejects(() => answer, Error, "out of its mind");
+  assertEquals(failures.length, 1);
+  assertMatch(failures[0]!, /RangeError: out of its mind/);
 });

@@ -80,8 +80,9 @@ Deno.test("among one-byte writers, deaf subscribers and idle clients, in a flood
 });
 
 Deno.test("1,000 clients that drop in every state of a request leave neither memory nor descriptors behind", async () => {
-  await using place = await scene();
-  const { program: { pid }, socket } = place;
+  await using place = await scene("--no-rate-limit");
+  const { core, program: { pid }, socket } = place;
+  core.behaviour.enforceLimits = false;
   const publishing = requestFrame(1, "publish", { topic: utf8("drop"), qos: 1n });
   const subscribing = requestFrame(2, "subscribe", { topic_filter: utf8("drop") });
   const large = requestFrame(1, "publish", {
