@@ -25,6 +25,8 @@ Deno.test(
     });
     const sent: string[] = [];
     publisher.up({
+      buffered: 0,
+      reconnect: () => {},
       publish: ({ topic }: OutgoingPublish, done: (result: PublishResult) => void) => {
         sent.push(topic);
         done({ code: 0, reason: "" });
