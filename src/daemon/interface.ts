@@ -12,12 +12,9 @@ import {
 import type { Qos } from "../mqtt/port.ts";
 import type { ConnectionStatus } from "./connection_status.ts";
 import { Door, MAX_LOGGED_CHARACTERS } from "./door.ts";
-import type { Publisher } from "./publisher.ts";
+import { MAX_EXPIRY_S, type Publisher } from "./publisher.ts";
 import type { StatusReport } from "./status.ts";
 import type { Subscriptions } from "./subscriptions.ts";
-
-/** The longest `message_expiry` of MQTT 5, in seconds [MQTT5-3.3.2.3.3]. */
-const MAX_EXPIRY_S = 0xffff_ffff;
 
 /** Refused at the door, which can say for how long a topic. */
 const anyQos = optionalInt(Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER, 0);

@@ -17,6 +17,9 @@ import { STRIKES, Suspects } from "./suspects.ts";
 /** Bytes that are read from the spool ahead of sending, at most. */
 export const READ_AHEAD_BYTES = 1_048_576;
 
+/** The longest message expiry of MQTT 5, in seconds [MQTT5-3.3.2.3.3]. */
+export const MAX_EXPIRY_S = 0xffff_ffff;
+
 /** How long sending pauses when the broker says that its quota is exceeded (0x97), in ms. */
 const QUOTA_PAUSE_MS = 1_000;
 
@@ -332,7 +335,9 @@ export class Publisher {
   #expiry(expiresAt: number | undefined): { messageExpiry?: number } {
     if (expiresAt === undefined) return {};
     const leftMs = expiresAt - this.#options.clock.wallNow();
-    return { messageExpiry: Math.max(1, Math.ceil(leftMs / 1_000)) };
+    // A clock that was set back makes it longer than it was, which may be more than MQTT can say.
+    const seconds = Math.min(MAX_EXPIRY_S, Math.max(1, Math.ceil(leftMs / 1_000)));
+    return { messageExpiry: seconds };
   }
 
   #sendRecord(link: PublishLink, record: SpoolRecord): void {

@@ -88,6 +88,8 @@ class MqttJsLink implements MqttLink {
   readonly #client: MqttClient;
   /** What to call when the link ends first: MQTT.js forgets its callbacks then. */
   readonly #pending = new Set<() => void>();
+  /** Who sent QoS 0 messages that the stream has not taken yet. */
+  #unwritten: ((result: PublishResult | undefined) => void)[] = [];
   readonly #onAbort = (): void => this.#fail("aborted", "the attempt was given up");
   #phase: "connecting" | "open" | "closing" | "over" = "connecting";
   #resolve: (link: MqttLink) => void;
@@ -131,23 +133,25 @@ class MqttJsLink implements MqttLink {
 
   publish(message: OutgoingPublish, done: (result: PublishResult | undefined) => void): void {
     if (this.#phase !== "open") return done(undefined);
-    const { topic, payload, qos, dup = false, messageExpiry } = message;
+    const { topic, qos, dup = false, messageExpiry } = message;
+    const payload = message.payload as Uint8Array as Buffer;
+    const options = messageExpiry === undefined || this.#options.version !== "5"
+      ? { qos, dup }
+      : { qos, dup, properties: { messageExpiryInterval: messageExpiry } };
+    if (qos === 0) {
+      // With a callback, MQTT.js would add a listener for `drain` per message while the stream is full.
+      this.#client.publish(topic, payload, options);
+      if (this.#stream.writableNeedDrain || this.#stream.destroyed) this.#unwritten.push(done);
+      else done(SUCCESS);
+      return;
+    }
     const onEnd = (): void => done(undefined);
     this.#pending.add(onEnd);
-    const properties = messageExpiry === undefined || this.#options.version !== "5"
-      ? undefined
-      : { messageExpiryInterval: messageExpiry };
-    this.#client.publish(
-      topic,
-      payload as Uint8Array as Buffer,
-      { qos, dup, ...properties === undefined ? {} : { properties } },
-      (error) => {
-        // An error without PUBACK is the end of the link, which answers for itself.
-        const answered = qos === 0 ? !error : this.#packet?.cmd === "puback";
-        if (!answered || !this.#pending.delete(onEnd)) return;
-        done(qos === 0 ? SUCCESS : resultOf(this.#packet?.reasonCode ?? 0, this.#packet));
-      },
-    );
+    this.#client.publish(topic, payload, options, () => {
+      // An answer without PUBACK is the end of the link, which answers for itself.
+      if (this.#packet?.cmd !== "puback" || !this.#pending.delete(onEnd)) return;
+      done(resultOf(this.#packet.reasonCode ?? 0, this.#packet));
+    });
   }
 
   subscribe(filters: readonly string[], qos: Qos): Promise<readonly SubscribeResult[] | undefined> {
@@ -205,10 +209,15 @@ class MqttJsLink implements MqttLink {
     });
   }
 
+  #answerUnwritten(result: PublishResult | undefined): void {
+    const unwritten = this.#unwritten;
+    this.#unwritten = [];
+    for (const done of unwritten) done(result);
+  }
+
   #listen(): void {
     const client = this.#client;
-    // QoS 0 callbacks wait for `drain`, one listener each.
-    this.#stream.setMaxListeners(0);
+    this.#stream.on("drain", () => this.#answerUnwritten(SUCCESS));
     client.on("packetreceive", (packet) => this.#onPacket(packet as Packet));
     client.on("connect", () => this.#onConnect());
     client.on("error", (error) => this.#onClientError(error));
@@ -319,6 +328,7 @@ class MqttJsLink implements MqttLink {
     this.#disarm();
     clearTimeout(this.#closeTimer);
     this.#stream.destroy();
+    this.#answerUnwritten(undefined);
     const pending = [...this.#pending];
     this.#pending.clear();
     for (const onEnd of pending) onEnd();

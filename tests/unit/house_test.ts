@@ -12,10 +12,12 @@ const FLOORS = [
 
 const ROOT = new URL("../../", import.meta.url);
 
-/** What a file imports, statically or dynamically, from a relative path or by name; not what its comments show. */
+/** What a file imports, statically or dynamically, from a relative path or by name. */
 function importsOf(text: string): string[] {
   const code = text.replaceAll(/^\s*\*.*$/gm, "");
-  return [...code.matchAll(/(?:\bfrom\s*|\bimport\s*\(?\s*)"([^"$]+)"/g)].map((match) => match[1]!);
+  const statements = code.matchAll(/^(?:import|export)\b(?:[^;"]*?\bfrom)?\s*"([^"$]+)"/gm);
+  const expressions = code.matchAll(/\bimport\(\s*"([^"$]+)"/g);
+  return [...statements, ...expressions].map((match) => match[1]!);
 }
 
 async function* sources(dir: URL): AsyncGenerator<URL> {
