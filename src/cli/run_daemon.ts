@@ -32,7 +32,7 @@ const FLUSH_MS = 500;
 /**
  * Runs the daemon until it is told to stop, or until it cannot go on.
  *
- * @throws {ExitError} 64, 69, 73, 77 and 78
+ * @throws {ExitError} 64, 69, 73, 75, 77 and 78
  */
 export async function runDaemon(args: RunArgs): Promise<ExitCode> {
   checkGiven(args.given, args.ceiling);

@@ -263,6 +263,10 @@ class Running implements LocalDaemon {
     if (messages > 0 && storage === "memory" && !handOver) {
       log.warn("messages are given up with the spool in memory", { messages });
     }
+    const { messages: qos0 } = this.#publisher.waitingQos0;
+    if (qos0 > 0) {
+      log.warn("QoS 0 messages that waited for their turn are given up", { messages: qos0 });
+    }
     log.info("stopped");
   }
 

@@ -218,6 +218,7 @@ class MqttJsLink implements MqttLink {
   #listen(): void {
     const client = this.#client;
     this.#stream.on("drain", () => this.#answerUnwritten(SUCCESS));
+    withoutCopies(client);
     client.on("packetreceive", (packet) => this.#onPacket(packet as Packet));
     client.on("connect", () => this.#onConnect());
     client.on("error", (error) => this.#onClientError(error));
@@ -372,8 +373,27 @@ function clientOptions(options: LinkOptions): IClientOptions {
     timerVariant: "native",
     messageIdProvider: new PacketIds(),
     outgoingStore: noStore(),
+    // Else a ping is put off, and with it two timers are made, for each PUBACK; a ping per keep-alive costs less.
+    reschedulePings: false,
+    // Else every step of each packet is formatted, whoever listens.
+    log: () => {},
     ...version === "5" ? { properties: { receiveMaximum: RECEIVE_MAXIMUM, ...expiry } } : {},
   };
+}
+
+/**
+ * Spares MQTT.js the deep copy of each message of QoS 1, payload included, that it makes for its store. A test says when
+ * a version of MQTT.js has no such methods any more: then this does nothing, and the copies are back.
+ */
+function withoutCopies(client: MqttClient): void {
+  const methods = client as unknown as SendingMethods;
+  methods._storeAndSend = (packet, done) => methods._writePacket(packet, done);
+}
+
+/** Methods of MQTT.js that are not documented. */
+interface SendingMethods {
+  _storeAndSend(packet: unknown, done: () => void): void;
+  _writePacket(packet: unknown, done: () => void): void;
 }
 
 /** The spool keeps what is not acknowledged; a second copy of each message would only take memory. */

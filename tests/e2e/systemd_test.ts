@@ -1,8 +1,9 @@
 import { utf8 } from "../../src/base/bytes.ts";
-import { call } from "../../src/bus/client.ts";
+import { call, subscribe } from "../../src/bus/client.ts";
 import type { Value } from "../../src/wire/object.ts";
 import { assert, assertEquals, assertStringIncludes } from "../deps.ts";
 import { type AwsIotCore, startAwsIotCore } from "../support/aws_iot_core.ts";
+import { requiredValues, startGgConfig } from "../support/gg_config.ts";
 import { writePki } from "../support/pki.ts";
 import { daemonArgs, startProgram } from "../support/program.ts";
 import { tempDir } from "../support/temp.ts";
@@ -122,6 +123,18 @@ Deno.test({
       await publish(socket, payload);
       await arrived(core, payload);
     }
+    const got = Promise.withResolvers<Value>();
+    const topic = new Map<string, Value>([["topic_filter", utf8("in")], ["qos", 1n]]);
+    const subscription = subscribe(socket, "subscribe", topic, got.resolve);
+    await subscription.accepted;
+    // Larger than what is read at once.
+    core.publish("in", "x".repeat(100_000), 1);
+    const message = await within("the message", got.promise) as ReadonlyMap<string, Uint8Array>;
+    assertEquals(message.get("payload")!.length, 100_000);
+    await publish(socket, "y".repeat(100_000));
+    await arrived(core, "y".repeat(100_000));
+    subscription.close();
+    await subscription.closed;
     assert(notify.lines.includes("READY=1"));
     program.signal("SIGTERM");
     assertEquals(await within("the end", program.exited), 0, program.log());
@@ -129,6 +142,32 @@ Deno.test({
     assert(exists(socket), "the daemon removed a socket that is not its own");
     assert(!exists(`${dir.path}/other`), "the daemon made a bus folder that it does not need");
     assertStringIncludes(program.log(), "stopped");
+  },
+});
+
+Deno.test({
+  name:
+    "another endpoint ends an activated daemon with 75, for systemd alone can give it the socket again",
+  ignore: !exists(ACTIVATE),
+  fn: async () => {
+    await using dir = await tempDir();
+    await using core = await startAwsIotCore();
+    const files = await writePki(dir.path, core.pki);
+    core.register(files.device);
+    await using config = await startGgConfig(dir.path, requiredValues(core, files));
+    const socket = `${dir.path}/aws_iot_mqtt`;
+    const kept = ["DENO_DIR", "NO_COLOR"].filter((name) => Deno.env.has(name));
+    await using program = await startProgram(["--bus-dir", dir.path], {}, [
+      ACTIVATE,
+      ...["--listen", socket, "--fdname", "aws_iot_mqtt"],
+      ...kept.flatMap((name) => ["--setenv", name]),
+    ]);
+    await waitFor("systemd's socket", () => exists(socket));
+    await within("the first publish", publish(socket, "first"));
+    await waitFor("both watches", () => config.watched.length === 2);
+    config.set("iotDataEndpoint", "localhost:1");
+    assertEquals(await within("the end", program.exited), 75, program.log());
+    assertStringIncludes(program.log(), "so that systemd starts it again with the permissions");
   },
 });
 

@@ -1,5 +1,6 @@
 import type { AddressInfo } from "node:net";
 import tls from "node:tls";
+import { loadMqtt } from "../../deps.ts";
 import { utf8 } from "../../src/base/bytes.ts";
 import { ConnectError } from "../../src/mqtt/connect_error.ts";
 import type { MqttVersion, PublishResult } from "../../src/mqtt/port.ts";
@@ -144,6 +145,38 @@ for (const version of VERSIONS) {
     assertEquals(probe.ends, []);
   });
 }
+
+Deno.test("QoS 0 messages that the socket does not take at once are each answered once it did, or at the end", async () => {
+  await using server = await startAwsIotCore(core);
+  await using probe = await openProbe(server, device);
+  const answers: (PublishResult | undefined)[] = [];
+  const payload = new Uint8Array(100_000);
+  const send = (count: number): void => {
+    for (let i = 0; i < count; i++) {
+      probe.link.publish({ topic: "zero", payload, qos: 0 }, (result) => answers.push(result));
+    }
+  };
+  send(40);
+  assertLess(answers.length, 40);
+  await waitFor("the answers", () => answers.length === 40);
+  assert(answers.every((result) => result?.code === 0));
+  await waitFor("the messages", () => server.published.length === 40);
+  server.freezeLinks();
+  send(200);
+  await waitFor("a full socket", () => probe.link.buffered > 1_000_000);
+  await server.dropLinks();
+  await within("the end", probe.ended);
+  assertEquals(answers.length, 240);
+  assertEquals(answers.at(-1), undefined);
+});
+
+Deno.test("MQTT.js still has the undocumented methods that are replaced to spare copies", async () => {
+  const { MqttClient } = await loadMqtt();
+  const { _storeAndSend, _writePacket } = MqttClient.prototype as unknown as {
+    [name: string]: ((...parameters: unknown[]) => unknown) | undefined;
+  };
+  assertEquals([_storeAndSend?.length, _writePacket?.length], [3, 2]);
+});
 
 Deno.test("MQTT 5: PUBACK codes and reasons reach the caller, with 0x10 for no subscriber", async () => {
   await using server = await startAwsIotCore({
