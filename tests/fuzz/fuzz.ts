@@ -1,6 +1,6 @@
 /**
  * `deno task fuzz [INPUTS] [SEED]`: gives the decoders and the methods of the bus inputs that nobody thought of; 1,000,000 by
- * default. What is found is printed and written to `tests/fixtures/fuzz`, whose files `tests/unit/fuzz_test.ts` tries from then on.
+ * default. What is found is printed and written to `tests/fixtures/fuzz-*.bin`, which `tests/unit/fuzz_test.ts` tries from then on.
  *
  * @module
  */
@@ -9,17 +9,16 @@ import { crc32 } from "../../src/wire/crc.ts";
 import { type Finding, fuzz } from "./run.ts";
 import { targets } from "./targets.ts";
 
-const FIXTURES = new URL("../fixtures/fuzz/", import.meta.url);
+const FIXTURES = new URL("../fixtures/", import.meta.url);
 
 function say(text: string): void {
   Deno.stdout.writeSync(new TextEncoder().encode(text + "\n"));
 }
 
 function keep({ target, input, error }: Finding): void {
-  const name = `${target}-${crc32(input).toString(16).padStart(8, "0")}.bin`;
-  Deno.mkdirSync(FIXTURES, { recursive: true });
+  const name = `fuzz-${target}-${crc32(input).toString(16).padStart(8, "0")}.bin`;
   Deno.writeFileSync(new URL(name, FIXTURES), input);
-  say(`\nFOUND, kept as tests/fixtures/fuzz/${name}: ${input.toHex()}`);
+  say(`\nFOUND, kept as tests/fixtures/${name}: ${input.toHex()}`);
   say(error instanceof Error ? error.stack ?? error.message : String(error));
 }
 

@@ -8,12 +8,10 @@ import { Random } from "../support/random.ts";
 
 const FIXTURES = new URL("../fixtures/", import.meta.url);
 
-/** Inputs that were a finding once, and the damaged frames: files whose names say which target they are for, or for all. */
+/** Inputs that were a finding once (`fuzz-*.bin`), and the damaged frames. */
 async function* fixtures(): AsyncGenerator<[name: string, input: Uint8Array<ArrayBuffer>]> {
-  for (const folder of [FIXTURES, new URL("fuzz/", FIXTURES)]) {
-    for await (const { name } of Deno.readDir(folder)) {
-      if (name.endsWith(".bin")) yield [name, await Deno.readFile(new URL(name, folder))];
-    }
+  for await (const { name } of Deno.readDir(FIXTURES)) {
+    if (name.endsWith(".bin")) yield [name, await Deno.readFile(new URL(name, FIXTURES))];
   }
 }
 
