@@ -6,7 +6,6 @@ import type { ConnackInfo, Qos, SubscribeResult } from "../mqtt/port.ts";
 import { localFilter } from "../topic/filter.ts";
 import { Trie } from "../topic/trie.ts";
 import { encodeValueFrame } from "../wire/frame.ts";
-import type { Value } from "../wire/object.ts";
 import { receivers } from "./fan_out.ts";
 import type { Line, LineConnection } from "./line.ts";
 import { Lines } from "./lines.ts";
@@ -66,6 +65,8 @@ export class Subscriptions<C extends LineConnection> {
   readonly #virtual = new Trie<LocalSubscription>();
   #received = 0;
   #locals = 0;
+  /** Of the last message: those of a topic often come in a row. */
+  #lastTopic = { topic: "", bytes: utf8("") };
 
   constructor(options: SubscriptionsOptions<C>) {
     this.#log = options.log;
@@ -134,7 +135,9 @@ export class Subscriptions<C extends LineConnection> {
     this.#received++;
     const locals = receivers(this.#lines.all, this.#virtual, index, topic);
     if (locals.length === 0) return;
-    const frame = encodeValueFrame(messageValue(topic, payload));
+    const frame = encodeValueFrame(
+      new Map([["topic", this.#bytesOf(topic)], ["payload", payload]]),
+    );
     for (const local of locals) local.sink.send(frame);
   }
 
@@ -165,6 +168,11 @@ export class Subscriptions<C extends LineConnection> {
   /** Stops every connection, each after DISCONNECT. */
   async stop(): Promise<void> {
     await this.#lines.stop();
+  }
+
+  #bytesOf(topic: string): Bytes {
+    if (this.#lastTopic.topic !== topic) this.#lastTopic = { topic, bytes: utf8(topic) };
+    return this.#lastTopic.bytes;
   }
 
   #checkRoom(filters: number): void {
@@ -273,8 +281,4 @@ export class Subscriptions<C extends LineConnection> {
     line.sync.drop(filter);
     this.#lines.freed(line);
   }
-}
-
-function messageValue(topic: string, payload: Bytes): Value {
-  return new Map([["topic", utf8(topic)], ["payload", payload]]);
 }

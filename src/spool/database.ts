@@ -87,6 +87,7 @@ export class Database {
   readonly #rollback: StatementSync;
   readonly #insert: StatementSync;
   readonly #remove: StatementSync;
+  readonly #removeKnown: StatementSync;
   readonly #read: StatementSync;
   readonly #readQos0: StatementSync;
   readonly #firstLink: StatementSync;
@@ -103,6 +104,7 @@ export class Database {
     this.#remove = db.prepare(
       `DELETE FROM message WHERE seq = ? RETURNING qos, length(record) AS n, ${PREV_SQL} AS prev`,
     );
+    this.#removeKnown = db.prepare("DELETE FROM message WHERE seq = ?");
     this.#read = db.prepare("SELECT seq, record FROM message WHERE seq > ? ORDER BY seq LIMIT ?");
     this.#readQos0 = db.prepare(
       "SELECT seq FROM message INDEXED BY message_qos0 WHERE qos = 0 AND seq > ? ORDER BY seq LIMIT ?",
@@ -187,6 +189,11 @@ export class Database {
     if (row === undefined) return undefined;
     const { qos, n, prev } = row;
     return { qos: Number(qos), length: Number(n), prev: prevOf(prev) };
+  }
+
+  /** Removes a message that needs no description, which takes half the time; `false` when there is none. */
+  removeKnown(seq: number): boolean {
+    return Number(this.#removeKnown.run(seq).changes) > 0;
   }
 
   /** Calls `visit` with the messages after `afterSeq` in order, until it returns `false` or there were `limit`. */

@@ -1,6 +1,6 @@
 import type { Clock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
-import { asStorageError, DamageError, type Database, isFull } from "./database.ts";
+import { asStorageError, DamageError, type Database, isFull, type Removed } from "./database.ts";
 import { lockFolder, prepareFolder, spoolFiles, unusable } from "./files.ts";
 import { Floor } from "./floor.ts";
 import { cutReason } from "./policy.ts";
@@ -36,6 +36,9 @@ export const RESERVE_BYTES = 1_048_576;
 /** When a full disk holds up to so many bytes of messages, the spool's file is worth writing anew for the pages it frees. */
 const COMPACT_BYTES = 262_144;
 const COMPACT_PAGES = 64;
+
+/** So many messages that were read are remembered at most, until they are removed: more than are ever in flight. */
+const KNOWN_MESSAGES = 1_024;
 
 /** What {@linkcode openDiskStorage} needs. */
 export interface DiskStorageOptions {
@@ -82,6 +85,8 @@ class SqliteStorage implements SpoolStorage {
   #floor: Floor;
   /** The last message that was appended. */
   #lastSeq: number;
+  /** Messages that were read, by `seq`: what is soon removed. */
+  readonly #known = new Map<number, Removed>();
   #salvageAfter = -Infinity;
   #quarantined: readonly Quarantined[] = [];
   #closed = false;
@@ -135,6 +140,7 @@ class SqliteStorage implements SpoolStorage {
         bytes += size;
         if (found.length > 0 && bytes > maxBytes) return false;
         found.push(asSpoolRecord(record, size));
+        this.#remember(record);
         return true;
       });
       return found;
@@ -213,9 +219,22 @@ class SqliteStorage implements SpoolStorage {
     });
   }
 
+  #remember({ seq, qos, length, prev }: StoredRecord): void {
+    if (this.#known.size >= KNOWN_MESSAGES) this.#known.clear();
+    this.#known.set(seq, { qos, length, prev });
+  }
+
+  /** Removes a message from its table, and says what it was. */
+  #removeMessage(seq: number): Removed | undefined {
+    const known = this.#known.get(seq);
+    if (known === undefined) return this.#db.remove(seq);
+    this.#known.delete(seq);
+    return this.#db.removeKnown(seq) ? known : undefined;
+  }
+
   /** Removes a message, wherever it is, and returns what it counted for. */
   #removeOne(seq: number, tally: Tally): number {
-    const row = this.#db.remove(seq);
+    const row = this.#removeMessage(seq);
     if (row !== undefined) {
       const size = sizeOfBlob(row.length);
       tally.add(row.qos, -1, -size);
@@ -338,6 +357,7 @@ class SqliteStorage implements SpoolStorage {
     const { db, meta } = replaceDamaged(this.#options, why, salvaged);
     this.#db = db;
     this.#meta = meta;
+    this.#known.clear();
     this.#nextSeq = Math.max(this.#nextSeq, meta.nextSeq);
     this.#lastSeq = Math.max(this.#lastSeq, meta.lastSeq);
     this.#loadQuarantine();

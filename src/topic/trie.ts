@@ -14,6 +14,8 @@ export class Trie<T> {
   readonly #root: Node<T> = createNode();
   #size = 0;
   #nodes = 0;
+  /** What matched the topic that was asked for last: messages of a topic often come in a row. */
+  #last: { readonly topic: string; readonly matches: readonly T[] } | undefined;
 
   /** How many pairs of filter and value there are. */
   get size(): number {
@@ -41,6 +43,7 @@ export class Trie<T> {
     if (values.has(value)) return;
     values.add(value);
     this.#size++;
+    this.#last = undefined;
   }
 
   /** Takes a value from a filter, and says whether it was there. */
@@ -56,6 +59,7 @@ export class Trie<T> {
     if (end.values === undefined || !end.values.delete(value)) return false;
     if (end.values.size === 0) end.values = undefined;
     this.#size--;
+    this.#last = undefined;
     for (let i = levels.length; i > 0 && isEmpty(path[i]!); i--) {
       removeChild(path[i - 1]!, levels[i - 1]!);
       this.#nodes--;
@@ -63,8 +67,13 @@ export class Trie<T> {
     return true;
   }
 
-  /** The values of all filters that match a topic, each once, in an array of their own. */
-  match(topic: string): T[] {
+  /** The values of all filters that match a topic, each once, in an array that does not change. */
+  match(topic: string): readonly T[] {
+    if (this.#last?.topic !== topic) this.#last = { topic, matches: this.#find(topic) };
+    return this.#last.matches;
+  }
+
+  #find(topic: string): readonly T[] {
     const found: Set<T>[] = [];
     const levels = topic.split("/");
     if (topic.startsWith("$")) {
