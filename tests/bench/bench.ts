@@ -8,6 +8,7 @@
 
 import { parseArgs } from "../../deps.ts";
 import { messageOf } from "../../src/base/errors.ts";
+import { badCompany } from "./bad_company.ts";
 import { fanOut } from "./fan_out.ts";
 import { matching } from "./matching.ts";
 import { memory } from "./memory.ts";
@@ -29,6 +30,7 @@ const FAMILIES: Readonly<Record<string, Family>> = {
   "publish-per-call": { run: publishPerCall, needsBroker: true },
   "publish-kept": { run: publishKept, needsBroker: true },
   "fan-out": { run: fanOut, needsBroker: true },
+  "bad-company": { run: badCompany, needsBroker: true },
   "matching": { run: matching, needsBroker: false },
   "spool": { run: spool, needsBroker: false },
   "memory": { run: memory, needsBroker: true },

@@ -13,7 +13,7 @@ import type { Value } from "../../src/wire/object.ts";
 export interface CrowdSizes {
   /** Write one byte of a request each 100 ms; closed for it, they come back. */
   readonly writers: number;
-  /** Subscribe and never read. */
+  /** Subscribe and never read; they come back each 3 s, closed for it or not. */
   readonly deaf: number;
   /** Connect and say nothing. */
   readonly idle: number;
@@ -24,6 +24,9 @@ export const BAD_COMPANY: CrowdSizes = { writers: 50, deaf: 50, idle: 500 };
 
 /** How long a writer waits between two bytes, in ms. */
 const BYTE_MS = 100;
+
+/** How long a deaf subscriber stays, in ms. */
+const DEAF_MS = 3_000;
 
 /** A crowd that is there. */
 export interface Crowd extends AsyncDisposable {
@@ -66,7 +69,22 @@ export async function startCrowd(
     conns.add(conn);
     return conn;
   };
+  const leave = (conn: Deno.UnixConn): void => {
+    conns.delete(conn);
+    conn.close();
+  };
   const pause = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, BYTE_MS));
+  const subscribe = async (): Promise<Deno.UnixConn> => {
+    const conn = await enter();
+    await writeAll(conn, requestFrame(2, "subscribe", { topic_filter: utf8(filter) }));
+    return conn;
+  };
+  const beDeaf = async (first: Deno.UnixConn): Promise<void> => {
+    for (let conn = first; going; conn = await subscribe()) {
+      for (let ms = 0; ms < DEAF_MS && going; ms += BYTE_MS) await pause();
+      if (going) leave(conn);
+    }
+  };
   const frame = requestFrame(1, "publish", { topic: utf8("slow"), payload: new Uint8Array(1_000) });
   const write = async (first: Deno.UnixConn): Promise<void> => {
     for (let conn = first; going; conn = await enter()) {
@@ -77,13 +95,12 @@ export async function startCrowd(
         }
       } catch {
         // The daemon does not wait for a frame longer than 5 s.
+        leave(conn);
       }
     }
   };
   for (let i = 0; i < idle; i++) await enter();
-  for (let i = 0; i < deaf; i++) {
-    await writeAll(await enter(), requestFrame(2, "subscribe", { topic_filter: utf8(filter) }));
-  }
+  for (let i = 0; i < deaf; i++) work.push(beDeaf(await subscribe()));
   for (let i = 0; i < writers; i++) work.push(write(await enter()));
   return {
     get bytes(): number {

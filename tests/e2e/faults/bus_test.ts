@@ -74,7 +74,7 @@ Deno.test("among one-byte writers, deaf subscribers and idle clients, in a flood
   const { deaf } = BAD_COMPANY;
   await waitFor(
     "the deaf to be closed",
-    async () => (await statusOf(socket)).clients.closed_as_slow === deaf,
+    async () => (await statusOf(socket)).clients.closed_as_slow >= deaf,
   );
   await assertServes(socket);
 });

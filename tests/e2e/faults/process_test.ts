@@ -82,7 +82,8 @@ Deno.test("SIGTERM under load ends with 0, and what was accepted is there after 
 });
 
 Deno.test("a second daemon ends with 73 and one line while the first one is under load", async () => {
-  await using place = await scene();
+  await using place = await scene("--no-rate-limit");
+  place.core.behaviour.enforceLimits = false;
   const load = publishOn(place.socket, "load");
   await waitFor("load", () => load.accepted.length > 10);
   const second = await runProgram(place.args);
