@@ -7,7 +7,7 @@
 
 import { Exit, ExitError } from "../../src/base/errors.ts";
 import { type Box, IMPORT, outerBox } from "./box.ts";
-import { bakedArgs, build, FEATURES } from "./build.ts";
+import { bakedArgs, build, FEATURES, V8_FLAGS } from "./build.ts";
 import { ENTRIES } from "./bundle.ts";
 import { say } from "./deno.ts";
 import { type BuildOptions, parseBuildArgs } from "./options.ts";
@@ -56,6 +56,8 @@ export function problems(payload: Payload, options: BuildOptions): string[] {
   expect("arguments", metadata.argv, bakedArgs(options));
   expect("permissions", sorted(metadata.permissions), sorted(expectedPermissions(options)));
   expect("unstable features", metadata.unstable_config.features, FEATURES);
+  // Deno puts flags of its own before them.
+  expect("V8 flags", metadata.v8_flags.slice(-V8_FLAGS.length), V8_FLAGS);
   expect("code cache", metadata.code_cache_key, null);
   expect("node_modules", metadata.node_modules, null);
   expect("entry", metadata.entrypoint_key, Object.keys(ENTRIES)[0]);

@@ -4,6 +4,7 @@ export interface Metadata {
   readonly code_cache_key: number | null;
   readonly permissions: Readonly<Record<string, readonly string[] | boolean | null>>;
   readonly entrypoint_key: string;
+  readonly v8_flags: readonly string[];
   readonly node_modules: unknown;
   readonly unstable_config: { readonly features: readonly string[] };
 }

@@ -24,6 +24,7 @@ async function startWatched(args: readonly string[]): Promise<Deno.ChildProcess>
       "--no-clear-screen",
       "-P=iotcored",
       "--no-prompt",
+      "--v8-flags=--max-semi-space-size=1",
       ...await importMapFlags(),
       `${ROOT}main.ts`,
       ...args,

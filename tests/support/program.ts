@@ -39,6 +39,7 @@ export async function programCommand(): Promise<string[]> {
     "-q",
     "-P=iotcored",
     "--no-prompt",
+    "--v8-flags=--max-semi-space-size=1",
     ...await importMapFlags(),
     `${ROOT}main.ts`,
   ];
