@@ -18,7 +18,7 @@ import { waitFor } from "../support/wait.ts";
 import { FAULTS } from "./faults.ts";
 import { Load, pause } from "./load.ts";
 
-/** What memory may grow by after the first tenth of the time, in bytes. */
+/** What memory may grow by once the program has warmed up, in bytes. */
 const MOST_GROWTH = 32 * 1_048_576;
 
 /** How long things go well between two faults, in ms. */
@@ -49,12 +49,16 @@ class Process {
     this.samples.push(Number(/VmRSS:\s+(\d+) kB/.exec(status)![1]) * 1_024);
   }
 
-  /** By how much the last tenth of the samples is above the second one, in the median; the first one is for warming up. */
+  /** The median of a tenth of the samples, 0 to 9. */
+  tenth(n: number): number {
+    const size = Math.max(1, Math.floor(this.samples.length / 10));
+    const some = this.samples.slice(n * size, (n + 1) * size).sort((a, b) => a - b);
+    return some[some.length >> 1] ?? 0;
+  }
+
+  /** By how much the last tenth is above the second one; the first one is for warming up. */
   get growth(): number {
-    const tenth = Math.max(1, Math.floor(this.samples.length / 10));
-    const median = (some: readonly number[]): number =>
-      some.toSorted((a, b) => a - b)[some.length >> 1] ?? 0;
-    return median(this.samples.slice(-tenth)) - median(this.samples.slice(tenth, 2 * tenth));
+    return this.tenth(9) - this.tenth(1);
   }
 }
 
@@ -176,7 +180,8 @@ function verdict(soak: Soak, load: Load, first: Process): boolean {
     }, lost ${missing}, duplicates ${duplicates}, out of order ${disorder}`,
   );
   say(
-    `memory: ${mib(first.samples[0] ?? 0)} at first, ${mib(first.samples.at(-1) ?? 0)} at last, ` +
+    `memory: ${mib(first.samples[0] ?? 0)} at first, then by tenths of the time ` +
+      `${Array.from({ length: 10 }, (_, n) => mib(first.tenth(n))).join(", ")}; ` +
       `grown by ${mib(first.growth)} after warming up`,
   );
   // A message that the broker turned away for its quota may be overtaken: disorder is told, and no failure.

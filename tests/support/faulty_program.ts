@@ -2,7 +2,13 @@ import { importMapFlags, type Program, programCommand, startCommand } from "./pr
 
 const ROOT = new URL("../../", import.meta.url);
 
-/** The import map that the program would have, with one of its modules replaced; `dir` gets it as a file. */
+/** Modules of the program, and what stands in their place. */
+const FAULTY = [
+  ["src/daemon/interface.ts", "tests/support/faulty_interface.ts"],
+  ["src/cli/signals.ts", "tests/support/faulty_signals.ts"],
+] as const;
+
+/** The import map that the program would have, with some of its modules replaced; `dir` gets it as a file. */
 async function faultyMap(dir: string): Promise<string> {
   const [flag] = await importMapFlags();
   const standIns = flag?.replace("--import-map=", "");
@@ -14,18 +20,18 @@ async function faultyMap(dir: string): Promise<string> {
     name,
     to.startsWith(".") ? new URL(to, base).href : to,
   ]);
-  const real = new URL("src/daemon/interface.ts", ROOT).href;
-  const faulty = new URL("tests/support/faulty_interface.ts", ROOT).href;
+  const replaced = FAULTY.map((pair) => pair.map((path) => new URL(path, ROOT).href));
   const map = {
-    imports: { ...Object.fromEntries(absolute), [real]: faulty },
-    scopes: { [faulty]: { [real]: real } },
+    imports: { ...Object.fromEntries(absolute), ...Object.fromEntries(replaced) },
+    // The stand-ins themselves get the real ones.
+    scopes: Object.fromEntries(replaced.map(([real, faulty]) => [faulty, { [real!]: real }])),
   };
   const path = `${dir}/faulty_import_map.json`;
   await Deno.writeTextFile(path, JSON.stringify(map));
   return path;
 }
 
-/** Starts the program as a user does, but with the bugs of `faulty_interface.ts`; `dir` is for a file of its own. */
+/** Starts the program as a user does, but with the bugs of `faulty_interface.ts` and `faulty_signals.ts`; `dir` is for a file of its own. */
 export async function startFaultyProgram(dir: string, args: readonly string[]): Promise<Program> {
   const map = await faultyMap(dir);
   const command = (await programCommand()).filter((part) => !part.startsWith("--import-map="));

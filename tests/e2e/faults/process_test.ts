@@ -145,3 +145,22 @@ for (const where of ["timer", "microtask", "rejection"]) {
     assertEquals(await stop(again), 0);
   });
 }
+
+Deno.test("an error that nothing caught in the outer thread ends the program with 70, and nothing accepted is lost", async () => {
+  await using place = await world("--spool", "{dir}/spool");
+  const { core, dir, args, socket } = place;
+  await core.close();
+  {
+    await using program = await startFaultyProgram(dir, args);
+    await program.logged("serving the core bus");
+    await publish(socket, { topic: "t", payload: "accepted", qos: 1 });
+    program.signal("SIGHUP");
+    assertEquals(await within("the end", program.exited), Exit.INTERNAL, program.log());
+    assertMatch(program.log(), /iotcored: unexpected error: a bug in the outer thread\n/);
+    assertMatch(program.log(), /faulty_signals\.ts:\d+/);
+  }
+  await core.reopen();
+  await using again = await startProgram(args);
+  await waitFor("the message", () => taken(core).includes("accepted"));
+  assertEquals(await stop(again), 0);
+});
