@@ -1,3 +1,5 @@
+import { shortAscii } from "./text.ts";
+
 /** Bytes that own or view an ordinary (not shared) buffer. */
 export type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -9,10 +11,12 @@ export function utf8(text: string): Bytes {
   return encoder.encode(text);
 }
 
-/** The text of UTF-8 bytes, or `undefined` when they are not UTF-8. */
-export function fromUtf8(bytes: Uint8Array): string | undefined {
+/** The text of UTF-8 bytes, from `start` to `end`, or `undefined` when they are not UTF-8. */
+export function fromUtf8(bytes: Uint8Array, start = 0, end = bytes.length): string | undefined {
+  const known = shortAscii(bytes, start, end);
+  if (known !== undefined) return known;
   try {
-    return strictDecoder.decode(bytes);
+    return strictDecoder.decode(bytes.subarray(start, end));
   } catch (error) {
     if (error instanceof TypeError) return undefined;
     throw error;

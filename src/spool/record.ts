@@ -140,8 +140,8 @@ export function decodeRecord(blob: Bytes): StoredRecord | undefined {
   const flags = view.getUint8(44);
   const topicEnd = RECORD_HEADER_BYTES + view.getUint16(46);
   const reasonEnd = topicEnd + view.getUint8(45);
-  const topic = fromUtf8(blob.subarray(RECORD_HEADER_BYTES, topicEnd));
-  const reason = fromUtf8(blob.subarray(topicEnd, reasonEnd));
+  const topic = fromUtf8(blob, RECORD_HEADER_BYTES, topicEnd);
+  const reason = fromUtf8(blob, topicEnd, reasonEnd);
   if (topic === undefined || reason === undefined) return undefined;
   return {
     spoolId: view.getUint32(4),

@@ -1,8 +1,8 @@
 import { type Bytes, fromUtf8 } from "../base/bytes.ts";
 import { BusError, Code } from "../base/errors.ts";
+import { textLength, writeText } from "../base/text.ts";
 import { crc32 } from "./crc.ts";
 import { type Value, valueLength, writeValue } from "./object.ts";
-import { shortAscii, textLength, writeText } from "./text.ts";
 
 /** The headers of a frame: strings, and numbers that are int32. Names are at most 255 bytes, strings 65,535. */
 export type Headers = ReadonlyMap<string, string | number>;
@@ -138,7 +138,7 @@ function checkHeaderEnd(at: number, end: number): void {
 }
 
 function readText(bytes: Bytes, start: number, end: number): string {
-  const text = shortAscii(bytes, start, end) ?? fromUtf8(bytes.subarray(start, end));
+  const text = fromUtf8(bytes, start, end);
   if (text === undefined) throw parseError("header text", "UTF-8", `${end - start} other bytes`);
   return text;
 }

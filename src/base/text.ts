@@ -1,14 +1,15 @@
-import type { Bytes } from "../base/bytes.ts";
+import type { Bytes } from "./bytes.ts";
 
 const encoder = new TextEncoder();
+const asciiDecoder = new TextDecoder();
 
 const MEMO_SLOTS = 512;
-const MEMO_LONGEST = 32;
+const MEMO_LONGEST = 128;
 
-/** Names repeat in every request, and making a string of bytes costs more than all else in a field. */
+/** Names and topics repeat in every request, and making a string of bytes costs more than all else in a field. */
 const memo: (string | undefined)[] = new Array(MEMO_SLOTS).fill(undefined);
 
-/** The text of bytes `start` to `end`, or `undefined` when it is not ASCII or is longer than 32 bytes. */
+/** The text of bytes `start` to `end`, or `undefined` when it is not ASCII or is longer than 128 bytes. */
 export function shortAscii(bytes: Uint8Array, start: number, end: number): string | undefined {
   if (end - start > MEMO_LONGEST) return undefined;
   let hash = end - start;
@@ -20,7 +21,7 @@ export function shortAscii(bytes: Uint8Array, start: number, end: number): strin
   const slot = (hash ^ (hash >>> 15)) & (MEMO_SLOTS - 1);
   const known = memo[slot];
   if (known !== undefined && isAt(known, bytes, start, end)) return known;
-  const text = String.fromCharCode(...bytes.subarray(start, end));
+  const text = asciiDecoder.decode(bytes.subarray(start, end));
   memo[slot] = text;
   return text;
 }
