@@ -426,6 +426,7 @@ export class Publisher {
 
   /** A QoS 0 message whose time was over before its turn came is not sent. */
   #gaveUp(expiresAt: number | undefined): boolean {
+    if (expiresAt === undefined) return false;
     if (!isExpired(expiresAt, this.#options.clock.wallNow())) return false;
     this.#counters.expired++;
     this.#options.log.warn("a QoS 0 message expired while it waited for its turn and is not sent");

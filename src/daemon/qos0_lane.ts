@@ -50,9 +50,12 @@ export class Qos0Lane {
     if (first === undefined) return;
     this.#bytes -= first.size;
     this.#head++;
-    // Shifting an array moves all that is behind: done once for many.
-    if (this.#head < 1_024 && this.#head < this.#waiting.length) return;
-    this.#waiting = this.#waiting.slice(this.#head);
-    this.#head = 0;
+    if (this.#head === this.#waiting.length) {
+      this.#waiting.length = this.#head = 0;
+    } else if (this.#head >= 1_024) {
+      // Shifting an array moves all that is behind: done once for many.
+      this.#waiting = this.#waiting.slice(this.#head);
+      this.#head = 0;
+    }
   }
 }

@@ -5,6 +5,7 @@ import type { Bytes } from "../base/bytes.ts";
 import { messageOf } from "../base/errors.ts";
 import { fromSocketError } from "./classify.ts";
 import { ConnectError } from "./connect_error.ts";
+import { JoinedStream } from "./joined_stream.ts";
 import { PacketIds } from "./packet_ids.ts";
 import type {
   ConnackInfo,
@@ -83,6 +84,7 @@ export async function openLink(
 class MqttJsLink implements MqttLink {
   connack: ConnackInfo = { sessionPresent: false, receiveMaximum: 65_535 };
   readonly #stream: TLSSocket;
+  readonly #joined: JoinedStream;
   readonly #options: LinkOptions;
   readonly #handler: LinkHandler;
   readonly #client: MqttClient;
@@ -116,7 +118,11 @@ class MqttJsLink implements MqttLink {
     this.#reject = reject;
     stream.on("error", (error) => this.#onStreamEnd(error));
     stream.once("close", () => this.#onStreamEnd(undefined));
-    this.#client = new Client(() => stream, clientOptions(options));
+    const joined = this.#joined = new JoinedStream(stream);
+    this.#client = new Client(
+      () => joined as unknown as ReturnType<MqttClient["streamBuilder"]>,
+      clientOptions(options),
+    );
     this.#listen();
     const { connackTimeoutMs: ms, signal } = options;
     this.#connackTimer = setTimeout(
@@ -128,7 +134,7 @@ class MqttJsLink implements MqttLink {
   }
 
   get buffered(): number {
-    return this.#stream.writableLength;
+    return this.#joined.unwritten;
   }
 
   publish(message: OutgoingPublish, done: (result: PublishResult | undefined) => void): void {
@@ -189,7 +195,7 @@ class MqttJsLink implements MqttLink {
       // What still arrives is for the next link; unread, it would keep the end of the stream from being seen.
       this.#stream.unpipe();
       this.#stream.resume();
-      this.#stream.end(DISCONNECT);
+      this.#joined.end(DISCONNECT);
       this.#closeTimer = setTimeout(
         () => this.#finish({ by: "local", reason: "closed here" }),
         CLOSE_MS,

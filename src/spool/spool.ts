@@ -117,7 +117,8 @@ export class Spool {
 
   /** Whether a message that was taken has expired since; then it is removed, counted and logged like any other. */
   dropExpired(record: SpoolRecord): boolean {
-    if (!isExpired(record.expiresAt, this.#clock.wallNow())) return false;
+    const { expiresAt } = record;
+    if (expiresAt === undefined || !isExpired(expiresAt, this.#clock.wallNow())) return false;
     if (!this.#taken.delete(record.seq)) return true;
     this.#removals.add(record.seq, record.size);
     this.#countExpired(1);
