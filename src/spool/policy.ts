@@ -1,4 +1,5 @@
 import { fromUtf8, utf8 } from "../base/bytes.ts";
+import { textLength } from "../base/text.ts";
 
 /** What a message takes beside its topic and payload, in bytes: its row on disk, or its objects in memory. */
 export const OVERHEAD_BYTES = 64;
@@ -17,29 +18,9 @@ export interface Fill {
   readonly maxBytes: number;
 }
 
-/** How many bytes a text takes in UTF-8; a lone surrogate counts as the replacement character. */
-export function utf8Length(text: string): number {
-  let bytes = text.length;
-  for (let i = 0; i < text.length; i++) {
-    const unit = text.charCodeAt(i);
-    if (unit < 0x80) continue;
-    if (unit < 0x800) bytes += 1;
-    else if (isPair(text, i)) {
-      bytes += 2;
-      i++;
-    } else bytes += 2;
-  }
-  return bytes;
-}
-
-function isPair(text: string, index: number): boolean {
-  const low = text.charCodeAt(index + 1);
-  return (text.charCodeAt(index) & 0xfc00) === 0xd800 && (low & 0xfc00) === 0xdc00;
-}
-
 /** What a message counts for in a spool, in bytes. */
 export function sizeOf(topic: string, payloadBytes: number): number {
-  return utf8Length(topic) + payloadBytes + OVERHEAD_BYTES;
+  return textLength(topic) + payloadBytes + OVERHEAD_BYTES;
 }
 
 /** Whether a message of `size` bytes fits, fits after QoS 0 messages were evicted, or has to be refused with NOMEM. */

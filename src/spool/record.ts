@@ -1,7 +1,8 @@
 import { crc32 } from "node:zlib";
-import { type Bytes, fromUtf8, utf8 } from "../base/bytes.ts";
+import { type Bytes, fromUtf8 } from "../base/bytes.ts";
+import { textLength, writeText } from "../base/text.ts";
 import type { Link } from "./floor.ts";
-import { OVERHEAD_BYTES, utf8Length } from "./policy.ts";
+import { OVERHEAD_BYTES } from "./policy.ts";
 import type { NewRecord, Qos } from "./storage.ts";
 
 /**
@@ -82,7 +83,7 @@ export function sizeOfBlob(length: number): number {
 
 /** What a stored message counts for; the reason of its quarantine does not. */
 export function sizeOfRecord(record: StoredRecord): number {
-  return sizeOfBlob(record.length) - utf8Length(record.reason);
+  return sizeOfBlob(record.length) - textLength(record.reason);
 }
 
 /** SQL for the part of a blob that {@linkcode decodePrev} reads. */
@@ -95,9 +96,10 @@ export function decodePrev(part: Bytes): number {
 
 /** The blob of a record; with a reason (at most 255 bytes) the one of a record in quarantine. */
 export function encodeRecord(record: NewRecord, place: Place, reason?: string): Bytes {
-  const topic = utf8(record.topic);
-  const why = utf8(reason ?? "");
-  const length = RECORD_HEADER_BYTES + topic.length + why.length + record.payload.length;
+  const why = reason ?? "";
+  const topicLength = textLength(record.topic);
+  const whyLength = textLength(why);
+  const length = RECORD_HEADER_BYTES + topicLength + whyLength + record.payload.length;
   const blob = new Uint8Array(length);
   const view = new DataView(blob.buffer);
   view.setUint32(0, RECORD_MAGIC);
@@ -111,12 +113,11 @@ export function encodeRecord(record: NewRecord, place: Place, reason?: string): 
     44,
     (record.qos === 1 ? FLAG_QOS1 : 0) | (reason === undefined ? 0 : FLAG_QUARANTINED),
   );
-  view.setUint8(45, why.length);
-  view.setUint16(46, topic.length);
+  view.setUint8(45, whyLength);
+  view.setUint16(46, topicLength);
   view.setFloat64(PREV_AT, place.prev);
-  blob.set(topic, RECORD_HEADER_BYTES);
-  blob.set(why, RECORD_HEADER_BYTES + topic.length);
-  blob.set(record.payload, RECORD_HEADER_BYTES + topic.length + why.length);
+  const topicEnd = writeText(record.topic, blob, RECORD_HEADER_BYTES);
+  blob.set(record.payload, writeText(why, blob, topicEnd));
   view.setUint32(CRC_AT, checksum(blob, CRC_AT));
   return blob;
 }

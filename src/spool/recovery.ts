@@ -1,7 +1,13 @@
 import type { Clock } from "../base/clock.ts";
 import { Exit, ExitError, messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
-import { asStorageError, DamageError, Database, NewerSchemaError } from "./database.ts";
+import {
+  asStorageError,
+  DamageError,
+  Database,
+  NewerSchemaError,
+  type NewRow,
+} from "./database.ts";
 import {
   completeDraft,
   createPrivate,
@@ -203,7 +209,7 @@ function adopt(opened: Opened, tail: Carved[], log: Log): Opened {
     commits: meta.commits + 1,
   };
   db.transaction(() => {
-    for (const [{ seq, qos }, blob] of fresh) db.insert(seq, qos, blob);
+    db.insert(fresh.map(([{ seq, qos }, blob]): NewRow => [seq, qos, blob]));
     db.setMeta(grown);
   });
   log.warn("the spool's last commit was cut off: its messages were taken in", {

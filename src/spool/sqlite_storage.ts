@@ -1,6 +1,13 @@
 import type { Clock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
-import { asStorageError, DamageError, type Database, isFull, type Removed } from "./database.ts";
+import {
+  asStorageError,
+  DamageError,
+  type Database,
+  isFull,
+  type NewRow,
+  type Removed,
+} from "./database.ts";
 import { lockFolder, prepareFolder, spoolFiles, unusable } from "./files.ts";
 import { Floor } from "./floor.ts";
 import { cutReason } from "./policy.ts";
@@ -189,16 +196,17 @@ class SqliteStorage implements SpoolStorage {
     const seqs = append.map(() => this.#nextSeq++);
     const lastSeq = seqs.at(-1) ?? this.#lastSeq;
     this.#change(lastSeq, (tally) => {
-      for (const seq of remove) this.#removeOne(seq, tally);
+      this.#removeAll(remove, tally);
       let prev = this.#lastSeq;
-      append.forEach((record, index) => {
+      const rows = append.map((record, index): NewRow => {
         const seq = seqs[index]!;
         const place = { spoolId: this.#meta.spoolId, seq, prev, floor: this.#floor.value };
         const blob = encodeRecord(record, place);
-        this.#db.insert(seq, record.qos, blob);
         tally.add(record.qos, 1, sizeOfBlob(blob.length));
         prev = seq;
+        return [seq, record.qos, blob];
       });
+      this.#db.insert(rows);
     });
     this.#lastSeq = lastSeq;
     return seqs;
@@ -224,23 +232,25 @@ class SqliteStorage implements SpoolStorage {
     this.#known.set(seq, { qos, length, prev });
   }
 
-  /** Removes a message from its table, and says what it was. */
-  #removeMessage(seq: number): Removed | undefined {
-    const known = this.#known.get(seq);
-    if (known === undefined) return this.#db.remove(seq);
-    this.#known.delete(seq);
-    return this.#db.removeKnown(seq) ? known : undefined;
+  /** Removes messages: those that were read in runs of one statement, as they mostly come in order. */
+  #removeAll(seqs: readonly number[], tally: Tally): void {
+    for (let i = 0; i < seqs.length;) {
+      const first = seqs[i]!;
+      let next = first;
+      for (let known; seqs[i] === next && (known = this.#known.get(next)) !== undefined; i++) {
+        this.#known.delete(next);
+        gone(next++, known, tally);
+      }
+      if (next > first) this.#db.removeRun(first, next - 1, next - first);
+      else this.#removeOne(seqs[i++]!, tally);
+    }
   }
 
   /** Removes a message, wherever it is, and returns what it counted for. */
   #removeOne(seq: number, tally: Tally): number {
-    const row = this.#removeMessage(seq);
-    if (row !== undefined) {
-      const size = sizeOfBlob(row.length);
-      tally.add(row.qos, -1, -size);
-      tally.gone.set(seq, row.prev);
-      return size;
-    }
+    this.#known.delete(seq);
+    const row = this.#db.remove(seq);
+    if (row !== undefined) return gone(seq, row, tally);
     const kept = tally.quarantined.find((one) => one.seq === seq);
     if (kept === undefined) return 0;
     this.#db.removeQuarantine(seq);
@@ -373,6 +383,14 @@ class SqliteStorage implements SpoolStorage {
       this.#options.log.warn("cannot close the damaged spool", { error: String(error) });
     }
   }
+}
+
+/** Counts a message that was removed, and returns what it counted for. */
+function gone(seq: number, { qos, length, prev }: Removed, tally: Tally): number {
+  const size = sizeOfBlob(length);
+  tally.add(qos, -1, -size);
+  tally.gone.set(seq, prev);
+  return size;
 }
 
 function asNewRecord(record: StoredRecord): NewRecord {

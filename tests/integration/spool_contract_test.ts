@@ -1,3 +1,4 @@
+import { assertEquals } from "../deps.ts";
 import { FakeClock } from "../support/fake_clock.ts";
 import {
   checkPromiseForm,
@@ -11,12 +12,14 @@ import { tempDir } from "../support/temp.ts";
 for (const [name, check] of Object.entries(STORAGE_CONTRACT)) {
   Deno.test(`the disk storage ${name}`, async () => {
     await using dir = await tempDir();
-    const { storage } = openDisk(dir.path);
+    const { storage, log } = openDisk(dir.path);
     try {
       check(storage);
     } finally {
       storage.close();
     }
+    // A salvage would put right what the storage itself did wrong.
+    assertEquals(log.lines, []);
   });
 }
 

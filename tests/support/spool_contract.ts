@@ -1,11 +1,12 @@
 import { utf8 } from "../../src/base/bytes.ts";
 import { BusError, Code } from "../../src/base/errors.ts";
 import type { Log } from "../../src/base/log.ts";
-import { OVERHEAD_BYTES } from "../../src/spool/policy.ts";
+import { OVERHEAD_BYTES, sizeOf } from "../../src/spool/policy.ts";
 import { Spool, type SpoolMessage } from "../../src/spool/spool.ts";
 import type { NewRecord, Qos, SpoolRecord, SpoolStorage } from "../../src/spool/storage.ts";
 import { assert, assertEquals, assertGreater } from "../deps.ts";
 import { FakeClock } from "./fake_clock.ts";
+import { Random } from "./random.ts";
 
 /** A log that keeps its lines. */
 export interface LinesLog extends Log {
@@ -65,6 +66,23 @@ export const STORAGE_CONTRACT: Readonly<Record<string, (storage: SpoolStorage) =
       })),
       records.map((one) => ({ ...one })),
     );
+  },
+  "removes any selection, read before or not, in any order, and counts what is left": (storage) => {
+    const random = new Random(11);
+    const left = new Map<number, number>();
+    for (let round = 0; round < 60; round++) {
+      const append = Array.from({ length: random.int(40) }, (_, n) => record(n, n % 3 ? 1 : 0));
+      // Numbers that are removed a second time, or were never given, count for nothing.
+      const remove = [random.int(50), ...left.keys()].filter(() => random.int(3) > 0);
+      if (random.int(2) === 0) remove.sort(() => random.int(3) - 1);
+      const seqs = storage.commit({ append, remove });
+      for (const seq of remove) left.delete(seq);
+      seqs.forEach((seq, n) => left.set(seq, sizeOf(append[n]!.topic, append[n]!.payload.length)));
+      storage.read(0, random.int(60), Infinity);
+      assertEquals(storage.usage.messages, left.size);
+      assertEquals(storage.usage.bytes, [...left.values()].reduce((sum, size) => sum + size, 0));
+    }
+    assertEquals(readAll(storage).map(({ seq }) => seq), [...left.keys()]);
   },
   "gives ascending numbers and never one twice": (storage) => {
     const first = put(storage, record(1), record(2));

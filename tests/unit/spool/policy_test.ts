@@ -1,18 +1,11 @@
 import { utf8 } from "../../../src/base/bytes.ts";
-import {
-  cutReason,
-  decide,
-  isExpired,
-  OVERHEAD_BYTES,
-  sizeOf,
-  utf8Length,
-} from "../../../src/spool/policy.ts";
+import { cutReason, decide, isExpired, OVERHEAD_BYTES, sizeOf } from "../../../src/spool/policy.ts";
 import { assertEquals } from "../../deps.ts";
 
 Deno.test("a message counts its topic in UTF-8, its payload and the overhead", () => {
   assertEquals(sizeOf("a/ä", 100), 4 + 100 + OVERHEAD_BYTES);
   for (const text of ["", "abc", "äöü", "€", "😀x", "\ud800", "\udc00a", "a\ud83d", "é€😀"]) {
-    assertEquals(utf8Length(text), utf8(text).length, JSON.stringify(text));
+    assertEquals(sizeOf(text, 1), utf8(text).length + 1 + OVERHEAD_BYTES, JSON.stringify(text));
   }
 });
 
