@@ -112,10 +112,13 @@ export class FilterSync {
   async #run(): Promise<void> {
     const link = this.#link;
     while (link !== undefined && this.#link === link) {
-      const step = this.#nextStep();
-      if (step === undefined) break;
+      if (this.#nextStep() === undefined) break;
       await this.#paced();
-      if (this.#link === link) await step(link);
+      // Chosen only now: a filter that was wanted again in the pause counts as made, and must not be left.
+      const step = this.#link === link ? this.#nextStep() : undefined;
+      if (step === undefined) continue;
+      this.#pace.take(this.clock.now(), 0);
+      await step(link);
     }
     this.#running = false;
     // The link may have changed while a packet was under way on the old one.
@@ -164,13 +167,13 @@ export class FilterSync {
     for (const filter of filters) this.#stale.delete(filter);
   }
 
+  /** Resolves when another packet may be sent, or the link is gone. */
   async #paced(): Promise<void> {
     for (let wait; (wait = this.#pace.delay(this.clock.now(), 0)) > 0;) {
       await new Promise<void>((end) => this.#pause = { timer: this.clock.after(wait, end), end });
       this.#pause = undefined;
       if (this.#link === undefined) return;
     }
-    this.#pace.take(this.clock.now(), 0);
   }
 }
 

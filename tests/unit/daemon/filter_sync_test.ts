@@ -190,3 +190,29 @@ Deno.test("packets are paced, and the pause ends with the link", pure, async () 
     return sync.synced;
   });
 });
+
+Deno.test(
+  "what to send is decided after the pause: a filter wanted again in it is not left",
+  pure,
+  async () => {
+    const { broker, clock, sync, settle } = setUp();
+    sync.up(broker, false);
+    sync.want("a", 1);
+    await settle();
+    for (let i = 1; i < SUBSCRIBE_PACKETS_PER_SECOND; i++) {
+      sync.want(`other/${i}`, 1);
+      await settle();
+    }
+    assertEquals(broker.packets.length, SUBSCRIBE_PACKETS_PER_SECOND);
+    sync.drop("a");
+    await settle();
+    assertEquals(sync.has("a", 1), true);
+    sync.want("a", 1);
+    clock.advance(1_000);
+    await settle();
+    assertEquals(broker.packets.slice(-1), [
+      `subscribe other/${SUBSCRIBE_PACKETS_PER_SECOND - 1} qos 1`,
+    ]);
+    assertEquals([sync.has("a", 1), sync.synced, clock.timers], [true, true, 0]);
+  },
+);
