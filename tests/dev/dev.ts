@@ -8,7 +8,7 @@
 import { sleep, systemClock } from "../../src/base/clock.ts";
 import { startAwsIotCore } from "../support/aws_iot_core.ts";
 import { writePki } from "../support/pki.ts";
-import { daemonArgs, importMapFlags } from "../support/program.ts";
+import { daemonArgs, programCommand } from "../support/program.ts";
 import { tempDir } from "../support/temp.ts";
 import { say } from "./account.ts";
 
@@ -16,19 +16,9 @@ const ROOT = new URL("../../", import.meta.url).pathname;
 
 /** Arguments after the task's name go to the daemon, behind those that this program gives. */
 async function startWatched(args: readonly string[]): Promise<Deno.ChildProcess> {
-  return new Deno.Command(Deno.execPath(), {
-    args: [
-      "run",
-      "-q",
-      "--watch",
-      "--no-clear-screen",
-      "-P=iotcored",
-      "--no-prompt",
-      "--v8-flags=--max-semi-space-size=1",
-      ...await importMapFlags(),
-      `${ROOT}main.ts`,
-      ...args,
-    ],
+  const [deno, ...command] = await programCommand("--watch", "--no-clear-screen");
+  return new Deno.Command(deno!, {
+    args: [...command, ...args],
     cwd: ROOT,
     stdin: "null",
   }).spawn();

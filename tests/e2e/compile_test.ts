@@ -2,7 +2,7 @@ import { problems } from "../../.ci/compile/check.ts";
 import { assert, assertEquals, assertStringIncludes } from "../deps.ts";
 import { smoke } from "../dev/smoke.ts";
 import { type Compiled, compileInto } from "../support/compiled.ts";
-import { importMapFlags, type Program, startCommand } from "../support/program.ts";
+import { importMapFlags, type Program, programCommand, startCommand } from "../support/program.ts";
 import { tempDir } from "../support/temp.ts";
 import { within } from "../support/wait.ts";
 
@@ -61,6 +61,18 @@ Deno.test("the check finds another ceiling, another permission and a package tha
     "payload",
   ]);
   assertStringIncludes(found[2]!, '["@types/node","left-pad"]');
+});
+
+Deno.test("the task, the tests and the compiled program run with the same flags of V8", async () => {
+  await using dir = await tempDir();
+  const { payload } = await compileInto(dir.path, []);
+  const { tasks } = JSON.parse(await Deno.readTextFile("deno.json"));
+  const flags = (words: readonly string[]): string[] =>
+    words.flatMap((word) => /^--v8-flags=(.*)$/.exec(word)?.[1]?.split(",") ?? []);
+  const ofTask = flags(tasks.iotcored.command.split(" "));
+  assert(ofTask.length > 0);
+  assertEquals(flags(await programCommand()), ofTask);
+  assertEquals(payload.metadata.v8_flags.slice(-ofTask.length), ofTask);
 });
 
 Deno.test("equal sources give equal payloads", async () => {
