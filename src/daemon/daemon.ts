@@ -189,7 +189,7 @@ class Running implements LocalDaemon {
         publisher: this.#publisher,
         spool: this.#spool,
         clients: () => this.#server?.counters(),
-        config: this.#config,
+        config: () => this.#config,
       }),
       log,
     });

@@ -48,7 +48,8 @@ export interface StatusSources {
   readonly spool: { stats(): SpoolStats };
   /** The server's figures; `undefined` before it serves. */
   readonly clients: () => BusCounters | undefined;
-  readonly config: { readonly maxInFlight: number; readonly maxConnections: number };
+  /** As it is now. */
+  readonly config: () => { readonly maxInFlight: number; readonly maxConnections: number };
 }
 
 /** What is needed of a client that watches the status. */
@@ -138,7 +139,8 @@ export class StatusReport {
   }
 
   #queues(lines: readonly StatusLine[], spool: SpoolStats, clients: BusCounters): QueueView[] {
-    const { config, publisher, subscriptions } = this.#sources;
+    const { publisher, subscriptions } = this.#sources;
+    const config = this.#sources.config();
     const filters = lines.reduce((sum, { sync }) => sum + sync.size, 0);
     const unwritten = lines.map(({ connection }) => connection.buffered);
     return [

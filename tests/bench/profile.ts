@@ -87,7 +87,7 @@ async function startSubject(
   }
   const socket = `${stage.dir}/bare`;
   const mqtt = what === "bare" ? [] : [...stage.mqttArgs(), TOPIC, `${PAYLOAD_BYTES}`];
-  const args = [socket, NULL_ANSWER.toHex(), ...mqtt];
+  const args = [socket, NULL_ANSWER.toHex(), "once", ...mqtt];
   const helper = await Helper.startWith(flags, "bare_server.ts", ...args);
   return {
     socket,

@@ -10,7 +10,7 @@ import { openStage, type Stage } from "./support/stage.ts";
 const TOPIC = "bench/device/telemetry";
 
 /** Calls of one run, by all clients together. */
-const CALLS = { short: 400, full: 12_000 };
+const CALLS = { short: 400, full: 30_000 };
 
 /** The same with the spool on disk, where each call waits for the disk. */
 const DISK_CALLS = { short: 40, full: 2_000 };
@@ -25,6 +25,8 @@ interface Server {
   readonly socket: string;
   readonly pid: number;
   readonly request: Bytes;
+  /** Whether each call becomes a message at the broker. */
+  readonly publishes: boolean;
   /** Waits until what was accepted has been done: it belongs to the cost of a call. */
   settle(): Promise<void>;
 }
@@ -42,10 +44,12 @@ export async function publishPerCall(bench: Bench): Promise<void> {
   bench.note(`clients of publish and fan-out: ${stage.clients.kind}; broker: mosquitto`);
   await using memory = await stage.daemon("memory", ...ROOM);
   await using disk = await stage.daemon("disk", "--spool", `${stage.dir}/spool`, ...ROOM);
-  await using bare = await bareServer(stage, "bare");
+  await using bare = await bareServer(stage, "bare", "once");
+  await using kept = await bareServer(stage, "kept", "end");
   await using publishing = await bareServer(
     stage,
     "publishing",
+    "end",
     ...stage.mqttArgs(),
     TOPIC,
     `${PAYLOAD_BYTES}`,
@@ -55,11 +59,12 @@ export async function publishPerCall(bench: Bench): Promise<void> {
   const kind = bench.short ? "short" : "full";
   const calls = CALLS[kind];
   const servers = {
-    "bare": { ...bare, request: qos0, calls },
-    "bare and MQTT.js": { ...publishing, request: qos0, calls },
-    "QoS 0": { ...memory, request: qos0, calls },
-    "QoS 1, memory": { ...memory, request: qos1, calls },
-    "QoS 1, disk": { ...disk, request: qos1, calls: DISK_CALLS[kind] },
+    "bare": { ...bare, publishes: false, request: qos0, calls },
+    "bare, closed by the client": { ...kept, publishes: false, request: qos0, calls },
+    "the same and MQTT.js": { ...publishing, publishes: true, request: qos0, calls },
+    "QoS 0": { ...memory, publishes: true, request: qos0, calls },
+    "QoS 1, memory": { ...memory, publishes: true, request: qos1, calls },
+    "QoS 1, disk": { ...disk, publishes: true, request: qos1, calls: DISK_CALLS[kind] },
   };
   for (const processes of [1, 4]) await load(bench, stage, processes, servers);
 }
@@ -76,11 +81,10 @@ async function load(
     [name, () => measured(stage, server, processes)] as const
   );
   const figures = await rounds({ runs: bench.runs, warm }, Object.fromEntries(sides));
-  const publishing = Object.entries(servers).filter(([name]) => name !== "bare");
-  const each = publishing.reduce((sum, [, { calls }]) => sum + calls, 0);
-  const published = each * (bench.runs + (warm ? 1 : 0));
-  await stage.expectPublished(published);
-  for (const [name] of publishing) addRows(bench, name, processes, figures);
+  const all = Object.entries(servers);
+  const each = all.reduce((sum, [, { calls, publishes }]) => sum + (publishes ? calls : 0), 0);
+  await stage.expectPublished(each * (bench.runs + (warm ? 1 : 0)));
+  for (const [name] of all) if (name !== "bare") addRows(bench, name, processes, figures);
 }
 
 function addRows(
@@ -129,7 +133,7 @@ async function bareServer(
   { dir }: Stage,
   name: string,
   ...args: readonly string[]
-): Promise<Omit<Server, "request" | "calls"> & AsyncDisposable> {
+): Promise<Omit<Server, "request" | "calls" | "publishes"> & AsyncDisposable> {
   const socket = `${dir}/${name}`;
   const helper = await Helper.start("bare_server.ts", socket, NULL_ANSWER.toHex(), ...args);
   return {

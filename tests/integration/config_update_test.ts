@@ -8,6 +8,7 @@ import type { Value } from "../../src/wire/object.ts";
 import { assert, assertEquals, assertGreater, assertRejects } from "../deps.ts";
 import { type AwsIotCore, startAwsIotCore } from "../support/aws_iot_core.ts";
 import { type FakeLog, fakeLog } from "../support/fake_log.ts";
+import { statusOf } from "../support/numbered.ts";
 import { createPki, type PkiFiles, writePki } from "../support/pki.ts";
 import { startProxy } from "../support/proxy.ts";
 import { tempDir } from "../support/temp.ts";
@@ -209,6 +210,11 @@ Deno.test("what a running daemon can change without a new link is changed at onc
   await waitFor("one in flight", () => old.received("publish").length === 1);
   await house.update({ maxInFlight: "5", keepQos0WhenOffline: "true", maxConnections: "2" });
   await waitFor("five in flight", () => old.received("publish").length === 5);
+  const { queues } = await statusOf(house.socket);
+  assertEquals(queues.filter(({ name }) => /in_flight|^subscriptions/.test(name)), [
+    { name: "in_flight", fill: 5, bound: 5 },
+    { name: "subscriptions", fill: 0, bound: 100 },
+  ]);
   assertEquals(old.received("connect").length, 1);
   old.behaviour.ackPublish = "auto";
   old.releaseAcks();

@@ -1,15 +1,17 @@
 /**
  * The baseline of publishing with a connection per call: accepts, reads, writes a fixed frame and closes, as fast as the
- * runtime can. With a broker it also publishes each message with MQTT.js: what no daemon on this runtime can be below.
+ * runtime can. With `end` it leaves closing to the client, as a server must that takes further requests on a connection. With
+ * a broker it also publishes each message with MQTT.js. What no daemon on this runtime can be below.
  *
- * `bare_server.ts SOCKET ANSWER_HEX [MQTT_URL CA CERT KEY TOPIC PAYLOAD_BYTES]`
+ * `bare_server.ts SOCKET ANSWER_HEX once|end [MQTT_URL CA CERT KEY TOPIC PAYLOAD_BYTES]`
  *
  * @module
  */
 
 import { connectMqtt } from "./mqtt_client.ts";
 
-const [path = "", answerHex = "", url, ca, cert, key, topic = "", payloadBytes] = Deno.args;
+const [path = "", answerHex = "", until = "", url, ca, cert, key, topic = "", payloadBytes] =
+  Deno.args;
 const answer = Uint8Array.fromHex(answerHex);
 const client = url === undefined ? undefined : await connectMqtt(url, "bare", { ca, cert, key });
 const payload = new Uint8Array(Number(payloadBytes ?? 0)) as Uint8Array as Parameters<
@@ -18,10 +20,10 @@ const payload = new Uint8Array(Number(payloadBytes ?? 0)) as Uint8Array as Param
 const buffer = new Uint8Array(4096);
 
 async function serve(conn: Deno.Conn): Promise<void> {
-  const count = await conn.read(buffer);
-  if (count !== null) {
+  while (await conn.read(buffer) !== null) {
     client?.publish(topic, payload, { qos: 0 });
     await conn.write(answer);
+    if (until === "once") break;
   }
   conn.close();
 }

@@ -84,7 +84,7 @@ function sources(clock: FakeClock, quarantined: readonly Quarantined[] = []): St
       queuedBytes: 23,
       longestQueueBytes: 24,
     }),
-    config: { maxInFlight: 100, maxConnections: 2 },
+    config: () => ({ maxInFlight: 100, maxConnections: 2 }),
   };
 }
 
