@@ -60,7 +60,7 @@ function daemonTable(clock: FakeClock, log: Log): MethodTable {
   };
   publisher.up(takeAll, 100);
   const connection = new ConnectionStatus();
-  const config = { maxInFlight: 100, maxConnections: 1 };
+  const config = () => ({ maxInFlight: 100, maxConnections: 1 });
   const lines = new Map();
   const status = new StatusReport({
     ...{ clock, publisher, spool, config, clients: () => undefined },
