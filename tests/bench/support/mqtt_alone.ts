@@ -4,7 +4,7 @@
  * `mqtt_alone.ts URL CA CERT KEY connect`
  * `mqtt_alone.ts URL CA CERT KEY publish TOPIC PAYLOAD_BYTES QOS WINDOW`: for each line "COUNT" on stdin, publishes and prints
  *     the seconds that it took.
- * `mqtt_alone.ts URL CA CERT KEY receive TOPIC SOCKET`: writes one byte per message to who connects to the socket.
+ * `mqtt_alone.ts URL CA CERT KEY receive TOPIC SOCKET`: writes a 0 to who connects to the socket, and then a 1 per message.
  *
  * @module
  */
@@ -79,6 +79,8 @@ async function receive(topic: string, path: string): Promise<void> {
   await say("ready");
   for await (const conn of server) {
     listener = conn;
+    // What is fed before this end has the connection would be missed.
+    await conn.write(new Uint8Array(1));
     // Until it is closed by the other side.
     await conn.read(new Uint8Array(1));
     listener = undefined;
