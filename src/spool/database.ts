@@ -65,7 +65,7 @@ export function asStorageError(error: unknown): Error {
   return DAMAGE.test(text) ? new DamageError(text) : new StorageError(text, { cause: error });
 }
 
-/** Messages that one statement adds: each statement costs as much as adding two messages. */
+/** Messages that one statement adds: the statement itself costs as much as a message. */
 const INSERT_ROWS = 8;
 
 /** A new row of the messages: `seq`, `qos`, `record`. */
