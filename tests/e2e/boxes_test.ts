@@ -61,18 +61,25 @@ for (const spool of ["memory", "disk"] as const) {
   });
 }
 
-Deno.test("credentials that cannot be used leave the thread that runs as it is", async () => {
-  await using dir = await tempDir();
-  const files = await writePki(dir.path, pki);
-  await using core = await startAwsIotCore({ pki, devices: [files.device] });
-  await using config = await startGgConfig(dir.path, requiredValues(core, files));
-  await using program = await startProgram(["--bus-dir", dir.path]);
+/** The program, connected, with a config service that it watches; all of it goes with the stack. */
+async function startConfigured(stack: AsyncDisposableStack) {
+  const dir = stack.use(await tempDir()).path;
+  const files = await writePki(dir, pki);
+  const core = stack.use(await startAwsIotCore({ pki, devices: [files.device] }));
+  const config = stack.use(await startGgConfig(dir, requiredValues(core, files)));
+  const program = stack.use(await startProgram(["--bus-dir", dir]));
   await program.logged("Connected");
   await waitFor("both watches", () => config.watched.length === 2);
-  config.set("system/certificateFilePath", `${dir.path}/none.pem`);
+  return { dir, core, config, program };
+}
+
+Deno.test("credentials that cannot be used leave the thread that runs as it is", async () => {
+  await using stack = new AsyncDisposableStack();
+  const { dir, core, config, program } = await startConfigured(stack);
+  config.set("system/certificateFilePath", `${dir}/none.pem`);
   await program.logged("a changed config is not used; the one before stays");
-  assertStringIncludes(program.log(), `Cannot use --cert ${dir.path}/none.pem`);
-  await publish(`${dir.path}/aws_iot_mqtt`, "still here");
+  assertStringIncludes(program.log(), `Cannot use --cert ${dir}/none.pem`);
+  await publish(`${dir}/aws_iot_mqtt`, "still here");
   await waitFor("the message", () => texts(core).includes("still here"));
   assertEquals(core.received("connect").length, 1);
   program.signal("SIGTERM");
@@ -80,13 +87,8 @@ Deno.test("credentials that cannot be used leave the thread that runs as it is",
 });
 
 Deno.test("a changed client id needs no other permission, and the thread stays", async () => {
-  await using dir = await tempDir();
-  const files = await writePki(dir.path, pki);
-  await using core = await startAwsIotCore({ pki, devices: [files.device] });
-  await using config = await startGgConfig(dir.path, requiredValues(core, files));
-  await using program = await startProgram(["--bus-dir", dir.path]);
-  await program.logged("Connected");
-  await waitFor("both watches", () => config.watched.length === 2);
+  await using stack = new AsyncDisposableStack();
+  const { core, config, program } = await startConfigured(stack);
   config.set("system/thingName", "another");
   await waitFor("the other id", () => core.connections.some((c) => c.clientId === "another"));
   assert(!program.log().includes("starts anew"), program.log());
