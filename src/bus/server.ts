@@ -1,7 +1,7 @@
 import type { Clock, Timer } from "../base/clock.ts";
 import { messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
-import type { BusConn, BusListener } from "./conn.ts";
+import type { BusConn, BusListener } from "./listener.ts";
 import {
   ACCEPT_PAUSE_MS,
   CLOSE_GRACE_MS,

@@ -6,7 +6,7 @@
  */
 
 import { MAX_WAITING_LOG_BYTES } from "../base/log.ts";
-import { MAX_LOG_TEXTS } from "../base/quiet_log.ts";
+import { MAX_LOG_TEXTS } from "../base/rate_limited_log.ts";
 import { MAX_WAITING } from "../bus/fd_listener.ts";
 import {
   MAX_CLIENTS,
@@ -19,12 +19,12 @@ import { RECEIVE_MAXIMUM } from "../mqtt/mqttjs_port.ts";
 import { MAX_PROXY_HEAD_BYTES } from "../mqtt/proxy.ts";
 import { MAX_GROUP_BYTES } from "../spool/spool.ts";
 import { MAX_FRAME_BYTES } from "../wire/frame.ts";
-import { FILTERS_PER_LINE } from "./line.ts";
-import { MAX_UNWRITTEN_BYTES } from "./pace.ts";
-import { READ_AHEAD_BYTES } from "./publisher.ts";
-import { QOS0_LANE_BYTES } from "./qos0_lane.ts";
-import { MAX_IN_FLIGHT } from "./settings.ts";
-import { MAX_VIRTUAL_FILTERS } from "./subscriptions.ts";
+import { FILTERS_PER_LINE } from "../subscribe/line.ts";
+import { MAX_UNWRITTEN_BYTES } from "../publish/send_throttle.ts";
+import { READ_AHEAD_BYTES } from "../publish/publisher.ts";
+import { QOS0_LANE_BYTES } from "../publish/qos0_queue.ts";
+import { MAX_IN_FLIGHT } from "../config/settings.ts";
+import { MAX_VIRTUAL_FILTERS } from "../subscribe/subscriptions.ts";
 
 /** A queue's bound. */
 export interface Bound {

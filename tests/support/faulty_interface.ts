@@ -1,11 +1,11 @@
 /**
- * Stands in the place of `src/daemon/interface.ts` in a program that {@linkcode startFaultyProgram} starts: the same methods, but
+ * Stands in the place of `src/daemon/bus_methods.ts` in a program that {@linkcode startFaultyProgram} starts: the same methods, but
  * `publish` has the bug that the topic names.
  */
 
 import { fromUtf8 } from "../../src/base/bytes.ts";
 import type { CallMethod, MethodTable } from "../../src/bus/methods.ts";
-import { type InterfaceParts, mqttInterface as methods } from "../../src/daemon/interface.ts";
+import { type InterfaceParts, mqttInterface as methods } from "../../src/daemon/bus_methods.ts";
 
 /** What goes wrong, by topic; in each case but the first the message is accepted before. */
 const BUGS: Readonly<Record<string, () => void>> = {

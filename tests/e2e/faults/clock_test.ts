@@ -3,8 +3,8 @@
 import { assertEquals } from "../../deps.ts";
 import { type Clock, systemClock } from "../../../src/base/clock.ts";
 import { call } from "../../../src/bus/client.ts";
-import { readStatus } from "../../../src/client/status.ts";
-import { resolveConfig } from "../../../src/daemon/config.ts";
+import { readStatus } from "../../../src/status/status.ts";
+import { resolveConfig } from "../../../src/config/resolve.ts";
 import { startDaemon } from "../../../src/daemon/daemon.ts";
 import { publish, untilConnected } from "../../support/daemon.ts";
 import { fakeLog } from "../../support/fake_log.ts";

@@ -1,7 +1,7 @@
 import { utf8 } from "../../../src/base/bytes.ts";
 import type { Bytes } from "../../../src/base/bytes.ts";
 import type { Fields, Level, Log } from "../../../src/base/log.ts";
-import { QuietLog } from "../../../src/base/quiet_log.ts";
+import { QuietLog } from "../../../src/base/rate_limited_log.ts";
 import type { MethodTable } from "../../../src/bus/methods.ts";
 import { type BusServer, serve } from "../../../src/bus/server.ts";
 import { encodeValueFrame } from "../../../src/wire/frame.ts";
