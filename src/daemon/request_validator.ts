@@ -11,7 +11,7 @@ export const MAX_PAYLOAD_BYTES = 131_072;
 export const MAX_LOGGED_CHARACTERS = 512;
 
 /** Refuses what AWS IoT Core would close the shared connection for; the log says what rule, and for how long a topic. */
-export class Door {
+export class RequestValidator {
   readonly #log: Log;
 
   constructor(log: Log) {

@@ -14,8 +14,8 @@ const ALLOWED: Readonly<Record<string, { readonly code: string[]; readonly types
   mqtt: { code: ["deps.ts"] },
   bus: { code: ["wire"] },
   client: { code: ["bus", "status"], types: ["wire"] },
-  publish: { code: ["aws", "spool"], types: ["mqtt"] },
-  subscribe: { code: ["aws", "topic", "wire"], types: ["mqtt"] },
+  publish: { code: ["aws", "spool"], types: ["bus", "mqtt"] },
+  subscribe: { code: ["aws", "topic", "wire"], types: ["bus", "mqtt"] },
   config: { code: ["bus", "mqtt"], types: ["wire"] },
   daemon: {
     code: [
