@@ -15,7 +15,7 @@ import {
   MAX_SPARE_READERS,
   PAUSE_QUEUED_BYTES,
 } from "../bus/limits.ts";
-import { RECEIVE_MAXIMUM } from "../mqtt/mqttjs_port.ts";
+import { RECEIVE_MAXIMUM } from "../mqtt/mqttjs_link.ts";
 import { MAX_PROXY_HEAD_BYTES } from "../mqtt/proxy.ts";
 import { MAX_GROUP_BYTES } from "../spool/spool.ts";
 import { MAX_FRAME_BYTES } from "../wire/frame.ts";

@@ -9,7 +9,7 @@ import { AWS_RATE_LIMITS } from "../limit/rate_window.ts";
 import { Connection } from "../mqtt/connection.ts";
 import { readCredentials } from "../mqtt/credentials.ts";
 import { createDial, type Dial, type Target } from "../mqtt/dial.ts";
-import type { ConnackInfo, LinkEnd } from "../mqtt/port.ts";
+import type { ConnackInfo, LinkEnd } from "../mqtt/link.ts";
 import { Spool } from "../spool/spool.ts";
 import { type MemoryContents, MemoryStorage } from "../spool/memory_storage.ts";
 import { openDiskStorage } from "../spool/sqlite_storage.ts";

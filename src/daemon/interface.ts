@@ -9,7 +9,7 @@ import {
   optionalBuffer,
   optionalInt,
 } from "../bus/params.ts";
-import type { Qos } from "../mqtt/port.ts";
+import type { Qos } from "../mqtt/link.ts";
 import type { ConnectionStatus } from "./connection_status.ts";
 import { Door, MAX_LOGGED_CHARACTERS } from "./door.ts";
 import { MAX_EXPIRY_S, type Publisher } from "./publisher.ts";

@@ -1,5 +1,5 @@
 import type { Clock, Timer } from "../base/clock.ts";
-import type { ConnackInfo, SubscribeResult } from "../mqtt/port.ts";
+import type { ConnackInfo, SubscribeResult } from "../mqtt/link.ts";
 import { Trie } from "../topic/trie.ts";
 import { type FilterLink, FilterSync } from "./filter_sync.ts";
 

@@ -4,7 +4,7 @@ import { BusError, Code } from "../base/errors.ts";
 import type { FaultHook } from "../base/fault.ts";
 import type { Log } from "../base/log.ts";
 import type { RateLimits } from "../limit/rate_window.ts";
-import type { LinkEnd, OutgoingPublish, PublishResult, Qos } from "../mqtt/port.ts";
+import type { LinkEnd, OutgoingPublish, PublishResult, Qos } from "../mqtt/link.ts";
 import { isExpired, sizeOf } from "../spool/policy.ts";
 import type { Spool } from "../spool/spool.ts";
 import type { SpoolRecord } from "../spool/storage.ts";

@@ -80,7 +80,7 @@ Deno.test("only the MQTT.js port loads MQTT.js", async () => {
       loaders.push(url.pathname.split("/src/")[1]!);
     }
   }
-  assertEquals(loaders, ["mqtt/mqttjs_port.ts"]);
+  assertEquals(loaders, ["mqtt/mqttjs_link.ts"]);
 });
 
 Deno.test("the rooms without side effects do not touch the world or the clock", async () => {

@@ -5,7 +5,7 @@ import { BusError } from "../../../src/base/errors.ts";
 import { MAX_UNWRITTEN_BYTES } from "../../../src/daemon/pace.ts";
 import { Publisher, type PublishLink } from "../../../src/daemon/publisher.ts";
 import { QOS0_LANE_BYTES } from "../../../src/daemon/qos0_lane.ts";
-import type { OutgoingPublish, PublishResult } from "../../../src/mqtt/port.ts";
+import type { OutgoingPublish, PublishResult } from "../../../src/mqtt/link.ts";
 import { MemoryStorage } from "../../../src/spool/memory_storage.ts";
 import { Spool } from "../../../src/spool/spool.ts";
 import { FakeClock } from "../../support/fake_clock.ts";

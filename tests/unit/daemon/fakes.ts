@@ -2,7 +2,7 @@ import type { BusError } from "../../../src/base/errors.ts";
 import type { Bytes } from "../../../src/base/bytes.ts";
 import type { LineConnection } from "../../../src/daemon/line.ts";
 import type { MessageSink } from "../../../src/daemon/subscriptions.ts";
-import type { Qos, SubscribeResult } from "../../../src/mqtt/port.ts";
+import type { Qos, SubscribeResult } from "../../../src/mqtt/link.ts";
 import { decodeFrame } from "../../../src/wire/frame.ts";
 import { decodeValue } from "../../../src/wire/object.ts";
 

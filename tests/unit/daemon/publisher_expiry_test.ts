@@ -1,6 +1,6 @@
 import { assertEquals } from "../../deps.ts";
 import { Publisher } from "../../../src/daemon/publisher.ts";
-import type { OutgoingPublish, PublishResult } from "../../../src/mqtt/port.ts";
+import type { OutgoingPublish, PublishResult } from "../../../src/mqtt/link.ts";
 import { MemoryStorage } from "../../../src/spool/memory_storage.ts";
 import { Spool } from "../../../src/spool/spool.ts";
 import { FakeClock } from "../../support/fake_clock.ts";

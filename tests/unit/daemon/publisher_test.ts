@@ -4,7 +4,7 @@ import { Code } from "../../../src/base/errors.ts";
 import { ACK_OVERDUE_MS } from "../../../src/daemon/ack_watch.ts";
 import { Publisher, type PublisherOptions } from "../../../src/daemon/publisher.ts";
 import { AWS_RATE_LIMITS } from "../../../src/limit/rate_window.ts";
-import type { LinkEnd, OutgoingPublish, PublishResult } from "../../../src/mqtt/port.ts";
+import type { LinkEnd, OutgoingPublish, PublishResult } from "../../../src/mqtt/link.ts";
 import { MemoryStorage } from "../../../src/spool/memory_storage.ts";
 import { Spool } from "../../../src/spool/spool.ts";
 import { FakeClock } from "../../support/fake_clock.ts";
