@@ -10,7 +10,7 @@ import { readCredentials } from "../mqtt/credentials.ts";
 import { createDial, type Target } from "../mqtt/dial.ts";
 import { ConnectionPool, type PooledConnection, type PoolHandler } from "../mqtt/pool.ts";
 import { proxyFor } from "../mqtt/proxy.ts";
-import type { ConnackInfo, LinkEnd } from "../mqtt/port.ts";
+import type { ConnackInfo, LinkEnd } from "../mqtt/link.ts";
 import { Spool } from "../spool/spool.ts";
 import { type MemoryContents, MemoryStorage } from "../spool/memory_storage.ts";
 import { openDiskStorage } from "../spool/sqlite_storage.ts";

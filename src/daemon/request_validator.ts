@@ -1,7 +1,7 @@
 import { fromUtf8 } from "../base/bytes.ts";
 import { BusError, Code } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
-import type { Qos } from "../mqtt/port.ts";
+import type { Qos } from "../mqtt/link.ts";
 import { checkFilter, checkTopic } from "../topic/filter.ts";
 
 /** Payload of one message, in bytes (AWS IoT Core quotas). */

@@ -4,7 +4,7 @@ import { type ExitError, messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import { Connection, type ConnectionOptions } from "./connection.ts";
 import type { Dial, Target } from "./dial.ts";
-import type { ConnackInfo, LinkEnd } from "./port.ts";
+import type { ConnackInfo, LinkEnd } from "./link.ts";
 
 /** How often at most a connection that came up makes the others try at once, in ms: so long it has stood to be good. */
 export const WAKE_SPACING_MS = 30_000;

@@ -2,7 +2,7 @@ import type { Clock } from "../base/clock.ts";
 import type { FaultHook } from "../base/fault.ts";
 import type { Log } from "../base/log.ts";
 import type { RateLimits } from "../aws/rate_window.ts";
-import type { LinkEnd, OutgoingPublish, PublishResult } from "../mqtt/port.ts";
+import type { LinkEnd, OutgoingPublish, PublishResult } from "../mqtt/link.ts";
 import { isExpired, sizeOf } from "../spool/policy.ts";
 import type { Spool } from "../spool/spool.ts";
 import type { SpoolRecord } from "../spool/storage.ts";

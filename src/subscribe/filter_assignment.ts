@@ -2,7 +2,7 @@ import type { Clock, Timer } from "../base/clock.ts";
 import { BusError, Code } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { PooledConnection } from "../mqtt/pool.ts";
-import type { ConnackInfo } from "../mqtt/port.ts";
+import type { ConnackInfo } from "../mqtt/link.ts";
 import { Trie } from "../topic/trie.ts";
 import { FilterSync, type FilterSyncHandler } from "./filter_sync.ts";
 

@@ -134,7 +134,7 @@ Deno.test("only the MQTT.js port loads MQTT.js", async () => {
       loaders.push(url.pathname.split("/src/")[1]!);
     }
   }
-  assertEquals(loaders, ["mqtt/mqttjs_port.ts"]);
+  assertEquals(loaders, ["mqtt/mqttjs_link.ts"]);
 });
 
 Deno.test("the pure modules do not touch the outside or the clock", async () => {

@@ -1,6 +1,6 @@
 import type { Dial, Target } from "../../../src/mqtt/dial.ts";
 import { ConnectionPool, WAKE_SPACING_MS } from "../../../src/mqtt/pool.ts";
-import type { LinkHandler, MqttLink } from "../../../src/mqtt/port.ts";
+import type { LinkHandler, MqttLink } from "../../../src/mqtt/link.ts";
 import { assertEquals } from "../../deps.ts";
 import { FakeClock } from "../../support/fake_clock.ts";
 import { fakeLog } from "../../support/fake_log.ts";

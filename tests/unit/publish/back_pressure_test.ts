@@ -5,7 +5,7 @@ import { BusError } from "../../../src/base/errors.ts";
 import { MAX_UNWRITTEN_BYTES } from "../../../src/publish/send_throttle.ts";
 import type { PublishLink } from "../../../src/publish/publisher.ts";
 import { QOS0_QUEUE_BYTES } from "../../../src/publish/qos0_queue.ts";
-import type { OutgoingPublish, PublishResult } from "../../../src/mqtt/port.ts";
+import type { OutgoingPublish, PublishResult } from "../../../src/mqtt/link.ts";
 import { FakeClock } from "../../support/fake_clock.ts";
 import { fakeLog } from "../../support/fake_log.ts";
 import { publishing } from "../../support/publishing.ts";

@@ -1,5 +1,5 @@
 import { assertEquals } from "../../deps.ts";
-import type { OutgoingPublish, PublishResult } from "../../../src/mqtt/port.ts";
+import type { OutgoingPublish, PublishResult } from "../../../src/mqtt/link.ts";
 import { FakeClock } from "../../support/fake_clock.ts";
 import { fakeLog } from "../../support/fake_log.ts";
 import { publishing } from "../../support/publishing.ts";

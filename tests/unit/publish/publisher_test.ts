@@ -3,7 +3,7 @@ import { utf8 } from "../../../src/base/bytes.ts";
 import { Code } from "../../../src/base/errors.ts";
 import { ACK_OVERDUE_MS } from "../../../src/publish/puback.ts";
 import { AWS_RATE_LIMITS } from "../../../src/aws/rate_window.ts";
-import type { LinkEnd, OutgoingPublish, PublishResult } from "../../../src/mqtt/port.ts";
+import type { LinkEnd, OutgoingPublish, PublishResult } from "../../../src/mqtt/link.ts";
 import { FakeClock } from "../../support/fake_clock.ts";
 import { fakeLog } from "../../support/fake_log.ts";
 import { publishing, type PublishingOptions } from "../../support/publishing.ts";
