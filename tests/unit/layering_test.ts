@@ -7,16 +7,16 @@ import { assert, assertEquals } from "../deps.ts";
 const ALLOWED: Readonly<Record<string, { readonly code: string[]; readonly types?: string[] }>> = {
   base: { code: ["deno.json"] },
   wire: { code: [] },
-  topic: { code: [] },
+  topic: { code: ["aws"] },
   aws: { code: [] },
   status: { code: [], types: ["wire"] },
   spool: { code: [] },
-  mqtt: { code: ["deps.ts"] },
+  mqtt: { code: ["deps.ts"], types: ["aws"] },
   bus: { code: ["wire"] },
   client: { code: ["bus", "status"], types: ["wire"] },
   publish: { code: ["aws", "spool"], types: ["bus", "mqtt"] },
   subscribe: { code: ["aws", "topic", "wire"], types: ["bus", "mqtt"] },
-  config: { code: ["bus", "mqtt"], types: ["wire"] },
+  config: { code: ["aws", "bus", "mqtt"], types: ["wire"] },
   daemon: {
     code: [
       "aws",
@@ -32,7 +32,7 @@ const ALLOWED: Readonly<Record<string, { readonly code: string[]; readonly types
     ],
   },
   process: { code: ["config", "daemon"], types: ["spool"] },
-  cli: { code: ["bus", "client", "config", "deps.ts", "process", "status", "topic"] },
+  cli: { code: ["aws", "bus", "client", "config", "deps.ts", "process", "status", "topic"] },
   build: { code: ["bus", "cli"] },
   "main.ts": { code: ["cli"] },
 };
