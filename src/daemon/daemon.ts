@@ -11,11 +11,12 @@ import { readCredentials } from "../mqtt/credentials.ts";
 import { createDial, type Dial, type Target } from "../mqtt/dial.ts";
 import type { ConnackInfo, LinkEnd } from "../mqtt/port.ts";
 import { Spool } from "../spool/spool.ts";
-import { type MemoryContents, MemoryStorage } from "../spool/memory_storage.ts";
+import { MemoryStorage } from "../spool/memory_storage.ts";
 import { openDiskStorage } from "../spool/sqlite_storage.ts";
 import type { SpoolStorage } from "../spool/storage.ts";
 import type { Config } from "./config.ts";
 import { compareConfigs } from "./config_change.ts";
+import { probe, RevertedError, Trial } from "./config_trial.ts";
 import { ConnectionStatus } from "./connection_status.ts";
 import { mqttInterface } from "./interface.ts";
 import { Publisher } from "./publisher.ts";
@@ -29,6 +30,9 @@ export const STOP_GRACE_MS = 3_000;
 /** How long the other connections may take to subscribe again before clients hear that connection 0 is back, in ms. */
 const OTHERS_GRACE_MS = 5_000;
 
+/** Characters of a reason that the status shows: a value of the config may be long. */
+const SHOWN_CHARS = 2_000;
+
 /** What the daemon takes from the world. */
 export interface World {
   readonly clock: Clock;
@@ -39,8 +43,6 @@ export interface World {
   readonly fault?: FaultHook;
   /** The descriptor of a socket that systemd made, in place of one of our own. */
   readonly fd?: number | undefined;
-  /** What a memory spool begins with. */
-  readonly contents?: MemoryContents | undefined;
   /** Told when clients hear that there is a connection, and when they hear that there is none. */
   readonly onConnected?: (connected: boolean) => void;
 }
@@ -49,30 +51,26 @@ export interface World {
 export interface Daemon {
   /** Resolves when it has stopped, rejects with an {@linkcode ExitError} when it cannot go on. */
   readonly finished: Promise<void>;
-  /**
-   * Stops: answers in progress finish, messages in flight get {@linkcode STOP_GRACE_MS}, then DISCONNECT.
-   *
-   * @param handOver Resolves with what is left in a memory spool, for a daemon that goes on with it.
-   */
-  stop(handOver?: boolean): Promise<MemoryContents | undefined>;
+  /** Stops: answers in progress finish, messages in flight get {@linkcode STOP_GRACE_MS}, then DISCONNECT. */
+  stop(): Promise<void>;
   /** Connects anew, with credentials that are read again. */
   reconnect(reason: string): void;
   /**
-   * Uses a changed configuration, as far as a running daemon can; spool and subscriptions stay. What decides how the broker is
-   * reached makes a new link.
+   * Uses a changed configuration, as far as a running daemon can; clients, spool and subscriptions stay. What decides how the
+   * broker is reached is tried beside the present link first, and makes a new link then; resolves when that stands.
    *
-   * @throws {ExitError} 78 for credential files that cannot be used: the old configuration stays.
+   * @param signal Another change came: what is not in use yet is given up (throws its reason), and nothing is gone back to.
+   * @throws {ExitError} 78 for what cannot be used: the link and its configuration stay.
+   * @throws {RevertedError} When it brought no connection, and the configuration before is used again.
    */
-  update(config: Config): Promise<void>;
-}
-
-/** A daemon in this thread. */
-export interface LocalDaemon extends Daemon {
+  update(config: Config, signal?: AbortSignal): Promise<void>;
+  /** Says in the status why a changed configuration is not used; `undefined` when it is. */
+  showWaiting(why: string | undefined): void;
   /**
    * Stores what waits to be stored and closes the spool, at once, for a program that ends because of a fault: what was accepted
    * is safe then, if the spool is on disk. Nothing else is done in order; clients and broker see a crash.
    */
-  abandon(): void;
+  abandon(): Promise<void>;
 }
 
 /**
@@ -80,7 +78,7 @@ export interface LocalDaemon extends Daemon {
  *
  * @throws {ExitError} 73 and 78
  */
-export async function startDaemon(config: Config, world: World): Promise<LocalDaemon> {
+export async function startDaemon(config: Config, world: World): Promise<Daemon> {
   await readCredentials(config);
   const storage = openStorage(config, world);
   try {
@@ -94,12 +92,12 @@ export async function startDaemon(config: Config, world: World): Promise<LocalDa
 }
 
 function openStorage({ spool }: Config, world: World): SpoolStorage {
-  const { clock, log, random, contents } = world;
+  const { clock, log, random } = world;
   if (spool.kind === "disk") return openDiskStorage({ dir: spool.dir, clock, log, random });
   log.info(
     "the spool is in memory: what waits in it is lost when the daemon ends; --spool DIR keeps it",
   );
-  return new MemoryStorage(contents);
+  return new MemoryStorage();
 }
 
 async function startBus(
@@ -118,7 +116,7 @@ async function startBus(
   }
 }
 
-class Running implements LocalDaemon {
+class Running implements Daemon {
   readonly finished: Promise<void>;
   #config: Config;
   readonly #world: World;
@@ -132,15 +130,18 @@ class Running implements LocalDaemon {
   #receiveMaximum = 0;
   #announcing: Timer | undefined;
   #stopping: Promise<void> | undefined;
-  readonly #storage: SpoolStorage;
-  /** What is left in a memory spool at the end, when somebody goes on with it. */
-  #left: MemoryContents | undefined;
+  /** The last configuration that brought a connection; `undefined` before the first. */
+  #proven: Config | undefined;
+  #trial: Trial | undefined;
+  /** Why a changed configuration is not used. */
+  #refused: string | undefined;
+  /** What of the configuration waits for another start. */
+  #restart: readonly string[] = [];
 
   constructor(config: Config, world: World, storage: SpoolStorage) {
     const { clock, log, fault } = world;
     this.#config = config;
     this.#world = world;
-    this.#storage = storage;
     this.finished = this.#end.promise;
     const now = (): Config => this.#config;
     this.#dial = createDial({ log, clock });
@@ -190,6 +191,7 @@ class Running implements LocalDaemon {
         spool: this.#spool,
         clients: () => this.#server?.counters(),
         config: () => this.#config,
+        waiting: () => this.#waiting(),
       }),
       log,
     });
@@ -202,37 +204,40 @@ class Running implements LocalDaemon {
     for (const { connection } of this.#subscriptions.lines.values()) connection.reconnect(reason);
   }
 
-  async update(config: Config): Promise<void> {
-    if (compareConfigs(this.#config, config).credentials) await readCredentials(config);
-    if (this.#stopping !== undefined) return;
-    const { fields, link, restart } = compareConfigs(this.#config, config);
+  async update(config: Config, signal: AbortSignal = new AbortController().signal): Promise<void> {
     const { spool, spoolMaxBytes } = this.#config;
-    // What is in use goes on being said: the spool that there is decides how a stop drains it.
-    this.#config = Object.freeze({ ...config, spool, spoolMaxBytes });
-    if (fields.length === 0) return;
+    // The spool in use goes on: another one would leave messages behind.
+    const next = Object.freeze({ ...config, spool, spoolMaxBytes });
+    const { fields, link, credentials, route } = compareConfigs(this.#config, next);
+    if (route && this.#proven !== undefined) await this.#probe(next, signal);
+    else if (credentials) await readCredentials(next);
+    signal.throwIfAborted();
+    if (this.#stopping !== undefined) return;
     const { log } = this.#world;
-    log.info("the configuration has changed", { changed: fields.join(" ") });
-    if (restart.length > 0) {
-      log.warn("a part of the changed configuration needs a restart", {
-        waiting: restart.join(" "),
-      });
+    if (fields.length > 0) {
+      log.info("the configuration has changed", { changed: fields.join(" ") });
     }
-    if (link.length > 0) this.reconnect("the configuration changed");
-    else if (this.#status.connected) this.#announce();
+    this.#tellRestart(compareConfigs(next, config).restart);
+    if (link.length > 0) return await this.#connectWith(next, signal);
+    this.#config = next;
+    if (fields.length > 0 && this.#status.connected) this.#announce();
   }
 
-  async stop(handOver = false): Promise<MemoryContents | undefined> {
-    this.#stopping ??= this.#stop(handOver).then(
+  showWaiting(why: string | undefined): void {
+    this.#refused = why?.slice(0, SHOWN_CHARS);
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping ??= this.#stop().then(
       () => this.#end.resolve(),
       (error) => this.#end.reject(error),
     );
     await this.#stopping;
-    return this.#left;
   }
 
-  abandon(): void {
+  async abandon(): Promise<void> {
     const { messages, storage } = this.#spool.stats();
-    void this.#spool.close();
+    await this.#spool.close();
     if (messages > 0 && storage === "memory") {
       this.#world.log.error("messages are lost with the spool in memory", { messages });
     }
@@ -240,27 +245,27 @@ class Running implements LocalDaemon {
 
   /** Stops as on request, but for a reason that the exit code tells. */
   #fail(error: ExitError): void {
-    this.#stopping ??= this.#stop(false).then(
+    this.#stopping ??= this.#stop().then(
       () => this.#end.reject(error),
       (cause) => this.#end.reject(cause),
     );
   }
 
-  async #stop(handOver: boolean): Promise<void> {
+  async #stop(): Promise<void> {
     const { clock, log } = this.#world;
+    this.#trial?.end();
     const deadline = clock.now() + STOP_GRACE_MS;
     await this.#server?.close(STOP_GRACE_MS);
     await this.#publisher.drain(
       Math.max(0, deadline - clock.now()),
-      this.#config.spool.kind === "memory" && !handOver,
+      this.#config.spool.kind === "memory",
     );
     this.#publisher.stop();
     this.#announcing?.cancel();
     await this.#subscriptions.stop();
     const { messages, storage } = this.#spool.stats();
-    if (handOver && this.#storage instanceof MemoryStorage) this.#left = this.#storage.contents();
     await this.#spool.close();
-    if (messages > 0 && storage === "memory" && !handOver) {
+    if (messages > 0 && storage === "memory") {
       log.warn("messages are given up with the spool in memory", { messages });
     }
     const { messages: qos0 } = this.#publisher.waitingQos0;
@@ -268,6 +273,47 @@ class Running implements LocalDaemon {
       log.warn("QoS 0 messages that waited for their turn are given up", { messages: qos0 });
     }
     log.info("stopped");
+  }
+
+  async #probe(config: Config, signal: AbortSignal): Promise<void> {
+    try {
+      await probe(config, signal, this.#world.clock);
+    } catch (error) {
+      if (error instanceof ExitError || signal.aborted) throw error;
+      throw new ExitError(Exit.CONFIG, `Cannot use the changed configuration: ${messageOf(error)}`);
+    }
+  }
+
+  /** Makes the link anew with a configuration, and goes back to the last that brought one when this brings none. */
+  async #connectWith(config: Config, signal: AbortSignal): Promise<void> {
+    this.#config = config;
+    const back = this.#proven;
+    if (back === undefined) return this.reconnect("the configuration changed");
+    const trial = new Trial(this.#world.clock, () => this.reconnect("tried once more"));
+    const end = (): void => trial.end();
+    signal.addEventListener("abort", end);
+    this.#trial = trial;
+    this.reconnect("the configuration changed");
+    const why = await trial.outcome;
+    this.#trial = undefined;
+    signal.removeEventListener("abort", end);
+    if (why === undefined || this.#stopping !== undefined) return;
+    this.#config = back;
+    this.reconnect("back to the configuration before");
+    throw new RevertedError(`Cannot connect with the changed configuration: ${why}`);
+  }
+
+  #tellRestart(fields: readonly string[]): void {
+    this.#restart = fields;
+    if (fields.length === 0) return;
+    const waiting = fields.join(" ");
+    this.#world.log.warn("a part of the changed configuration needs a restart", { waiting });
+  }
+
+  #waiting(): string | undefined {
+    const restart = this.#restart.map((field) => `${field} needs a restart`);
+    const all = [...this.#refused === undefined ? [] : [this.#refused], ...restart];
+    return all.length === 0 ? undefined : all.join("; ");
   }
 
   #connect(index: number): Connection {
@@ -297,7 +343,11 @@ class Running implements LocalDaemon {
   }
 
   #onUp(index: number, connack: ConnackInfo): void {
-    if (index === 0) this.#receiveMaximum = connack.receiveMaximum;
+    if (index === 0) {
+      this.#receiveMaximum = connack.receiveMaximum;
+      this.#proven = this.#config;
+      this.#trial?.end();
+    }
     this.#subscriptions.up(index, connack);
   }
 
@@ -313,6 +363,7 @@ class Running implements LocalDaemon {
   #onFailed(index: number, error: ExitError): void {
     // Connection 0 finds out by itself when the credentials are no good any more.
     if (index > 0) this.#subscriptions.refused(index, error.message);
+    else if (this.#trial !== undefined) this.#trial.refused(error);
     else this.#fail(error);
   }
 

@@ -50,6 +50,8 @@ export interface StatusSources {
   readonly clients: () => BusCounters | undefined;
   /** As it is now. */
   readonly config: () => { readonly maxInFlight: number; readonly maxConnections: number };
+  /** Why a changed configuration is not used, or not in full. */
+  readonly waiting: () => string | undefined;
 }
 
 /** What is needed of a client that watches the status. */
@@ -121,6 +123,7 @@ export class StatusReport {
         refused: clients.refused,
       },
       queues: this.#queues(lines, spool, clients),
+      config_waiting: this.#sources.waiting() ?? null,
     };
   }
 

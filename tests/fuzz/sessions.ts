@@ -63,7 +63,7 @@ function daemonTable(clock: FakeClock, log: Log): MethodTable {
   const config = () => ({ maxInFlight: 100, maxConnections: 1 });
   const lines = new Map();
   const status = new StatusReport({
-    ...{ clock, publisher, spool, config, clients: () => undefined },
+    ...{ clock, publisher, spool, config, clients: () => undefined, waiting: () => undefined },
     subscriptions: { lines, received: 0, virtualFilters: 0 },
   });
   return mqttInterface({ publisher, subscriptions, connection, status, log });
