@@ -19,6 +19,9 @@ export function statusPage(status: Status, socket: string, now: number): string[
     ...publishLines(status),
     row("received", `${grouped(status.received)} messages`),
     ...clientLines(status),
+    ...status.config_waiting === null
+      ? []
+      : [row("config", `waiting: ${visible(status.config_waiting)}`)],
   ];
 }
 

@@ -101,6 +101,8 @@ export interface Status {
   readonly received: number;
   readonly clients: ClientsView;
   readonly queues: readonly QueueView[];
+  /** Why a changed configuration is not used, or not in full; `null` when nothing waits. */
+  readonly config_waiting: string | null;
 }
 
 /** What {@linkcode toValue} takes. */
@@ -142,6 +144,9 @@ export function readStatus(value: Value): Status {
       fill: count(queue, "fill"),
       bound: count(queue, "bound"),
     })),
+    config_waiting: (status.get("config_waiting") ?? null) === null
+      ? null
+      : text(status, "config_waiting"),
   };
 }
 

@@ -56,4 +56,5 @@ export const SAMPLE_STATUS: Status = {
     { name: "spool_bytes", fill: 5_000_000, bound: 67_108_864 },
     { name: "clients", fill: 4_000, bound: 4_096 },
   ],
+  config_waiting: "Cannot reach \x1b[2J",
 };

@@ -87,6 +87,7 @@ function sources(clock: FakeClock, quarantined: readonly Quarantined[] = []): St
       longestQueueBytes: 24,
     }),
     config: () => ({ maxInFlight: 100, maxConnections: 2 }),
+    waiting: () => "the reason",
   };
 }
 
@@ -143,6 +144,7 @@ Deno.test("the status gathers every counter from where it is counted", () => {
     quarantined: [{ seq: 3, topic: "a/b", reason: "why" }],
   });
   assertEquals(status.received, 7);
+  assertEquals(status.config_waiting, "the reason");
   assertEquals(status.clients, {
     open: 18,
     total: 19,
