@@ -5,7 +5,7 @@ import { assert, assertEquals, assertStringIncludes } from "../deps.ts";
 import { type AwsIotCore, startAwsIotCore } from "../support/aws_iot_core.ts";
 import { requiredValues, startGgConfig } from "../support/gg_config.ts";
 import { writePki } from "../support/pki.ts";
-import { daemonArgs, startProgram } from "../support/program.ts";
+import { daemonArgs, programEnv, startProgram } from "../support/program.ts";
 import { tempDir } from "../support/temp.ts";
 import { waitFor, within } from "../support/wait.ts";
 
@@ -109,7 +109,7 @@ Deno.test({
     await Deno.mkdir(`${dir.path}/run`);
     const socket = `${dir.path}/aws_iot_mqtt`;
     const variables = [`NOTIFY_SOCKET=${notify.path}`, `RUNTIME_DIRECTORY=${dir.path}/run`];
-    const kept = ["DENO_DIR", "NO_COLOR"].filter((name) => Deno.env.has(name));
+    const kept = Object.keys(programEnv());
     await using program = await startProgram(daemonArgs(core, files, `${dir.path}/other`), {}, [
       ACTIVATE,
       ...["--listen", socket, "--fdname", "aws_iot_mqtt"],
@@ -156,7 +156,7 @@ Deno.test({
     core.register(files.device);
     await using config = await startGgConfig(dir.path, requiredValues(core, files));
     const socket = `${dir.path}/aws_iot_mqtt`;
-    const kept = ["DENO_DIR", "NO_COLOR"].filter((name) => Deno.env.has(name));
+    const kept = Object.keys(programEnv());
     await using program = await startProgram(["--bus-dir", dir.path], {}, [
       ACTIVATE,
       ...["--listen", socket, "--fdname", "aws_iot_mqtt"],
