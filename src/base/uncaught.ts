@@ -4,7 +4,7 @@
  *
  * @returns what takes it back
  */
-export function onUnexpected(handle: (error: unknown) => void): () => void {
+export function onUncaught(handle: (error: unknown) => void): () => void {
   let heard = false;
   const hear = (event: Event, error: unknown): void => {
     event.preventDefault();

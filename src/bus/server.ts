@@ -18,7 +18,7 @@ import { createSocket } from "./socket_file.ts";
 /** What the server needs, wherever its listener comes from. */
 export interface ServeOptions {
   readonly table: MethodTable;
-  /** Gets a line for whatever a client may cause as often as it likes: one that holds floods back, as `QuietLog` does. */
+  /** Gets a line for whatever a client may cause as often as it likes: one that holds floods back, as `RateLimitedLog` does. */
   readonly log: Log;
   readonly clock: Clock;
   /** Most clients at once. */

@@ -1,7 +1,7 @@
 import { fromUtf8 } from "../base/bytes.ts";
 import { BusError, Code } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
-import type { Qos } from "../mqtt/port.ts";
+import type { Qos } from "../mqtt/link.ts";
 import { checkFilter, checkTopic } from "../topic/filter.ts";
 
 /** Payload of one message, in bytes (AWS IoT Core quotas). */
@@ -11,7 +11,7 @@ export const MAX_PAYLOAD_BYTES = 131_072;
 export const MAX_LOGGED_CHARACTERS = 512;
 
 /** Refuses what AWS IoT Core would close the shared connection for; the log says what rule, and for how long a topic. */
-export class Door {
+export class RequestValidator {
   readonly #log: Log;
 
   constructor(log: Log) {

@@ -2,7 +2,7 @@ import type { Bytes } from "../base/bytes.ts";
 import { sizeOf } from "../spool/policy.ts";
 
 /** Bytes of QoS 0 messages that wait for the rate limit at most. */
-export const QOS0_LANE_BYTES = 4_194_304;
+export const QOS0_QUEUE_BYTES = 4_194_304;
 
 /** A QoS 0 message that waits. */
 export interface WaitingMessage {
@@ -15,7 +15,9 @@ export interface WaitingMessage {
 }
 
 /** QoS 0 messages that were accepted while connected and wait for the rate limit, in order; bounded. */
-export class Qos0Lane {
+export class Qos0Queue {
+  /** Told when a message was put into the queue. */
+  onAvailable: () => void = () => {};
   #waiting: WaitingMessage[] = [];
   #head = 0;
   #bytes = 0;
@@ -33,7 +35,7 @@ export class Qos0Lane {
   /** Puts a message at the end; `false` when there is no room for it. */
   push(topic: string, payload: Bytes, expiresAt: number | undefined): boolean {
     const size = sizeOf(topic, payload.length);
-    if (this.#bytes + size > QOS0_LANE_BYTES) return false;
+    if (this.#bytes + size > QOS0_QUEUE_BYTES) return false;
     this.#waiting.push({ topic, payload, expiresAt, size });
     this.#bytes += size;
     return true;

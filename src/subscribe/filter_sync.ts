@@ -1,6 +1,6 @@
 import type { Clock, Timer } from "../base/clock.ts";
 import { RateWindow } from "../aws/rate_window.ts";
-import type { Qos, SubscribeResult } from "../mqtt/port.ts";
+import type { Qos, SubscribeResult } from "../mqtt/link.ts";
 
 /** Topic filters in one SUBSCRIBE or UNSUBSCRIBE at most (AWS IoT Core quotas). */
 export const FILTERS_PER_PACKET = 8;

@@ -6,7 +6,7 @@ import {
   FilterSync,
   SUBSCRIBE_PACKETS_PER_SECOND,
 } from "../../../src/subscribe/filter_sync.ts";
-import type { Qos, SubscribeResult } from "../../../src/mqtt/port.ts";
+import type { Qos, SubscribeResult } from "../../../src/mqtt/link.ts";
 
 const pure = { permissions: "none" } as const;
 

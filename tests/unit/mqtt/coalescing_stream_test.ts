@@ -2,7 +2,7 @@ import { Buffer } from "node:buffer";
 import { Duplex } from "node:stream";
 import { setImmediate } from "node:timers";
 import { assertEquals, assertStrictEquals } from "../../deps.ts";
-import { JOIN_BYTES, JOIN_MS, JoinedStream } from "../../../src/mqtt/joined_stream.ts";
+import { JOIN_BYTES, JOIN_MS, JoinedStream } from "../../../src/mqtt/coalescing_stream.ts";
 import { FakeClock } from "../../support/fake_clock.ts";
 import { Random } from "../../support/random.ts";
 

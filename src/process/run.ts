@@ -1,16 +1,15 @@
 import { type Clock, systemClock } from "../base/clock.ts";
 import { Exit, type Exit as ExitCode } from "../base/errors.ts";
 import { createLog, type Log } from "../base/log.ts";
-import { QuietLog } from "../base/rate_limited_log.ts";
-import { onUnexpected } from "../base/uncaught.ts";
+import { RateLimitedLog } from "../base/rate_limited_log.ts";
+import { onUncaught } from "../base/uncaught.ts";
 import { checkGiven, type Config, type Environment, type Given } from "../config/resolve.ts";
 import { loadConfig, needsConfigService } from "../config/load.ts";
 import { CONFIG_INTERFACE, ConfigService } from "../config/service.ts";
 import { ConfigWatch } from "../config/watch.ts";
 import { BUS_DIR, SETTINGS } from "../config/settings.ts";
 import type { LogSetup } from "../daemon/worker_messages.ts";
-import { LineWriter } from "./line_writer.ts";
-import type { RunArgs } from "./run.ts";
+import { LineWriter } from "./log_writer.ts";
 import { Signals } from "./signals.ts";
 import { startSupervised, type Supervised } from "./supervisor.ts";
 import { activatedFd, Notifier, SYSTEMD_VARIABLES, watchdogMs } from "./systemd.ts";
@@ -29,16 +28,23 @@ const VARIABLES = [
 /** How long the last lines of the log may take to be read, in ms. */
 const FLUSH_MS = 500;
 
+/** What the command line asks of the daemon. */
+export interface RunOptions {
+  readonly given: Given;
+  /** The most connections that may be used (iotcored-6), 1-999. */
+  readonly ceiling: number;
+}
+
 /**
  * Runs the daemon until it is told to stop, or until it cannot go on.
  *
  * @throws {ExitError} 64, 69, 73, 75, 77 and 78
  */
-export async function runDaemon(args: RunArgs): Promise<ExitCode> {
+export async function runDaemon(args: RunOptions): Promise<ExitCode> {
   checkGiven(args.given, args.ceiling);
   const environment = readEnvironment();
   const writer = new LineWriter((bytes) => Deno.stderr.write(bytes), systemClock);
-  const log = new QuietLog(stderrLog(args.given, environment, writer), systemClock);
+  const log = new RateLimitedLog(stderrLog(args.given, environment, writer), systemClock);
   const signals = new Signals({
     clock: systemClock,
     log,
@@ -46,7 +52,7 @@ export async function runDaemon(args: RunArgs): Promise<ExitCode> {
   });
   const notifier = new Notifier(environment, log);
   const unexpected = Promise.withResolvers<never>();
-  const unwatch = onUnexpected(unexpected.reject);
+  const unwatch = onUncaught(unexpected.reject);
   try {
     await Promise.race([
       run(args, { environment, writer, log, signals, notifier }),
@@ -71,7 +77,7 @@ interface Surroundings {
   readonly notifier: Notifier;
 }
 
-async function run({ given, ceiling }: RunArgs, around: Surroundings): Promise<void> {
+async function run({ given, ceiling }: RunOptions, around: Surroundings): Promise<void> {
   const { environment, log, signals, notifier } = around;
   const world = { clock: systemClock, log, random: Math.random };
   const source = configService(given, systemClock);

@@ -1,5 +1,5 @@
 import { ConnectError } from "../../../src/mqtt/connect_error.ts";
-import { runStage } from "../../../src/mqtt/stage.ts";
+import { runStage } from "../../../src/mqtt/with_deadline.ts";
 import { assertEquals, assertRejects } from "../../deps.ts";
 import { FakeClock } from "../../support/fake_clock.ts";
 

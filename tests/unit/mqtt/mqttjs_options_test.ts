@@ -1,4 +1,4 @@
-import { PacketIds } from "../../../src/mqtt/packet_ids.ts";
+import { PacketIds } from "../../../src/mqtt/mqttjs_options.ts";
 import { assertEquals } from "../../deps.ts";
 
 Deno.test("packet ids go round without meeting one in use, and end when all are", {

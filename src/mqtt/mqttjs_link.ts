@@ -5,8 +5,8 @@ import type { Bytes } from "../base/bytes.ts";
 import { messageOf } from "../base/errors.ts";
 import { fromSocketError } from "./classify.ts";
 import { ConnectError } from "./connect_error.ts";
-import { JoinedStream } from "./joined_stream.ts";
-import { PacketIds } from "./packet_ids.ts";
+import { JoinedStream } from "./coalescing_stream.ts";
+import { PacketIds } from "./mqttjs_options.ts";
 import type {
   ConnackInfo,
   LinkEnd,
@@ -17,7 +17,7 @@ import type {
   PublishResult,
   Qos,
   SubscribeResult,
-} from "./port.ts";
+} from "./link.ts";
 import { describeCode, reasonName } from "./reason_codes.ts";
 import { streamError } from "./tls.ts";
 
