@@ -1,8 +1,7 @@
 import { backoffDelay } from "../base/backoff.ts";
 import { Exit } from "../base/errors.ts";
 import type { Level } from "../base/log.ts";
-import { isAuthentication, isSilentClose } from "./classify.ts";
-import type { ConnectError } from "./connect_error.ts";
+import { type ConnectError, isAuthentication, isSilentClose } from "./connect_error.ts";
 import type { LinkEnd } from "./link.ts";
 
 /** A connection that stood this long was good: the next wait is a short one again, in ms. */

@@ -3,8 +3,8 @@ import type { TLSSocket } from "node:tls";
 import { type IClientOptions, loadMqtt, type MqttClient } from "../../deps.ts";
 import type { Bytes } from "../base/bytes.ts";
 import { messageOf } from "../base/errors.ts";
-import { fromSocketError } from "./classify.ts";
-import { ConnectError } from "./connect_error.ts";
+import type { ConnStream } from "./conn_stream.ts";
+import { ConnectError, fromSocketError } from "./connect_error.ts";
 import { JoinedStream } from "./coalescing_stream.ts";
 import { PacketIds } from "./mqttjs_options.ts";
 import type {
@@ -19,7 +19,7 @@ import type {
   SubscribeResult,
 } from "./link.ts";
 import { describeCode, reasonName } from "./reason_codes.ts";
-import { streamError } from "./tls.ts";
+import { type SecureStream, streamError } from "./tls.ts";
 
 /** QoS 1 messages that the broker may send before it has our PUBACKs [MQTT5-3.1.2.11.3]: the limit of AWS IoT Core. */
 export const RECEIVE_MAXIMUM = 100;
@@ -66,17 +66,18 @@ const DISCONNECT = new Uint8Array([0xe0, 0x00]);
  * @throws {ConnectError} Stage `connack`.
  */
 export async function openLink(
-  stream: TLSSocket,
+  secure: SecureStream,
   options: LinkOptions,
   handler: LinkHandler,
 ): Promise<MqttLink> {
+  const { stream } = secure;
   const mqtt = await loadMqtt();
   if (streamError(stream) !== undefined || stream.destroyed) {
     stream.destroy();
     throw endOfStream(options.where, streamError(stream));
   }
   return await new Promise((resolve, reject) => {
-    new MqttJsLink(mqtt.MqttClient, stream, options, handler, resolve, reject);
+    new MqttJsLink(mqtt.MqttClient, secure, options, handler, resolve, reject);
   });
 }
 
@@ -84,6 +85,7 @@ export async function openLink(
 class MqttJsLink implements MqttLink {
   connack: ConnackInfo = { sessionPresent: false, receiveMaximum: 65_535 };
   readonly #stream: TLSSocket;
+  readonly #tcp: ConnStream;
   readonly #joined: JoinedStream;
   readonly #options: LinkOptions;
   readonly #handler: LinkHandler;
@@ -105,13 +107,14 @@ class MqttJsLink implements MqttLink {
 
   constructor(
     Client: typeof MqttClient,
-    stream: TLSSocket,
+    { stream, tcp }: SecureStream,
     options: LinkOptions,
     handler: LinkHandler,
     resolve: (link: MqttLink) => void,
     reject: (error: ConnectError) => void,
   ) {
     this.#stream = stream;
+    this.#tcp = tcp;
     this.#options = options;
     this.#handler = handler;
     this.#resolve = resolve;
@@ -131,6 +134,10 @@ class MqttJsLink implements MqttLink {
     );
     signal?.addEventListener("abort", this.#onAbort);
     if (signal?.aborted) this.#onAbort();
+  }
+
+  get address(): string {
+    return this.#tcp.address;
   }
 
   get buffered(): number {
@@ -236,7 +243,7 @@ class MqttJsLink implements MqttLink {
     };
     const sendPing = client.sendPing.bind(client);
     client.sendPing = () => {
-      this.#bytesAtPing = this.#stream.bytesRead;
+      this.#bytesAtPing = this.#tcp.bytesRead;
       sendPing();
     };
     client.onKeepaliveTimeout = () => this.#onKeepAlive();
@@ -247,7 +254,7 @@ class MqttJsLink implements MqttLink {
    * what arrives at all proves that the link lives.
    */
   #onKeepAlive(): void {
-    if (this.#stream.bytesRead !== this.#bytesAtPing) return this.#client.sendPing();
+    if (this.#tcp.bytesRead !== this.#bytesAtPing) return this.#client.sendPing();
     const seconds = this.#client.keepalive * 1.5;
     this.#finish({ by: "keep-alive", reason: `nothing came for ${seconds} s` });
   }

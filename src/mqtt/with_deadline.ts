@@ -1,6 +1,5 @@
 import type { Clock } from "../base/clock.ts";
-import { fromSocketError } from "./classify.ts";
-import { ConnectError, type Stage } from "./connect_error.ts";
+import { ConnectError, fromSocketError, type Stage } from "./connect_error.ts";
 
 /** One step of an attempt to connect. */
 export interface StageOptions {

@@ -21,6 +21,7 @@ const GRANTED: SubscribeResult = { code: 1, reason: "" };
 /** A link whose other side is the test. */
 class FakeLink implements MqttLink {
   connack = { sessionPresent: false, receiveMaximum: 100 };
+  readonly address = "192.0.2.1:8883";
   buffered = 0;
   readonly published: OutgoingPublish[] = [];
   readonly answers: ((result: PublishResult | undefined) => void)[] = [];
