@@ -20,7 +20,7 @@ export class ConnStream extends Duplex {
   #reading = false;
 
   constructor(conn: Deno.TcpConn) {
-    super({ allowHalfOpen: false });
+    super();
     this.#conn = conn;
     const { hostname, port } = conn.remoteAddr;
     this.address = `${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`;

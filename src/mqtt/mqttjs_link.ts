@@ -120,6 +120,8 @@ class MqttJsLink implements MqttLink {
     this.#resolve = resolve;
     this.#reject = reject;
     stream.on("error", (error) => this.#onStreamEnd(error));
+    // A peer that has closed its side is gone, whatever could still be written to it.
+    stream.once("end", () => this.#onStreamEnd(undefined));
     stream.once("close", () => this.#onStreamEnd(undefined));
     const joined = this.#joined = new JoinedStream(stream);
     this.#client = new Client(

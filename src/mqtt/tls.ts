@@ -221,13 +221,13 @@ function secure(
       );
     };
     remember(stream);
-    stream.once("error", fail).once("close", onClose);
+    stream.once("error", fail).once("end", onClose).once("close", onClose);
     stream.once("secureConnect", () => {
       secured = true;
       done(stream);
     });
     return () => {
-      stream.off("error", fail).off("close", onClose);
+      stream.off("error", fail).off("end", onClose).off("close", onClose);
       if (!secured) stream.destroy();
     };
   });
