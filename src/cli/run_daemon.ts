@@ -1,13 +1,13 @@
 import { type Clock, systemClock } from "../base/clock.ts";
 import { Exit, type Exit as ExitCode } from "../base/errors.ts";
 import { createLog, type Log } from "../base/log.ts";
-import { QuietLog } from "../base/quiet_log.ts";
-import { onUnexpected } from "../base/unexpected.ts";
-import { checkGiven, type Config, type Environment, type Given } from "../daemon/config.ts";
-import { loadConfig, needsConfigService } from "../daemon/config_load.ts";
-import { CONFIG_INTERFACE, ConfigService } from "../daemon/config_service.ts";
-import { ConfigWatch } from "../daemon/config_watch.ts";
-import { BUS_DIR, SETTINGS } from "../daemon/settings.ts";
+import { RateLimitedLog } from "../base/rate_limited_log.ts";
+import { onUncaught } from "../base/uncaught.ts";
+import { checkGiven, type Config, type Environment, type Given } from "../config/resolve.ts";
+import { loadConfig, needsConfigService } from "../config/load.ts";
+import { CONFIG_INTERFACE, ConfigService } from "../config/service.ts";
+import { ConfigWatch } from "../config/watch.ts";
+import { BUS_DIR, SETTINGS } from "../config/settings.ts";
 import type { LogSetup } from "../daemon/worker_messages.ts";
 import { LineWriter } from "./line_writer.ts";
 import type { RunArgs } from "./run.ts";
@@ -38,7 +38,7 @@ export async function runDaemon(args: RunArgs): Promise<ExitCode> {
   checkGiven(args.given, args.ceiling);
   const environment = readEnvironment();
   const writer = new LineWriter((bytes) => Deno.stderr.write(bytes), systemClock);
-  const log = new QuietLog(stderrLog(args.given, environment, writer), systemClock);
+  const log = new RateLimitedLog(stderrLog(args.given, environment, writer), systemClock);
   const signals = new Signals({
     clock: systemClock,
     log,
@@ -46,7 +46,7 @@ export async function runDaemon(args: RunArgs): Promise<ExitCode> {
   });
   const notifier = new Notifier(environment, log);
   const unexpected = Promise.withResolvers<never>();
-  const unwatch = onUnexpected(unexpected.reject);
+  const unwatch = onUncaught(unexpected.reject);
   try {
     await Promise.race([
       run(args, { environment, writer, log, signals, notifier }),

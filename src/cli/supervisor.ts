@@ -1,7 +1,7 @@
 import { Exit, ExitError, messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
-import type { Config } from "../daemon/config.ts";
-import { compareConfigs } from "../daemon/config_change.ts";
+import type { Config } from "../config/resolve.ts";
+import { compareConfigs } from "../config/change.ts";
 import type { Daemon } from "../daemon/daemon.ts";
 import { type Box, covers, innerBox, missingFrom, missingText } from "../daemon/sandbox.ts";
 import type { LogSetup } from "../daemon/worker_messages.ts";

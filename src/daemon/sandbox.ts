@@ -1,7 +1,7 @@
 import { socketPaths } from "../bus/socket_file.ts";
 import { nameOf } from "../mqtt/tls.ts";
 import { proxyFor } from "../mqtt/proxy.ts";
-import type { Config } from "./config.ts";
+import type { Config } from "../config/resolve.ts";
 
 /** What a program may do. The inner box is what the daemon may, once its configuration is known; all else is refused. */
 export interface Box {

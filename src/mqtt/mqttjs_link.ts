@@ -232,7 +232,10 @@ class MqttJsLink implements MqttLink {
 
   #listen(): void {
     const client = this.#client;
-    this.#stream.on("drain", () => this.#answerUnwritten(SUCCESS));
+    this.#stream.on("drain", () => {
+      // TLS also says so when TCP has failed under it; the end of the link comes next, and answers.
+      if (this.#tcp.errored === null) this.#answerUnwritten(SUCCESS);
+    });
     withoutCopies(client);
     client.on("packetreceive", (packet) => this.#onPacket(packet as Packet));
     client.on("connect", () => this.#onConnect());

@@ -1,5 +1,5 @@
 import { InnerThread } from "../../src/cli/inner_thread.ts";
-import { resolveConfig } from "../../src/daemon/config.ts";
+import { resolveConfig } from "../../src/config/resolve.ts";
 import { innerBox } from "../../src/daemon/sandbox.ts";
 import { ExitError } from "../../src/base/errors.ts";
 import { assertEquals, assertMatch, assertRejects } from "../deps.ts";

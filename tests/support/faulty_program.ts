@@ -4,7 +4,7 @@ const ROOT = new URL("../../", import.meta.url);
 
 /** Modules of the program, and what stands in their place. */
 const FAULTY = [
-  ["src/daemon/interface.ts", "tests/support/faulty_interface.ts"],
+  ["src/daemon/bus_methods.ts", "tests/support/faulty_interface.ts"],
   ["src/cli/signals.ts", "tests/support/faulty_signals.ts"],
 ] as const;
 

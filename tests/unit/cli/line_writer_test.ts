@@ -2,7 +2,7 @@ import type { Bytes } from "../../../src/base/bytes.ts";
 import { LineWriter, MAX_WAITING_BYTES, RETRY_MS } from "../../../src/cli/line_writer.ts";
 import { assertEquals, assertMatch, assertStringIncludes } from "../../deps.ts";
 import { FakeClock } from "../../support/fake_clock.ts";
-import { turn } from "../daemon/fake_source.ts";
+import { turn } from "../config/fake_source.ts";
 
 const pure = { permissions: "none" } as const;
 

@@ -1,6 +1,6 @@
 import { boxFlags, outerBox } from "../../../.ci/compile/box.ts";
 import { parseBuildArgs } from "../../../.ci/compile/options.ts";
-import { resolveConfig } from "../../../src/daemon/config.ts";
+import { resolveConfig } from "../../../src/config/resolve.ts";
 import { innerBox } from "../../../src/daemon/sandbox.ts";
 import { assert, assertEquals } from "../../deps.ts";
 

@@ -1,5 +1,5 @@
-import { type Given, resolveConfig } from "../../../src/daemon/config.ts";
-import type { Config } from "../../../src/daemon/config.ts";
+import { type Given, resolveConfig } from "../../../src/config/resolve.ts";
+import type { Config } from "../../../src/config/resolve.ts";
 import { covers, innerBox, missingFrom, missingText } from "../../../src/daemon/sandbox.ts";
 import { workerPermissions } from "../../../src/daemon/sandbox.ts";
 import { assert, assertEquals } from "../../deps.ts";
