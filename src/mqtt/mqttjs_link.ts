@@ -5,7 +5,7 @@ import type { Bytes } from "../base/bytes.ts";
 import { messageOf } from "../base/errors.ts";
 import type { ConnStream } from "./conn_stream.ts";
 import { ConnectError, fromSocketError } from "./connect_error.ts";
-import { JoinedStream } from "./coalescing_stream.ts";
+import { CoalescingStream } from "./coalescing_stream.ts";
 import { PacketIds } from "./mqttjs_options.ts";
 import type {
   ConnackInfo,
@@ -86,7 +86,7 @@ class MqttJsLink implements MqttLink {
   connack: ConnackInfo = { sessionPresent: false, receiveMaximum: 65_535 };
   readonly #stream: TLSSocket;
   readonly #tcp: ConnStream;
-  readonly #joined: JoinedStream;
+  readonly #coalesced: CoalescingStream;
   readonly #options: LinkOptions;
   readonly #handler: LinkHandler;
   readonly #client: MqttClient;
@@ -123,9 +123,9 @@ class MqttJsLink implements MqttLink {
     // A peer that has closed its side is gone, whatever could still be written to it.
     stream.once("end", () => this.#onStreamEnd(undefined));
     stream.once("close", () => this.#onStreamEnd(undefined));
-    const joined = this.#joined = new JoinedStream(stream);
+    const coalesced = this.#coalesced = new CoalescingStream(stream);
     this.#client = new Client(
-      () => joined as unknown as ReturnType<MqttClient["streamBuilder"]>,
+      () => coalesced as unknown as ReturnType<MqttClient["streamBuilder"]>,
       clientOptions(options),
     );
     this.#listen();
@@ -143,7 +143,7 @@ class MqttJsLink implements MqttLink {
   }
 
   get buffered(): number {
-    return this.#joined.unwritten;
+    return this.#coalesced.unwritten;
   }
 
   publish(message: OutgoingPublish, done: (result: PublishResult | undefined) => void): void {
@@ -204,7 +204,7 @@ class MqttJsLink implements MqttLink {
       // What still arrives is for the next link; unread, it would keep the end of the stream from being seen.
       this.#stream.unpipe();
       this.#stream.resume();
-      this.#joined.end(DISCONNECT);
+      this.#coalesced.end(DISCONNECT);
       this.#closeTimer = setTimeout(
         () => this.#finish({ by: "local", reason: "closed here" }),
         CLOSE_MS,

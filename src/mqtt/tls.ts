@@ -11,7 +11,7 @@ import { ConnStream } from "./conn_stream.ts";
 import { ConnectError } from "./connect_error.ts";
 import type { Credentials } from "./credentials.ts";
 import { connectRequest, MAX_PROXY_HEAD_BYTES, type Proxy, tunnelStands } from "./proxy.ts";
-import { runStage, type StageOptions } from "./with_deadline.ts";
+import { type DeadlineOptions, withDeadline } from "./with_deadline.ts";
 
 /** The port on which AWS IoT Core tells MQTT from HTTPS by ALPN. */
 export const ALPN_PORT = 443;
@@ -125,9 +125,9 @@ export function nameOf(peer: { readonly host: string; readonly port: number }): 
  */
 function openTcp(
   peer: { readonly host: string; readonly port: number },
-  options: StageOptions,
+  options: DeadlineOptions,
 ): Promise<ConnStream> {
-  return runStage(options, (done, fail) => {
+  return withDeadline(options, (done, fail) => {
     const attempt = new AbortController();
     Deno.connect({ hostname: peer.host, port: peer.port, signal: attempt.signal }).then((conn) => {
       if (attempt.signal.aborted) return conn.close();
@@ -144,7 +144,7 @@ async function openTunnel(
   proxy: Proxy,
   target: StreamTarget,
   credentials: Credentials,
-  options: StageOptions,
+  options: DeadlineOptions,
 ): Promise<Duplex> {
   const until = options.clock.now() + options.ms;
   let carrier: Duplex = tcp;
@@ -155,7 +155,7 @@ async function openTunnel(
   }
   const request = connectRequest(proxy, target.host, target.port);
   const left = { ...options, ms: Math.max(0, until - options.clock.now()) };
-  await runStage<void>(
+  await withDeadline<void>(
     left,
     (done, fail) => awaitTunnel(carrier, request, options.where, done, fail),
   );
@@ -210,9 +210,9 @@ function identity(host: string): ConnectionOptions {
 function secure(
   carrier: Duplex,
   tlsOptions: ConnectionOptions,
-  options: StageOptions,
+  options: DeadlineOptions,
 ): Promise<TLSSocket> {
-  return runStage(options, (done, fail) => {
+  return withDeadline(options, (done, fail) => {
     const stream = connectTls({ ...tlsOptions, socket: carrier });
     let secured = false;
     const onClose = (): void => {
