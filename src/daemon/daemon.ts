@@ -3,7 +3,7 @@ import type { Clock } from "../base/clock.ts";
 import { Exit, ExitError, messageOf } from "../base/errors.ts";
 import type { FaultHook } from "../base/fault.ts";
 import type { Log } from "../base/log.ts";
-import { listenOnFd } from "../bus/fd_listener.ts";
+import { listenOnFd } from "../bus/listener.ts";
 import { type BusServer, serve, type ServeOptions, startServer } from "../bus/server.ts";
 import { AWS_RATE_LIMITS } from "../aws/rate_window.ts";
 import { readCredentials } from "../mqtt/credentials.ts";

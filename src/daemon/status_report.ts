@@ -9,7 +9,7 @@ import type { Intake } from "../publish/intake.ts";
 import type { Publisher } from "../publish/publisher.ts";
 import { QOS0_QUEUE_BYTES, type Qos0Queue } from "../publish/qos0_queue.ts";
 import { MAX_UNWRITTEN_BYTES } from "../publish/send_throttle.ts";
-import { FILTERS_PER_CONNECTION } from "../subscribe/filter_assignment.ts";
+import { FILTERS_PER_CONNECTION } from "../aws/limits.ts";
 import { MAX_VIRTUAL_FILTERS } from "../subscribe/subscriptions.ts";
 import type { SpoolStats } from "../spool/spool.ts";
 import { encodeValueFrame } from "../wire/frame.ts";

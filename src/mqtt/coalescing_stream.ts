@@ -2,7 +2,7 @@ import { EventEmitter } from "node:events";
 import type { Duplex, Writable } from "node:stream";
 import type { Bytes } from "../base/bytes.ts";
 import { type Clock, systemClock, type Timer } from "../base/clock.ts";
-import { writeText } from "../base/text.ts";
+import { writeText } from "../base/bytes.ts";
 
 /** How close in time two writes to the network may be, in ms; the first one after a pause of this length waits for nothing. */
 export const COALESCE_MS = 1;

@@ -1,3 +1,4 @@
+import type { Qos } from "../aws/limits.ts";
 import type { Bytes } from "../base/bytes.ts";
 import { type Clock, systemClock, type Timer } from "../base/clock.ts";
 import { ExitError, messageOf } from "../base/errors.ts";
@@ -11,7 +12,6 @@ import type {
   MqttLink,
   OutgoingPublish,
   PublishResult,
-  Qos,
   SubscribeResult,
 } from "./link.ts";
 import { nameOf } from "./tls.ts";

@@ -1,7 +1,5 @@
+import type { Qos } from "../aws/limits.ts";
 import type { Bytes } from "../base/bytes.ts";
-
-/** QoS levels of AWS IoT Core; 2 does not exist there. */
-export type Qos = 0 | 1;
 
 /** Protocol versions that are spoken. */
 export type MqttVersion = "5" | "3.1.1";

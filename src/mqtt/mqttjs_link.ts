@@ -1,3 +1,4 @@
+import type { Qos } from "../aws/limits.ts";
 import { Readable } from "node:stream";
 import type { TLSSocket } from "node:tls";
 import { type IClientOptions, loadMqtt, type MqttClient } from "../../deps.ts";
@@ -15,7 +16,6 @@ import type {
   MqttVersion,
   OutgoingPublish,
   PublishResult,
-  Qos,
   SubscribeResult,
 } from "./link.ts";
 import { describeCode, reasonName } from "./reason_codes.ts";

@@ -2,7 +2,7 @@ import { type Bytes, concat } from "../../src/base/bytes.ts";
 import { Code, codeName } from "../../src/base/errors.ts";
 import type { Log } from "../../src/base/log.ts";
 import type { MethodTable } from "../../src/bus/methods.ts";
-import { ReaderPool } from "../../src/bus/reader_pool.ts";
+import { ReaderPool } from "../../src/wire/frame_reader.ts";
 import { Session, type SessionHost } from "../../src/bus/session.ts";
 import { ConnectionStatusFeed } from "../../src/daemon/readiness.ts";
 import { busMethods } from "../../src/daemon/bus_methods.ts";

@@ -5,13 +5,12 @@
  * @module
  */
 
-import { Exit, ExitError } from "../../src/base/errors.ts";
-import { type Box, IMPORT, outerBox } from "./box.ts";
+import { Exit, ExitError } from "../base/errors.ts";
+import { type Box, IMPORT, outerBox } from "./permissions.ts";
 import { bakedArgs, build, FEATURES, V8_FLAGS } from "./build.ts";
 import { ENTRIES } from "./bundle.ts";
-import { say } from "./deno.ts";
+import { orExit, say } from "./deno.ts";
 import { type BuildOptions, parseBuildArgs } from "./options.ts";
-import { orExit } from "./or_exit.ts";
 import { type Payload, readPayload } from "./payload.ts";
 
 /** The most that may be added to Deno's runtime, in bytes. */

@@ -1,4 +1,4 @@
-import { socketPaths } from "../../src/bus/socket_file.ts";
+import { socketPaths } from "../bus/socket_file.ts";
 import { type BuildOptions, ENDPOINT_PORTS } from "./options.ts";
 
 /** What a compiled program may do, before it has read its configuration: the outer box. Everything else is refused. */

@@ -9,8 +9,7 @@ import { CONFIG_INTERFACE, ConfigService } from "../config/service.ts";
 import { ConfigWatch } from "../config/watch.ts";
 import { BUS_DIR, SETTINGS } from "../config/settings.ts";
 import type { LogSetup } from "../daemon/worker_messages.ts";
-import { LineWriter } from "./line_writer.ts";
-import type { RunArgs } from "./run.ts";
+import { LineWriter } from "./log_writer.ts";
 import { Signals } from "./signals.ts";
 import { startSupervised, type Supervised } from "./supervisor.ts";
 import { activatedFd, Notifier, SYSTEMD_VARIABLES, watchdogMs } from "./systemd.ts";
@@ -29,12 +28,19 @@ const VARIABLES = [
 /** How long the last lines of the log may take to be read, in ms. */
 const FLUSH_MS = 500;
 
+/** What the command line asks of the daemon. */
+export interface RunOptions {
+  readonly given: Given;
+  /** The most connections that may be used (iotcored-6), 1-999. */
+  readonly ceiling: number;
+}
+
 /**
  * Runs the daemon until it is told to stop, or until it cannot go on.
  *
  * @throws {ExitError} 64, 69, 73, 75, 77 and 78
  */
-export async function runDaemon(args: RunArgs): Promise<ExitCode> {
+export async function runDaemon(args: RunOptions): Promise<ExitCode> {
   checkGiven(args.given, args.ceiling);
   const environment = readEnvironment();
   const writer = new LineWriter((bytes) => Deno.stderr.write(bytes), systemClock);
@@ -71,7 +77,7 @@ interface Surroundings {
   readonly notifier: Notifier;
 }
 
-async function run({ given, ceiling }: RunArgs, around: Surroundings): Promise<void> {
+async function run({ given, ceiling }: RunOptions, around: Surroundings): Promise<void> {
   const { environment, log, signals, notifier } = around;
   const world = { clock: systemClock, log, random: Math.random };
   const source = configService(given, systemClock);

@@ -1,4 +1,4 @@
-import { components } from "../../../.ci/sbom.ts";
+import { components } from "../../../src/build/sbom.ts";
 import { assert, assertEquals, assertThrows } from "../../deps.ts";
 
 const LOCK = {

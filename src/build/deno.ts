@@ -1,3 +1,5 @@
+import { ExitError } from "../base/errors.ts";
+
 /** The folder of the project. */
 export const ROOT: string = new URL("../../", import.meta.url).pathname;
 
@@ -44,4 +46,15 @@ export function firstError(stderr: string): string {
 /** A line on stdout, for a person to read. */
 export function say(text: string): void {
   Deno.stdout.writeSync(new TextEncoder().encode(text + "\n"));
+}
+
+/** Runs a task; what it throws on purpose becomes its message on stderr and an exit code, without a stack trace. */
+export async function orExit(run: () => Promise<void>): Promise<void> {
+  try {
+    await run();
+  } catch (error) {
+    if (!(error instanceof ExitError)) throw error;
+    Deno.stderr.writeSync(new TextEncoder().encode(error.message + "\n"));
+    Deno.exit(error.exit);
+  }
 }

@@ -2,7 +2,7 @@
  * Prints the software bill of materials of a compiled program, CycloneDX 1.6 in JSON, from `deno.lock`: what the program is made of,
  * without what only tests use. The packages that types alone come from are marked as excluded.
  *
- *     deno run --allow-read .ci/sbom.ts >iotcored.cdx.json
+ *     deno run --allow-read src/build/sbom.ts >iotcored.cdx.json
  *
  * @module
  */
@@ -92,7 +92,7 @@ function hashOf(integrity: string): { alg: string; content: string } {
 
 async function main(): Promise<void> {
   const read = async (name: string): Promise<string> =>
-    await Deno.readTextFile(new URL(`../${name}`, import.meta.url));
+    await Deno.readTextFile(new URL(`../../${name}`, import.meta.url));
   const { name, version, license } = JSON.parse(await read("deno.json"));
   const deno: Component = {
     type: "platform",

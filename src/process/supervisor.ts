@@ -3,7 +3,7 @@ import type { Log } from "../base/log.ts";
 import type { Config } from "../config/resolve.ts";
 import { compareConfigs } from "../config/change.ts";
 import type { Daemon } from "../daemon/daemon.ts";
-import { type Box, covers, innerBox, missingFrom, missingText } from "../daemon/sandbox.ts";
+import { type Box, covers, innerBox, missingFrom, missingText } from "../daemon/permissions.ts";
 import type { LogSetup } from "../daemon/worker_messages.ts";
 import type { MemoryContents } from "../spool/memory_storage.ts";
 import { type InnerHandler, InnerThread } from "./inner_thread.ts";

@@ -1,4 +1,4 @@
-import { Exit, ExitError } from "../../src/base/errors.ts";
+import { Exit, ExitError } from "../base/errors.ts";
 import { firstError, importMapFlags, runDeno } from "./deno.ts";
 
 /** The files that are embedded, with what each is made from. The worker is a module of its own: it starts by its URL. */

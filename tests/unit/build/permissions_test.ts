@@ -1,7 +1,7 @@
-import { boxFlags, outerBox } from "../../../.ci/compile/box.ts";
-import { parseBuildArgs } from "../../../.ci/compile/options.ts";
+import { boxFlags, outerBox } from "../../../src/build/permissions.ts";
+import { parseBuildArgs } from "../../../src/build/options.ts";
 import { resolveConfig } from "../../../src/config/resolve.ts";
-import { innerBox } from "../../../src/daemon/sandbox.ts";
+import { innerBox } from "../../../src/daemon/permissions.ts";
 import { assert, assertEquals } from "../../deps.ts";
 
 Deno.test("an endpoint without a port is allowed on both ports of AWS IoT Core, one with a port on that", () => {

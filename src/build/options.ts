@@ -1,6 +1,6 @@
-import { type Option, type Parsed, parseOptions } from "../../src/cli/args.ts";
-import { Exit, ExitError } from "../../src/base/errors.ts";
-import { checkInterfaceName } from "../../src/bus/socket_file.ts";
+import { type Option, type Parsed, parseOptions } from "../cli/args.ts";
+import { Exit, ExitError } from "../base/errors.ts";
+import { checkInterfaceName } from "../bus/socket_file.ts";
 
 /** What the program can be compiled for with `--target`; Deno has no 32-bit ARM. */
 export const TARGETS = ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"] as const;

@@ -1,5 +1,5 @@
 import type { Bytes } from "../../../src/base/bytes.ts";
-import { LineWriter, MAX_WAITING_BYTES, RETRY_MS } from "../../../src/cli/line_writer.ts";
+import { LineWriter, MAX_WAITING_BYTES, RETRY_MS } from "../../../src/process/log_writer.ts";
 import { assertEquals, assertMatch, assertStringIncludes } from "../../deps.ts";
 import { FakeClock } from "../../support/fake_clock.ts";
 import { turn } from "../config/fake_source.ts";

@@ -1,5 +1,5 @@
 import { ExitError } from "../base/errors.ts";
-import { type Box, workerPermissions } from "../daemon/sandbox.ts";
+import { type Box, workerPermissions } from "../daemon/permissions.ts";
 import type { Failure, FromWorker, Request, ToWorker } from "../daemon/worker_messages.ts";
 
 /** The answer to a request. */

@@ -1,5 +1,5 @@
-import { Exit, ExitError } from "../../src/base/errors.ts";
-import { type Box, boxFlags, outerBox } from "./box.ts";
+import { Exit, ExitError } from "../base/errors.ts";
+import { type Box, boxFlags, outerBox } from "./permissions.ts";
 import { bundle, ENTRIES } from "./bundle.ts";
 import { firstError, runDeno } from "./deno.ts";
 import type { BuildOptions, Target } from "./options.ts";

@@ -1,7 +1,7 @@
 import { type Given, resolveConfig } from "../../../src/config/resolve.ts";
 import type { Config } from "../../../src/config/resolve.ts";
-import { covers, innerBox, missingFrom, missingText } from "../../../src/daemon/sandbox.ts";
-import { workerPermissions } from "../../../src/daemon/sandbox.ts";
+import { covers, innerBox, missingFrom, missingText } from "../../../src/daemon/permissions.ts";
+import { workerPermissions } from "../../../src/daemon/permissions.ts";
 import { assert, assertEquals } from "../../deps.ts";
 
 const GIVEN = {

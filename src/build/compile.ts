@@ -4,11 +4,10 @@
  * @module
  */
 
-import { helpText } from "../../src/cli/help.ts";
+import { helpText } from "../cli/help.ts";
 import { build, suppliedBase } from "./build.ts";
-import { ROOT, say } from "./deno.ts";
+import { orExit, ROOT, say } from "./deno.ts";
 import { BUILD_OPTIONS, parseBuildArgs, type Target } from "./options.ts";
-import { orExit } from "./or_exit.ts";
 
 async function compile(args: readonly string[]): Promise<void> {
   const options = parseBuildArgs(args);
