@@ -126,6 +126,7 @@ export class StatusReport {
       client_id: status.clientId,
       connected: status.connected,
       since: status.since ?? null,
+      address: status.address ?? null,
       subscriptions: subscriptions.assignments.get(index)?.sync.size ?? 0,
       in_flight: status.inFlight,
       buffered_bytes: buffered,

@@ -47,7 +47,7 @@ export function statusLine(status: Status, now: number): string {
 }
 
 function connectionLines(connection: ConnectionView, now: number): string[] {
-  const { client_id, connected, since, subscriptions, in_flight, last_error } = connection;
+  const { client_id, connected, since, address, subscriptions, in_flight, last_error } = connection;
   const state = connected ? `up ${duration(now - (since ?? now))}` : "DOWN";
   const lines = [
     row(
@@ -56,6 +56,7 @@ function connectionLines(connection: ConnectionView, now: number): string[] {
       state,
       `${subscriptions} subscriptions`,
       `${in_flight} in flight`,
+      ...address === null ? [] : [visible(address)],
     ),
   ];
   if (last_error !== null) {

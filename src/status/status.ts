@@ -9,6 +9,8 @@ export interface ConnectionView {
   readonly connected: boolean;
   /** When the connection came up, in ms since the Unix epoch; `null` while it is down. */
   readonly since: number | null;
+  /** Where its TCP connection leads, the endpoint or the proxy, such as `192.0.2.1:8883`; `null` while it is down. */
+  readonly address: string | null;
   /** Topic filters that are wanted on it. */
   readonly subscriptions: number;
   /** QoS 1 messages without PUBACK. */
@@ -155,6 +157,7 @@ function readConnection(map: ValueMap): ConnectionView {
     client_id: text(map, "client_id"),
     connected: map.get("connected") === true,
     since: (map.get("since") ?? null) === null ? null : count(map, "since"),
+    address: (map.get("address") ?? null) === null ? null : text(map, "address"),
     subscriptions: count(map, "subscriptions"),
     in_flight: count(map, "in_flight"),
     buffered_bytes: count(map, "buffered_bytes"),
