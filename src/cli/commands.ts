@@ -1,9 +1,10 @@
 import type { Exit as ExitCode } from "../base/errors.ts";
 import { VERSION } from "../base/version.ts";
 import { parseOptions, usage } from "./args.ts";
-import { bashCompletions, COMPLETIONS } from "./complete.ts";
+import { bashCompletions, COMPLETIONS } from "./completions.ts";
 import { type Command, helpText, OFFLINE_OPTIONS, overviewText } from "./help.ts";
-import { print, runTool, type Tool } from "./tools.ts";
+import { runTool, type Tool } from "./tool.ts";
+import { print } from "./output.ts";
 
 /** The subcommands that talk to the daemon; loaded when they are needed, so that each starts fast. */
 const TOOLS: Readonly<Record<string, () => Promise<Tool>>> = {

@@ -10,7 +10,7 @@ import { startAwsIotCore } from "../support/aws_iot_core.ts";
 import { writePki } from "../support/pki.ts";
 import { daemonArgs, programCommand, programEnv } from "../support/program.ts";
 import { tempDir } from "../support/temp.ts";
-import { say } from "./account.ts";
+import { say } from "./say.ts";
 
 const ROOT = new URL("../../", import.meta.url).pathname;
 

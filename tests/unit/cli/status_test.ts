@@ -1,5 +1,5 @@
 import { duration, grouped, size, statusLine, statusPage } from "../../../src/status/page.ts";
-import { Screen } from "../../../src/cli/status_screen.ts";
+import { Screen } from "../../../src/cli/screen.ts";
 import { assert, assertEquals } from "../../deps.ts";
 import { SAMPLE_STATUS } from "../../support/sample_status.ts";
 

@@ -2,7 +2,7 @@ import { utf8 } from "../../../src/base/bytes.ts";
 import { BusError, Code, ExitError } from "../../../src/base/errors.ts";
 import type { Config, Environment, Given } from "../../../src/config/resolve.ts";
 import { nextConfig } from "../../../src/config/change.ts";
-import { loadConfig, type LoadOptions, PATIENCE_MS } from "../../../src/config/load.ts";
+import { CONFIG_TIMEOUT_MS, loadConfig, type LoadOptions } from "../../../src/config/load.ts";
 import { textsOf, wantedKeys } from "../../../src/config/service.ts";
 import { CONFIG_PREFIX } from "../../../src/config/settings.ts";
 import type { Value } from "../../../src/wire/object.ts";
@@ -209,7 +209,7 @@ Deno.test(
     const t = new Loading();
     t.source.error = noService;
     const refused = t.refusal({ endpoint: "h", rootca: "/a", cert: "/b" });
-    for (let ms = 0; ms < PATIENCE_MS; ms += 500) {
+    for (let ms = 0; ms < CONFIG_TIMEOUT_MS; ms += 500) {
       await turn();
       t.clock.advance(500);
     }
@@ -224,14 +224,14 @@ Deno.test(
 );
 
 Deno.test(
-  "a config service that never answers is given up after the patience too",
+  "a config service that never answers is given up after the timeout too",
   pure,
   async () => {
     const t = new Loading();
     t.source.slow = true;
     const refused = t.refusal();
     await turn();
-    t.clock.advance(PATIENCE_MS);
+    t.clock.advance(CONFIG_TIMEOUT_MS);
     assertEquals((await refused).exit, 69);
   },
 );
