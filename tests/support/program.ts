@@ -31,13 +31,13 @@ export function importMapFlags(): Promise<string[]> {
   })();
 }
 
-/** The command that `deno task iotcored` runs, without its picking of the import map at each start; `flags` are for Deno. */
+/** The command that `deno task iotcored:dev` runs, without its picking of the import map at each start; `flags` are for Deno. */
 export async function programCommand(...flags: readonly string[]): Promise<string[]> {
   return [
     Deno.execPath(),
     "run",
     "-q",
-    "-P=iotcored",
+    "-P=dev",
     "--no-prompt",
     "--v8-flags=--max-semi-space-size=1,--heap-growing-percent=50",
     ...flags,
