@@ -48,9 +48,22 @@ async function runRun(args: readonly string[]): Promise<ExitCode> {
   const { parseRunArgs } = await import("./run.ts");
   const run = parseRunArgs(args);
   if (run.instead === "help") return await help([]);
-  if (run.instead === "version") return print(`iotcored ${VERSION}\n`);
+  if (run.instead === "version") return print(await versionText(run.verbose));
   const { runDaemon } = await import("../process/run.ts");
   return await runDaemon(run);
+}
+
+async function versionText(verbose: boolean): Promise<string> {
+  const version = `iotcored ${VERSION}\n`;
+  if (!verbose) return version;
+  const { compiledPermissions } = await import("../process/permitted.ts");
+  const { describePermissions } = await import("../daemon/permissions.ts");
+  const compiled = compiledPermissions();
+  if (compiled === undefined) return `${version}permissions   those of the task in deno.json\n`;
+  const rows = describePermissions(compiled).map(([kind, items]) =>
+    `${kind.padEnd(14)}${items.length === 0 ? "nothing" : items.join("\n" + " ".repeat(14))}\n`
+  );
+  return `${version}${rows.join("")}all else      refused\n`;
 }
 
 async function help(args: readonly string[]): Promise<ExitCode> {

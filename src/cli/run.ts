@@ -19,6 +19,7 @@ export const RUN_OPTIONS: readonly Option[] = [
   CEILING,
   { option: "help", short: "h", help: "print this help" },
   { option: "version", short: "V", help: "print the version" },
+  { option: "verbose", help: "with --version: also print what this program may do" },
 ];
 
 /** The subcommand that is the daemon. */
@@ -46,6 +47,8 @@ export interface RunArgs {
   readonly ceiling: number;
   /** Whether the help or the version is asked for instead. */
   readonly instead: "help" | "version" | undefined;
+  /** Whether the version comes with what the program may do. */
+  readonly verbose: boolean;
 }
 
 /**
@@ -62,7 +65,9 @@ export function parseRunArgs(args: readonly string[]): RunArgs {
     if (value !== undefined) given[name as SettingName] = value;
   }
   const instead = (["help", "version"] as const).find((name) => parsed.values.has(name));
-  return { given, ceiling: ceilingOf(parsed), instead };
+  const verbose = parsed.values.has("verbose");
+  if (verbose && instead !== "version") throw usage("option --verbose is for --version");
+  return { given, ceiling: ceilingOf(parsed), instead, verbose };
 }
 
 function ceilingOf(parsed: Parsed): number {

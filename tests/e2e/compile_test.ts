@@ -33,13 +33,45 @@ Deno.test("iotcored-6: what is compiled holds one file, the ceiling and the oute
   assertEquals(problems(payload, options), []);
   assertEquals(payload.metadata.argv, ["--connection-ceiling", "3"]);
   const { allow_net: net, allow_run, allow_ffi, allow_sys, prompt } = payload.metadata.permissions;
-  assertEquals((net as string[]).filter((host) => !host.startsWith("unix:")), [
-    "*.amazonaws.com:8883",
-    "*.amazonaws.com:443",
-    "*.amazonaws.com.cn:8883",
-    "*.amazonaws.com.cn:443",
-  ]);
+  const { permissions } = JSON.parse(await Deno.readTextFile("deno.json"));
+  assertEquals(net, permissions.iotcored.net);
   assertEquals([allow_run, allow_ffi, allow_sys, prompt], [null, null, null, false]);
+});
+
+Deno.test("the program that is embedded is ASCII, has its imports first, and loads no code at run time", async () => {
+  await using dir = await tempDir();
+  const { payload } = await compileInto(dir.path, []);
+  const text = new TextDecoder().decode(payload.files.get("main.js"));
+  const [beyond] = /[^\0-\x7f]/.exec(text) ?? [];
+  assertEquals(beyond, undefined);
+  const lines = text.split("\n");
+  const statements = lines.findIndex((line) => !line.startsWith("import "));
+  assert(statements > 5, `${statements} imports`);
+  assertEquals(lines.slice(statements).filter((line) => /^import\b/.test(line)), []);
+  // Deno checks no permission for `import()` of a path as text.
+  const code = text.replaceAll(/\/\*[^]*?\*\/|^\s*\/\/.*$/gm, "");
+  assertEquals(code.match(/\bimport\s*\(|\beval\s*\(|(?<![\w.$])Function\s*\(/g), null);
+  const required = [...code.matchAll(/\b(?:__require|require)\s*\(([^)]*)\)/g)].map(([, what]) =>
+    what!
+  );
+  assert(required.length > 20, "the search for what is required is broken");
+  assertEquals(required.filter((what) => !/^"node:[a-z_/]+"$/.test(what)), []);
+  assertEquals(
+    new Set([...text.matchAll(/npm:mqtt-packet\/([^/]+)\//g)].map(([, version]) => version)).size,
+    1,
+  );
+});
+
+Deno.test("iotcored --version --verbose prints what the program was compiled with", async () => {
+  await using dir = await tempDir();
+  const { command } = await compileInto(dir.path, [
+    ...["--endpoint", "broker.example.org", "--only-read", "/etc/iotcored"],
+  ]);
+  const { code, output } = await run([...command, "--version", "--verbose"]);
+  assertEquals(code, 0);
+  assertStringIncludes(output, "network       broker.example.org:8883/443\n");
+  assertStringIncludes(output, "reads         /etc/iotcored\n              /run/greengrass\n");
+  assertStringIncludes(output, "all else      refused\n");
 });
 
 Deno.test("the check finds another ceiling, another permission and a package that nobody listed", async () => {
@@ -103,7 +135,8 @@ Deno.test("what is embedded does the whole job with the permissions that are emb
 /** Something that a compiled program may not do, and the words that say so. */
 const REFUSED: readonly (readonly [what: string, args: string[], said: string])[] = [
   ["another endpoint", ["-e", "broker.example.org"], "reach broker.example.org:8883"],
-  ["another port", ["--port", "1883"], "reach x.iot.amazonaws.com:1883"],
+  ["another port", ["--port", "1883"], "reach x.iot.eu-west-1.amazonaws.com:1883"],
+  ["another service of AWS", ["-e", "s3.eu-west-1.amazonaws.com"], "reach s3.eu-west-1."],
   ["another file", ["-k", "/opt/key.pem"], "read /opt/key.pem"],
   ["another spool folder", ["--spool", "/opt/spool"], "write /opt/spool"],
   ["another bus folder", ["--bus-dir", "/opt/bus"], "use /opt/bus/aws_iot_mqtt"],
@@ -114,7 +147,7 @@ Deno.test("a missing permission is named in one line with exit code 78, without 
   await using dir = await tempDir();
   const { command }: Compiled = await compileInto(dir.path, []);
   const args = [
-    ...["-e", "x.iot.amazonaws.com", "-i", "thing", "-r", "/etc/greengrass/ca.pem"],
+    ...["-e", "x.iot.eu-west-1.amazonaws.com", "-i", "thing", "-r", "/etc/greengrass/ca.pem"],
     ...["-c", "/etc/greengrass/cert.pem", "-k", "/etc/greengrass/key.pem", "--spool", "memory"],
   ];
   for (const [what, more, said] of REFUSED) {

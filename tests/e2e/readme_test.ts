@@ -112,7 +112,7 @@ Deno.test("the tour of the README works as it is written", async () => {
 
 /** Whether some client of the daemon is subscribed. */
 async function subscriptions(busDir: string): Promise<boolean> {
-  const args = ["task", "-q", "iotcored", "status", "--json", "--bus-dir", busDir];
+  const args = ["task", "-q", "iotcored:dev", "status", "--json", "--bus-dir", busDir];
   const { stdout } = await new Deno.Command(Deno.execPath(), { args, cwd: ROOT, stderr: "null" })
     .output();
   const status = JSON.parse(new TextDecoder().decode(stdout));

@@ -31,7 +31,7 @@ export function importMapFlags(): Promise<string[]> {
 let cached: Promise<string> | undefined;
 
 /**
- * The command that `deno task iotcored` runs, without its picking of the import map at each start; `flags` are for Deno. What it
+ * The command that `deno task iotcored:dev` runs, without its picking of the import map at each start; `flags` are for Deno. What it
  * loads is in Deno's cache then, as {@linkcode programEnv} has no proxy to fetch it through.
  */
 export async function programCommand(...flags: readonly string[]): Promise<string[]> {
@@ -41,7 +41,7 @@ export async function programCommand(...flags: readonly string[]): Promise<strin
     Deno.execPath(),
     "run",
     "-q",
-    "-P=iotcored",
+    "-P=dev",
     "--no-prompt",
     "--v8-flags=--max-semi-space-size=1,--heap-growing-percent=50",
     ...flags,

@@ -88,8 +88,9 @@ Deno.test("nothing is said when nothing is missing", () => {
 Deno.test("a missing host is named, with the regions and hosts that may be reached, and the compile option", () => {
   assertEquals(
     textOf(config({ endpoint: "broker.local" }), ["broker.local:8883"]),
-    "Cannot reach broker.local:8883: this program was compiled without the permission and may reach the data endpoints of " +
-      "AWS IoT Core, on 8883 and 443, in eu-west-1 cn-north-1 us-east-1 proxy.fleet:3128; " +
+    "Cannot reach broker.local:8883: this program was compiled without the permission and may reach " +
+      "*.iot.<region>.amazonaws.com:8883/443 in eu-west-1, *.iot.<region>.amazonaws.com.cn:8883 in cn-north-1, " +
+      "data.iot-fips.<region>.amazonaws.com:443 in us-east-1, proxy.fleet:3128; " +
       "this allows it: deno task compile -- --endpoint broker.local:8883",
   );
 });
