@@ -3,6 +3,7 @@ import type { FaultHook } from "../base/fault.ts";
 import type { Log } from "../base/log.ts";
 import type { RateLimits } from "../aws/rate_window.ts";
 import type { LinkEnd, OutgoingPublish, PublishResult } from "../mqtt/link.ts";
+import { consequenceInPuback } from "../mqtt/reason_codes.ts";
 import { isExpired, sizeOf } from "../spool/policy.ts";
 import type { Spool } from "../spool/spool.ts";
 import type { SpoolRecord } from "../spool/storage.ts";
@@ -19,9 +20,6 @@ export const MAX_EXPIRY_S = 0xffff_ffff;
 
 /** How long sending pauses when the broker says that its quota is exceeded (0x97), in ms. */
 const QUOTA_PAUSE_MS = 1_000;
-
-/** PUBACK reason code "quota exceeded" [MQTT5-3.4.2.1]: the one refusal that time mends. */
-const QUOTA_EXCEEDED = 0x97;
 
 /** What a publisher needs of a connection that is up. */
 export interface PublishLink {
@@ -322,7 +320,8 @@ export class Publisher {
   #answered(entry: InFlight, result: PublishResult): void {
     const { record, sentAt } = entry;
     if (record.qos === 1) this.#throttle.acknowledged(sentAt);
-    if (result.code === QUOTA_EXCEEDED) return this.#again(record, result.reason);
+    // Quota exceeded: the one refusal that time mends.
+    if (consequenceInPuback(result.code) === "retry") return this.#again(record, result.reason);
     this.#options.fault?.("before PUBACK");
     const { seq } = record;
     entry.settled = true;

@@ -14,7 +14,7 @@ const ALLOWED: Readonly<Record<string, { readonly code: string[]; readonly types
   mqtt: { code: ["deps.ts"], types: ["aws"] },
   bus: { code: ["wire"] },
   client: { code: ["bus", "status"], types: ["wire"] },
-  publish: { code: ["aws", "spool"], types: ["bus", "mqtt"] },
+  publish: { code: ["aws", "mqtt", "spool"], types: ["bus"] },
   subscribe: { code: ["aws", "topic", "wire"], types: ["bus", "mqtt"] },
   config: { code: ["aws", "bus", "mqtt"], types: ["wire"] },
   daemon: {
