@@ -11,7 +11,7 @@ export const ENTRIES = { "main.js": "main.ts", "worker.js": "src/daemon/worker.t
  * @throws {ExitError} 70
  */
 export async function bundle(dir: string): Promise<void> {
-  const flags = await importMapFlags();
+  const flags = importMapFlags();
   for (const [file, source] of Object.entries(ENTRIES)) {
     const path = `${dir}/${file}`;
     const args = ["bundle", "-q", ...flags, "--platform=deno", "--frozen", "-o", path, source];
