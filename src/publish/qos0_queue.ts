@@ -1,4 +1,5 @@
 import type { Bytes } from "../base/bytes.ts";
+import { Deque } from "../base/deque.ts";
 import { sizeOf } from "../spool/policy.ts";
 
 /** Bytes of QoS 0 messages that wait for the rate limit at most. */
@@ -18,13 +19,12 @@ export interface WaitingMessage {
 export class Qos0Queue {
   /** Told when a message was put into the queue. */
   onAvailable: () => void = () => {};
-  #waiting: WaitingMessage[] = [];
-  #head = 0;
+  readonly #waiting = new Deque<WaitingMessage>();
   #bytes = 0;
 
   /** Messages that wait. */
   get length(): number {
-    return this.#waiting.length - this.#head;
+    return this.#waiting.length;
   }
 
   /** Bytes that wait, with an overhead for each message. */
@@ -43,21 +43,11 @@ export class Qos0Queue {
 
   /** The first message, which stays. */
   peek(): WaitingMessage | undefined {
-    return this.#waiting[this.#head];
+    return this.#waiting.peek();
   }
 
   /** Takes the first message out. */
   shift(): void {
-    const first = this.#waiting[this.#head];
-    if (first === undefined) return;
-    this.#bytes -= first.size;
-    this.#head++;
-    if (this.#head === this.#waiting.length) {
-      this.#waiting.length = this.#head = 0;
-    } else if (this.#head >= 1_024) {
-      // Shifting an array moves all that is behind: done once for many.
-      this.#waiting = this.#waiting.slice(this.#head);
-      this.#head = 0;
-    }
+    this.#bytes -= this.#waiting.shift()?.size ?? 0;
   }
 }
