@@ -1,6 +1,6 @@
 import { Exit, ExitError } from "../base/errors.ts";
 import type { PermissionSet } from "../daemon/permissions.ts";
-import { GLOBAL } from "../process/permitted.ts";
+import { GLOBAL } from "../daemon/permissions.ts";
 import { firstError, importMapFlags, runDeno } from "./deno.ts";
 
 /** The one file that is embedded. */
