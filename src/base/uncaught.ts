@@ -34,8 +34,3 @@ export function onUncaught(handle: (error: unknown) => void): () => void {
     globalThis.removeEventListener("unhandledrejection", onRejection);
   };
 }
-
-/** The stack of anything that was thrown, in one line; `undefined` when it has none. */
-export function stackOf(error: unknown): string | undefined {
-  return error instanceof Error ? error.stack?.replaceAll(/\s*\n\s*/g, " | ") : undefined;
-}

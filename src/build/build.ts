@@ -1,11 +1,11 @@
 import { Exit, ExitError } from "../base/errors.ts";
-import { type Box, boxFlags, outerBox } from "./permissions.ts";
-import { bundle, ENTRIES } from "./bundle.ts";
+import { permissionFlags, permissionsOf } from "./permissions.ts";
+import { bundle, ENTRY } from "./bundle.ts";
 import { firstError, runDeno } from "./deno.ts";
 import type { BuildOptions, Target } from "./options.ts";
 
-/** Unstable features: datagrams for `sd_notify`, and permissions for the worker. */
-export const FEATURES: readonly string[] = ["net", "worker-options"];
+/** Unstable features: datagrams for `sd_notify`. */
+export const FEATURES: readonly string[] = ["net"];
 
 /**
  * A small young generation, and a heap that grows by half before the garbage in it is collected: by itself V8 lets some 60 MB
@@ -25,8 +25,6 @@ export function compileArgs(
   output: string,
   target?: Target,
 ): string[] {
-  const [main, ...others] = Object.keys(ENTRIES).map((file) => `${dir}/${file}`);
-  const box: Box = outerBox(options);
   return [
     "compile",
     "-q",
@@ -35,11 +33,10 @@ export function compileArgs(
     "--no-code-cache",
     `--v8-flags=${V8_FLAGS.join(",")}`,
     ...FEATURES.map((feature) => `--unstable-${feature}`),
-    ...boxFlags(box),
-    ...others.flatMap((file) => ["--include", file]),
+    ...permissionFlags(permissionsOf(options)),
     ...target === undefined ? [] : ["--target", target],
     ...["--app-name", "iotcored", "-o", output],
-    main!,
+    `${dir}/${ENTRY}`,
     ...bakedArgs(options),
   ];
 }
@@ -58,7 +55,7 @@ export async function build(
   if (base !== undefined) await checkBase(base, target);
   const dir = await Deno.makeTempDir({ prefix: "iotcored-" });
   try {
-    await bundle(dir);
+    await bundle(dir, permissionsOf(options));
     const { code, stderr } = await runDeno(
       compileArgs(options, dir, output, target),
       base === undefined ? {} : { DENORT_BIN: base },

@@ -3,7 +3,7 @@ import type { Bytes } from "../base/bytes.ts";
 import { type Clock, systemClock, type Timer } from "../base/clock.ts";
 import { ExitError, messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
-import { stackOf } from "../base/uncaught.ts";
+import { stackOf } from "../base/errors.ts";
 import { ConnectError } from "./connect_error.ts";
 import { type Effect, type Event, INITIAL, type State, step } from "./connection_state.ts";
 import type { Dial, Target } from "./dial.ts";

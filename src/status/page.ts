@@ -1,4 +1,4 @@
-import type { ConnectionView, Status } from "./status.ts";
+import type { ConnectionView, Status } from "./types.ts";
 
 /** Messages in quarantine that the page names. */
 const NAMED_QUARANTINED = 5;
@@ -19,6 +19,9 @@ export function statusPage(status: Status, socket: string, now: number): string[
     ...publishLines(status),
     row("received", `${grouped(status.received)} messages`),
     ...clientLines(status),
+    ...status.config_waiting === null
+      ? []
+      : [row("config", `waiting: ${visible(status.config_waiting)}`)],
   ];
 }
 

@@ -1,4 +1,4 @@
-import type { Status } from "../../src/status/status.ts";
+import type { Status } from "../../src/status/types.ts";
 
 /** A status in which every figure differs. */
 export const SAMPLE_STATUS: Status = {
@@ -58,4 +58,5 @@ export const SAMPLE_STATUS: Status = {
     { name: "spool_bytes", fill: 5_000_000, bound: 67_108_864 },
     { name: "clients", fill: 4_000, bound: 4_096 },
   ],
+  config_waiting: "Cannot reach \x1b[2J",
 };

@@ -31,9 +31,9 @@ const ALLOWED: Readonly<Record<string, { readonly code: string[]; readonly types
       "wire",
     ],
   },
-  process: { code: ["config", "daemon"], types: ["spool"] },
+  process: { code: ["config", "daemon"] },
   cli: { code: ["aws", "bus", "client", "config", "deps.ts", "process", "status", "topic"] },
-  build: { code: ["bus", "cli"] },
+  build: { code: ["bus", "cli", "daemon", "deno.json"] },
   "main.ts": { code: ["cli"] },
 };
 

@@ -1,5 +1,5 @@
 import { duration, grouped, size, statusLine, statusPage } from "../../../src/status/page.ts";
-import { Screen } from "../../../src/cli/status_screen.ts";
+import { Screen } from "../../../src/cli/screen.ts";
 import { assert, assertEquals } from "../../deps.ts";
 import { SAMPLE_STATUS } from "../../support/sample_status.ts";
 
@@ -21,6 +21,7 @@ Deno.test("the page shows everything at a glance", () => {
     "received     19 messages",
     "clients      20 open   21 in all   22 subscribed   closed as slow 23   requests refused 24",
     "             clients is at 4,000 of 4,096",
+    "config       waiting: Cannot reach \\u001b[2J",
   ]);
 });
 

@@ -1,6 +1,7 @@
 import type { Bytes } from "../../../src/base/bytes.ts";
 import { VERSION } from "../../../src/base/version.ts";
-import { readStatus, type Status } from "../../../src/status/status.ts";
+import type { Status } from "../../../src/status/types.ts";
+import { readStatus } from "../../../src/status/codec.ts";
 import {
   NAMED_QUARANTINED,
   StatusReport,
@@ -88,6 +89,7 @@ function sources(clock: FakeClock, quarantined: readonly Quarantined[] = []): St
       longestQueueBytes: 24,
     }),
     config: () => ({ maxInFlight: 100, maxConnections: 2 }),
+    waiting: () => "the reason",
   };
 }
 
@@ -146,6 +148,7 @@ Deno.test("the status gathers every counter from where it is counted", () => {
     quarantined: [{ seq: 3, topic: "a/b", reason: "why" }],
   });
   assertEquals(status.received, 7);
+  assertEquals(status.config_waiting, "the reason");
   assertEquals(status.clients, {
     open: 18,
     total: 19,
