@@ -289,6 +289,7 @@ export class Connection {
   #onRefused(failure: ConnectError): void {
     if (failure.kind === "fault") this.#logFault(failure.cause);
     this.#lastError = failure.message;
+    this.#call = undefined;
     this.#happened({ type: "refused", failure });
   }
 
