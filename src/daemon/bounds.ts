@@ -17,7 +17,7 @@ import {
 } from "../bus/limits.ts";
 import { RECEIVE_MAXIMUM } from "../mqtt/mqttjs_port.ts";
 import { MAX_PROXY_HEAD_BYTES } from "../mqtt/proxy.ts";
-import { MAX_GROUP_BYTES } from "../spool/spool.ts";
+import { MAX_REMOVALS } from "../spool/commit_queue.ts";
 import { MAX_FRAME_BYTES } from "../wire/frame.ts";
 import { FILTERS_PER_LINE } from "../subscribe/line.ts";
 import { MAX_UNWRITTEN_BYTES } from "../publish/send_throttle.ts";
@@ -89,10 +89,10 @@ export const BOUNDS = {
     most: Number.MAX_SAFE_INTEGER,
     then: "QoS 0 messages are evicted, then messages are refused with NOMEM",
   },
-  group_bytes: {
-    of: "bytes that wait for a commit",
-    most: MAX_GROUP_BYTES,
-    then: "they are committed at once",
+  removals: {
+    of: "acknowledged messages whose removal waits for a sync",
+    most: MAX_REMOVALS,
+    then: "their place in flight is not free before they are removed",
   },
   read_ahead_bytes: {
     of: "bytes read from the spool before they are sent",

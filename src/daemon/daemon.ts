@@ -12,7 +12,7 @@ import { createDial, type Dial, type Target } from "../mqtt/dial.ts";
 import type { ConnackInfo, LinkEnd } from "../mqtt/port.ts";
 import { Spool } from "../spool/spool.ts";
 import { type MemoryContents, MemoryStorage } from "../spool/memory_storage.ts";
-import { openDiskStorage } from "../spool/sqlite_storage.ts";
+import { openLog } from "../spool/log/log_storage.ts";
 import type { SpoolStorage } from "../spool/storage.ts";
 import type { Config } from "../config/resolve.ts";
 import { compareConfigs } from "../config/change.ts";
@@ -82,20 +82,21 @@ export interface LocalDaemon extends Daemon {
  */
 export async function startDaemon(config: Config, world: World): Promise<LocalDaemon> {
   await readCredentials(config);
-  const storage = openStorage(config, world);
+  const storage = await openStorage(config, world);
   try {
     const daemon = new Running(config, world, storage);
     await daemon.serve();
     return daemon;
   } catch (error) {
-    storage.close();
+    await storage[Symbol.asyncDispose]();
     throw error;
   }
 }
 
-function openStorage({ spool }: Config, world: World): SpoolStorage {
-  const { clock, log, random, contents } = world;
-  if (spool.kind === "disk") return openDiskStorage({ dir: spool.dir, clock, log, random });
+async function openStorage(config: Config, world: World): Promise<SpoolStorage> {
+  const { spool, spoolMaxBytes: maxBytes } = config;
+  const { clock, log, contents } = world;
+  if (spool.kind === "disk") return await openLog({ dir: spool.dir, maxBytes, clock, log });
   log.info(
     "the spool is in memory: what waits in it is lost when the daemon ends; --spool DIR keeps it",
   );

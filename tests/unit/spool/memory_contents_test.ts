@@ -15,7 +15,11 @@ Deno.test(
     const records = [record("a", 1), record("b", 0), record("c", 1, 9), record("d", 1)];
     const [a, b, , d] = first.commit({ append: records, remove: [] });
     first.commit({ append: [], remove: [a!] });
-    first.quarantine(d!, "it closes the connection");
+    first.commit({
+      append: [],
+      remove: [],
+      quarantine: [{ seq: d!, reason: "it closes the connection" }],
+    });
     // As between threads: plain data.
     const second = new MemoryStorage(structuredClone(first.contents()));
     assertEquals(second.usage, first.usage);
