@@ -361,7 +361,8 @@ Deno.test({
     for (let cycle = 0; cycle < 30; cycle++) {
       await using disk = await openDisk(path, new FakeClock(), 100_000_000);
       const { spool, add, take } = spoolOn(disk.storage, disk.clock, 100_000_000);
-      for (let n = 0, full = 0; full < 3; n++) {
+      let full = 0;
+      for (let n = 0; full < 3; n++) {
         const code = await add(cycle * 10_000 + n, { payload: new Uint8Array(9_000 + 100 * n) });
         if (code === 0) waiting.add(`t/${cycle * 10_000 + n}`);
         assert(code === 0 || code === 9, `${code}`);
