@@ -289,7 +289,7 @@ export class Publisher {
   /** Seconds that are left of a message's time, as a property of its PUBLISH. */
   #expiry(expiresAt: number | undefined): { messageExpiry?: number } {
     if (expiresAt === undefined) return {};
-    const leftMs = expiresAt - this.#options.clock.wallNow();
+    const leftMs = expiresAt - this.#options.spool.now();
     // A clock that was set back makes it longer than it was, which may be more than MQTT can say.
     const seconds = Math.min(MAX_EXPIRY_S, Math.max(1, Math.ceil(leftMs / 1_000)));
     return { messageExpiry: seconds };
@@ -328,7 +328,7 @@ export class Publisher {
     this.#suspects.cleared(seq);
     if (result.code >= 0x80) this.#refused(record, result);
     else if (record.qos === 1) this.#counters.acknowledged++;
-    // The place in flight is free when the removal is on disk: after a crash no more than the window is sent twice.
+    // The place in flight is free at once: after a crash, what was acknowledged since the last sync is sent again, 100 at most.
     this.#options.spool.settled(seq, () => {
       if (this.#inFlight.get(seq) !== entry) return;
       this.#inFlight.delete(seq);
@@ -386,7 +386,7 @@ export class Publisher {
   /** A QoS 0 message whose time was over before its turn came is not sent. */
   #gaveUp(expiresAt: number | undefined): boolean {
     if (expiresAt === undefined) return false;
-    if (!isExpired(expiresAt, this.#options.clock.wallNow())) return false;
+    if (!isExpired(expiresAt, this.#options.spool.now())) return false;
     this.#counters.expired++;
     this.#options.log.warn("a QoS 0 message expired while it waited for its turn and is not sent");
     return true;

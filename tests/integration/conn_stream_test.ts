@@ -33,7 +33,7 @@ Deno.test("bytes go both ways whole and in order, and each side can end by itsel
   assertEquals(received.subarray(-60_000), bytes);
   // Reading all of it closed the other side.
   await within("the end", ended);
-  assertEquals(chunks.map(fromUtf8), ["back"]);
+  assertEquals(chunks.map((bytes) => fromUtf8(bytes)), ["back"]);
   assertEquals(stream.bytesRead, 4);
   await waitFor("the stream to be closed", () => stream.destroyed);
 });
