@@ -1,13 +1,17 @@
 import type { Qos } from "../aws/limits.ts";
 import type { TLSSocket } from "node:tls";
-import { type ClientSubscribeCallback, loadMqtt, type MqttClient } from "../../deps.ts";
-import type { Bytes } from "../base/bytes.ts";
+import { loadMqtt, type MqttClient } from "../../deps.ts";
 import { type Clock, systemClock, type Timer } from "../base/clock.ts";
 import { messageOf } from "../base/errors.ts";
+import { AwaitedAnswers, type SentPacket } from "./awaited_answers.ts";
 import type { ConnStream } from "./conn_stream.ts";
 import { ConnectError, exceptionIn, faultIn, fromSocketError } from "./connect_error.ts";
 import { CoalescingStream } from "./coalescing_stream.ts";
-import { clientOptions, type LinkOptions } from "./mqttjs_options.ts";
+import { Inbound } from "./inbound.ts";
+import { disconnectBytes, mqttJsInput, pubackBytes } from "./mqttjs_input.ts";
+import { clientOptions, type LinkOptions, startsClean } from "./mqttjs_options.ts";
+import type { Properties } from "./properties.ts";
+import { Breach, ProtocolError } from "./protocol_error.ts";
 import type {
   ConnackInfo,
   LinkEnd,
@@ -18,21 +22,22 @@ import type {
   SubscribeResult,
 } from "./link.ts";
 import { describeCode, reasonName } from "./reason_codes.ts";
+import {
+  type Connack,
+  type PacketRules,
+  type RawPacket,
+  readServerPacket,
+  type ServerDisconnect,
+  type ServerPacket,
+  type ServerPublish,
+} from "./server_packet.ts";
 import { type SecureStream, streamError } from "./tls.ts";
 
 /** How long a broker may take to hang up after DISCONNECT, in ms. */
 export const CLOSE_MS = 1_000;
 
-/** A packet as MQTT.js reports it: what is read here of any of them. */
-interface Packet {
-  readonly cmd: string;
-  readonly qos?: number;
-  readonly reasonCode?: number;
-  readonly returnCode?: number;
-  readonly sessionPresent?: boolean;
-  readonly granted?: readonly number[];
-  readonly properties?: { readonly reasonString?: string; readonly receiveMaximum?: number };
-}
+/** How long one packet may take in all while something of it comes, in times the keep-alive. */
+const PACKET_KEEP_ALIVES = 6;
 
 /** DISCONNECT with reason 0, the same two bytes in both versions [MQTT-3.14.1-1], [MQTT5-3.14.2.1]. */
 const DISCONNECT = new Uint8Array([0xe0, 0x00]);
@@ -88,10 +93,16 @@ class MqttJsLink implements MqttLink {
     ...systemClock,
     after: (ms, fn) => systemClock.after(ms, this.#guarded("timer", fn)),
   };
-  /** The packet being handled: MQTT.js does not pass a PUBACK on to the callback of a success. */
-  #packet: Packet | undefined;
+  readonly #inbound: Inbound;
+  readonly #rules: PacketRules;
+  readonly #awaited = new AwaitedAnswers();
+  /** The packet being handled, of which MQTT.js gets only what it needs to call the one who waits for it. */
+  #packet: ServerPacket | undefined;
   #sawConnack = false;
   #bytesAtPing = 0;
+  /** Whole packets that had come at a look, and when that number was first seen, in ms of the clock. */
+  #seen = { packets: 0, at: 0 };
+  #stuckTimer: Timer | undefined;
 
   constructor(
     Client: typeof MqttClient,
@@ -116,6 +127,16 @@ class MqttJsLink implements MqttLink {
       () => coalesced as unknown as ReturnType<MqttClient["streamBuilder"]>,
       clientOptions(options),
     );
+    this.#rules = {
+      version: options.version,
+      topicAliasMaximum: 0,
+      subscriptionIdentifiers: false,
+    };
+    this.#inbound = new Inbound({
+      ...{ stream, gate: options.gate, clock: systemClock },
+      onPacket: (raw) => this.#onRaw(raw),
+      guarded: (name, fn) => this.#guarded(name, fn),
+    });
     this.#listen();
     const { connackTimeoutMs: ms, signal } = options;
     this.#connackTimer = this.#clock.after(
@@ -153,24 +174,19 @@ class MqttJsLink implements MqttLink {
     this.#pending.add(onEnd);
     const onAnswer = this.#guarded("publish answer", () => {
       // An answer without PUBACK is the end of the link, which answers for itself.
-      if (this.#packet?.cmd !== "puback" || !this.#pending.delete(onEnd)) return;
-      done(resultOf(this.#packet.reasonCode ?? 0, this.#packet));
+      if (this.#packet?.type !== "puback" || !this.#pending.delete(onEnd)) return;
+      done(resultOf(this.#packet.code, this.#packet.properties));
     });
     this.#guarded("publish", () => this.#client.publish(topic, payload, options, onAnswer))();
   }
 
   subscribe(filters: readonly string[], qos: Qos): Promise<readonly SubscribeResult[] | undefined> {
     return this.#request((answer) => {
-      const onAnswer: ClientSubscribeCallback = (error, _granted, packet) => {
-        const suback = (packet ?? (error as { packet?: Packet } | null)?.packet) as
-          | Packet
-          | undefined;
-        const codes = suback?.granted;
-        if (codes?.length === filters.length) {
-          return answer(codes.map((code) => resultOf(code, suback)));
-        }
-        const why = error === null ? "codes are missing" : messageOf(error);
-        this.#breach(`SUBACK does not fit SUBSCRIBE: ${why}`);
+      const onAnswer = (): void => {
+        // Without SUBACK it is the end of the link, which answers for itself.
+        if (this.#packet?.type !== "suback") return;
+        const { codes, properties } = this.#packet;
+        answer(codes.map((code) => resultOf(code, properties)));
       };
       this.#client.subscribe([...filters], { qos }, this.#guarded("subscribe answer", onAnswer));
     });
@@ -178,8 +194,8 @@ class MqttJsLink implements MqttLink {
 
   async unsubscribe(filters: readonly string[]): Promise<boolean> {
     const answered = await this.#request<true>((answer) => {
-      const onAnswer = this.#guarded("unsubscribe answer", (error?: Error | null) => {
-        if (!error) answer(true);
+      const onAnswer = this.#guarded("unsubscribe answer", () => {
+        if (this.#packet?.type === "unsuback") answer(true);
       });
       this.#client.unsubscribe([...filters], onAnswer);
     });
@@ -190,12 +206,15 @@ class MqttJsLink implements MqttLink {
     return new Promise((resolve) => {
       if (this.#stream.closed) return resolve();
       this.#stream.once("close", () => resolve());
-      if (force) return this.#finish({ by: "local", reason: "closed here" });
+      if (force) {
+        this.#finish({ by: "local", reason: "closed here" });
+        this.#stream.destroy();
+        return;
+      }
       if (this.#phase !== "open") return;
       this.#phase = "closing";
       // What still arrives is for the next link; unread, it would keep the end of the stream from being seen.
-      this.#stream.unpipe();
-      this.#stream.resume();
+      this.#inbound.discard();
       this.#coalesced.end(DISCONNECT);
       this.#closeTimer = this.#clock.after(
         CLOSE_MS,
@@ -232,26 +251,21 @@ class MqttJsLink implements MqttLink {
     this.#stream.on("drain", onDrain);
     withoutCopies(client);
     client.on(
-      "packetreceive",
-      this.#guarded("packet", (packet) => this.#onPacket(packet as Packet)),
+      "packetsend",
+      this.#guarded("packet to send", (packet) => this.#awaited.sent(packet as SentPacket)),
     );
     client.on("connect", this.#guarded("connect", () => this.#onConnect()));
     client.on("error", this.#guarded("client error", (error) => this.#onClientError(error)));
-    // PUBACK goes out when the callback is called, so it never comes before the message was handed over.
-    client.handleMessage = this.#guarded("message", (packet, callback) => {
-      if (this.#phase === "closing" || this.#phase === "over") return;
-      this.#handler.onMessage(packet.topic, packet.payload as Uint8Array as Bytes);
-      callback();
-    });
     const sendPing = client.sendPing.bind(client);
     client.sendPing = this.#guarded("ping", () => {
       this.#bytesAtPing = this.#tcp.bytesRead;
+      this.#countPackets();
       sendPing();
     });
     client.onKeepaliveTimeout = this.#guarded("keep-alive", () => this.#onKeepAlive());
   }
 
-  /** A callback for MQTT.js or a stream: what it throws ends the link. */
+  /** A callback for MQTT.js or a stream: what it throws ends the link, as the broker's fault or as ours. */
   #guarded<A extends unknown[]>(name: string, fn: (...args: A) => void): (...args: A) => void {
     const { where, hook } = this.#options;
     return (...args) => {
@@ -259,6 +273,7 @@ class MqttJsLink implements MqttLink {
         hook?.(`mqtt ${name}`);
         fn(...args);
       } catch (cause) {
+        if (cause instanceof ProtocolError) return this.#breach(cause);
         const end = { by: "fault", reason: exceptionIn(name, cause), cause } as const;
         this.#end(end, () => faultIn("connack", where, name, cause));
       }
@@ -270,39 +285,93 @@ class MqttJsLink implements MqttLink {
   }
 
   /**
-   * Called at 1.5 times the keep-alive and each half of it after. A PINGRESP may be stuck behind messages on a slow link;
-   * what arrives at all proves that the link lives.
+   * Called at 1.5 times the keep-alive and each half of it after. A PINGRESP may be stuck behind messages on a slow link, or behind
+   * what is held back here: what arrives at all proves that the link lives, unless one packet never ends.
    */
   #onKeepAlive(): void {
-    if (this.#tcp.bytesRead !== this.#bytesAtPing) return this.#client.sendPing();
-    const seconds = this.#client.keepalive * 1.5;
-    this.#finish({ by: "keep-alive", reason: `nothing came for ${seconds} s` });
+    const { keepalive } = this.#client;
+    if (this.#endIfStuck(keepalive * 1_500)) return;
+    this.#countPackets();
+    const packetMs = this.#clock.now() - this.#seen.at;
+    const isEndless = this.#inbound.inPacket && packetMs > PACKET_KEEP_ALIVES * keepalive * 1_000;
+    const lives = this.#options.gate.held || this.#tcp.bytesRead !== this.#bytesAtPing;
+    if (lives && !isEndless) return this.#client.sendPing();
+    const reason = isEndless
+      ? `a packet was not complete after ${PACKET_KEEP_ALIVES * keepalive} s`
+      : `nothing came for ${keepalive * 1.5} s`;
+    this.#finish({ by: "keep-alive", reason });
   }
 
-  #onPacket(packet: Packet): void {
-    if (this.#phase === "over") return;
+  #countPackets(): void {
+    const { packets } = this.#inbound;
+    if (packets !== this.#seen.packets) this.#seen = { packets, at: this.#clock.now() };
+  }
+
+  /** Ends a link whose other side has taken nothing for so long, whatever it sends; looks again when that may be so. */
+  #endIfStuck(limitMs: number): boolean {
+    this.#stuckTimer?.cancel();
+    const { stuckMs } = this.#tcp;
+    if (stuckMs >= limitMs) {
+      const reason = `nothing of what is to be sent was taken for ${limitMs / 1_000} s`;
+      this.#finish({ by: "keep-alive", reason });
+      return true;
+    }
+    if (stuckMs > 0) {
+      const rest = Math.ceil(limitMs - stuckMs);
+      this.#stuckTimer = this.#clock.after(rest, () => this.#endIfStuck(limitMs));
+    }
+    return false;
+  }
+
+  #onRaw(raw: RawPacket): void {
+    if (this.#phase === "closing" || this.#phase === "over") return;
+    const packet = readServerPacket(raw, this.#rules);
     this.#packet = packet;
-    if (packet.cmd === "connack") return this.#onConnack(packet);
-    if (!this.#sawConnack) return this.#breach(`${packet.cmd.toUpperCase()} came before CONNACK`);
-    if (packet.cmd === "disconnect") return this.#onDisconnect(packet);
-    if (packet.cmd === "publish" && packet.qos === 2) {
-      this.#breach("a message of QoS 2 came, which nobody subscribed to");
+    this.#onPacket(packet);
+    if (this.#isOver()) return;
+    const input = mqttJsInput(packet, raw, this.#options.version);
+    if (input !== undefined) this.#coalesced.arrived(input);
+  }
+
+  #onPacket(packet: ServerPacket): void {
+    if (packet.type === "connack") return this.#onConnack(packet);
+    if (!this.#sawConnack) {
+      throw new ProtocolError(
+        Breach.PROTOCOL,
+        `${packet.type.toUpperCase()} came before CONNACK`,
+      );
+    }
+    switch (packet.type) {
+      case "publish":
+        return this.#onPublish(packet);
+      case "puback":
+      case "suback":
+      case "unsuback":
+        return this.#awaited.came(packet, packet.type === "suback" || this.#rules.version === "5");
+      case "disconnect":
+        return this.#onDisconnect(packet);
     }
   }
 
-  #onConnack(packet: Packet): void {
-    if (this.#sawConnack) return this.#breach("a second CONNACK came");
+  /** PUBACK goes out behind this, so it never comes before the message was handed over. */
+  #onPublish({ topic, payload, qos, id, fault }: ServerPublish): void {
+    if (fault === undefined) this.#handler.onMessage(topic, payload);
+    else this.#options.onRejected(fault);
+    if (qos === 1 && !this.#isOver()) this.#coalesced.write(pubackBytes(id));
+  }
+
+  #onConnack({ code, sessionPresent, properties }: Connack): void {
+    if (this.#sawConnack) throw new ProtocolError(Breach.PROTOCOL, "a second CONNACK came");
     this.#sawConnack = true;
-    const code = (this.#options.version === "5" ? packet.reasonCode : packet.returnCode) ?? 0;
     if (code !== 0) {
-      const said = describeCode(code, packet.properties?.reasonString);
+      const said = describeCode(code, properties.reasonString);
       this.#fail("connack", `${this.#options.where} answered CONNACK ${said}`, code);
       return;
     }
-    this.connack = {
-      sessionPresent: packet.sessionPresent ?? false,
-      receiveMaximum: packet.properties?.receiveMaximum ?? 65_535,
-    };
+    if (sessionPresent && startsClean(this.#options)) {
+      throw new ProtocolError(Breach.PROTOCOL, "CONNACK says session present for a clean start");
+    }
+    this.connack = { sessionPresent, receiveMaximum: properties.receiveMaximum ?? 65_535 };
   }
 
   #onConnect(): void {
@@ -312,16 +381,15 @@ class MqttJsLink implements MqttLink {
     this.#resolve(this);
   }
 
-  #onDisconnect(packet: Packet): void {
-    const code = packet.reasonCode ?? 0;
-    const said = describeCode(code, packet.properties?.reasonString);
+  #onDisconnect({ code, properties }: ServerDisconnect): void {
+    const said = describeCode(code, properties.reasonString);
     this.#finish({ by: "peer", reason: `the broker sent DISCONNECT ${said}`, code });
   }
 
-  /** MQTT.js reports what it cannot parse, and answers that fit no request, but goes on. */
+  /** MQTT.js reports what it cannot use, but goes on. */
   #onClientError(error: Error): void {
     if (this.#phase === "over" || streamError(this.#stream) === error) return;
-    this.#breach(messageOf(error));
+    this.#breach(new ProtocolError(Breach.PROTOCOL, messageOf(error)));
   }
 
   #onStreamEnd(error: unknown): void {
@@ -335,9 +403,13 @@ class MqttJsLink implements MqttLink {
     this.#finish({ by: "peer", reason });
   }
 
-  #breach(reason: string): void {
+  #breach({ code, message: reason }: ProtocolError): void {
     const message = `${this.#options.where} broke the MQTT protocol: ${reason}`;
-    this.#end({ by: "protocol", reason }, () => new ConnectError("connack", "protocol", message));
+    this.#end(
+      { by: "protocol", reason: `the broker broke the MQTT protocol: ${reason}` },
+      () => new ConnectError("connack", "protocol", message),
+      this.#options.version === "5" ? disconnectBytes(code) : undefined,
+    );
   }
 
   #fail(kind: "timeout" | "connack" | "aborted", message: string, code?: number): void {
@@ -350,20 +422,29 @@ class MqttJsLink implements MqttLink {
     this.#end(end, () => new ConnectError("connack", "closed", end.reason));
   }
 
-  /** The one way out: `failure` for a link that never opened, `end` for one that did. */
-  #end(end: LinkEnd, failure: () => ConnectError): void {
+  /** The one way out: `failure` for a link that never opened, `end` for one that did; `last` is still sent, if that can be done. */
+  #end(end: LinkEnd, failure: () => ConnectError, last?: Uint8Array): void {
     if (this.#phase === "over") return;
     const opened = this.#phase !== "connecting";
     this.#phase = "over";
     this.#disarm();
     this.#closeTimer?.cancel();
-    this.#stream.destroy();
+    this.#stuckTimer?.cancel();
+    this.#inbound.discard();
+    if (last === undefined) this.#stream.destroy();
+    else this.#sayAndClose(last);
     this.#answerUnwritten(undefined);
     const pending = [...this.#pending];
     this.#pending.clear();
     for (const onEnd of pending) onEnd();
     if (opened) this.#handler.onEnd(end);
     else this.#reject(failure());
+  }
+
+  #sayAndClose(last: Uint8Array): void {
+    const timer = systemClock.after(CLOSE_MS, () => this.#stream.destroy());
+    this.#stream.once("close", () => timer.cancel());
+    this.#coalesced.end(last, () => this.#stream.destroy());
   }
 
   #disarm(): void {
@@ -380,10 +461,10 @@ function endOfStream(where: string, error: unknown): ConnectError {
 
 const SUCCESS: PublishResult = { code: 0, reason: "" };
 
-function resultOf(code: number, packet: Packet | undefined): PublishResult {
+function resultOf(code: number, { reasonString }: Properties): PublishResult {
   if (code === 0) return SUCCESS;
   if (code < 0x80) return { code, reason: "" };
-  return { code, reason: packet?.properties?.reasonString ?? reasonName(code) };
+  return { code, reason: reasonString ?? reasonName(code) };
 }
 
 /**
