@@ -1,8 +1,8 @@
 import { type Clock, systemClock, type Timer } from "../base/clock.ts";
-import { Exit, ExitError, messageOf } from "../base/errors.ts";
+import { type ExitError, messageOf } from "../base/errors.ts";
 import { readCredentials } from "../mqtt/credentials.ts";
 import { openStream } from "../mqtt/tls.ts";
-import type { Config } from "./config.ts";
+import type { Config } from "../config/resolve.ts";
 import { targetOf } from "./target.ts";
 
 /** How long a changed configuration may take to bring a connection, in ms; then the one before is used again. */
@@ -10,13 +10,6 @@ export const TRIAL_MS = 30_000;
 
 /** How long until credentials that were just refused are tried again, in ms: provisioning just in time refuses the first connect. */
 export const REFUSED_RETRY_MS = 5_000;
-
-/** A changed configuration brought no connection, and the one before is used again: trying once more costs the link once more. */
-export class RevertedError extends ExitError {
-  constructor(message: string) {
-    super(Exit.CONFIG, message);
-  }
-}
 
 /**
  * Reaches the broker of a configuration as far as TLS with its credentials, beside the present link, which is not touched.
@@ -30,7 +23,7 @@ export async function probe(
   clock: Clock = systemClock,
 ): Promise<void> {
   const credentials = await readCredentials(config);
-  const stream = await openStream(targetOf(config, 0), credentials, { clock, signal });
+  const { stream } = await openStream(targetOf(config, 0), credentials, { clock, signal });
   stream.destroy();
 }
 

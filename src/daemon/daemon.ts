@@ -1,40 +1,41 @@
 import type { Bytes } from "../base/bytes.ts";
-import type { Clock, Timer } from "../base/clock.ts";
+import type { Clock } from "../base/clock.ts";
 import { Exit, ExitError, messageOf } from "../base/errors.ts";
 import type { FaultHook } from "../base/fault.ts";
 import type { Log } from "../base/log.ts";
-import { listenOnFd } from "../bus/fd_listener.ts";
+import { listenOnFd } from "../bus/listener.ts";
 import { type BusServer, serve, type ServeOptions, startServer } from "../bus/server.ts";
-import { AWS_RATE_LIMITS } from "../limit/rate_window.ts";
-import { Connection } from "../mqtt/connection.ts";
+import { AWS_RATE_LIMITS } from "../aws/rate_window.ts";
 import { readCredentials } from "../mqtt/credentials.ts";
-import { createDial, type Dial, type Target } from "../mqtt/dial.ts";
-import type { ConnackInfo, LinkEnd } from "../mqtt/port.ts";
+import { createDial } from "../mqtt/dial.ts";
+import { ConnectionPool, type PooledConnection, type PoolHandler } from "../mqtt/pool.ts";
+import type { ConnackInfo, LinkEnd } from "../mqtt/link.ts";
 import { Spool } from "../spool/spool.ts";
 import { MemoryStorage } from "../spool/memory_storage.ts";
-import { openDiskStorage } from "../spool/sqlite_storage.ts";
+import { openLog } from "../spool/log/log_storage.ts";
 import type { SpoolStorage } from "../spool/storage.ts";
-import type { Config } from "./config.ts";
-import { compareConfigs } from "./config_change.ts";
-import { probe, RevertedError, Trial } from "./config_trial.ts";
-import { ConnectionStatus } from "./connection_status.ts";
-import { mqttInterface } from "./interface.ts";
-import { Publisher } from "./publisher.ts";
-import { StatusReport } from "./status.ts";
-import { Subscriptions } from "./subscriptions.ts";
+import type { Config } from "../config/resolve.ts";
+import { nextConfig } from "../config/change.ts";
+import { RevertedError } from "../config/watch.ts";
+import { probe, Trial } from "./config_trial.ts";
 import { targetOf } from "./target.ts";
+import { Readiness } from "./readiness.ts";
+import { busMethods } from "./bus_methods.ts";
+import { Intake } from "../publish/intake.ts";
+import { PubackWaiters } from "../publish/puback.ts";
+import { Publisher } from "../publish/publisher.ts";
+import { Qos0Queue } from "../publish/qos0_queue.ts";
+import { StatusReport } from "./status_report.ts";
+import { Subscriptions } from "../subscribe/subscriptions.ts";
 
 /** How long a stop waits for answers to clients and for PUBACKs, in ms. */
 export const STOP_GRACE_MS = 3_000;
 
-/** How long the other connections may take to subscribe again before clients hear that connection 0 is back, in ms. */
-const OTHERS_GRACE_MS = 5_000;
-
 /** Characters of a reason that the status shows: a value of the config may be long. */
 const SHOWN_CHARS = 2_000;
 
-/** What the daemon takes from the world. */
-export interface World {
+/** What the daemon takes from outside. */
+export interface DaemonDependencies {
   readonly clock: Clock;
   readonly log: Log;
   /** A number in [0, 1). */
@@ -78,22 +79,27 @@ export interface Daemon {
  *
  * @throws {ExitError} 73 and 78
  */
-export async function startDaemon(config: Config, world: World): Promise<Daemon> {
+export async function startDaemon(
+  config: Config,
+  dependencies: DaemonDependencies,
+): Promise<Daemon> {
   await readCredentials(config);
-  const storage = openStorage(config, world);
+  const storage = await openStorage(config, dependencies);
   try {
-    const daemon = new Running(config, world, storage);
+    const daemon = new LocalDaemon(config, dependencies, storage);
     await daemon.serve();
     return daemon;
   } catch (error) {
-    storage.close();
+    await storage[Symbol.asyncDispose]();
     throw error;
   }
 }
 
-function openStorage({ spool }: Config, world: World): SpoolStorage {
-  const { clock, log, random } = world;
-  if (spool.kind === "disk") return openDiskStorage({ dir: spool.dir, clock, log, random });
+async function openStorage(
+  { spool, spoolMaxBytes: maxBytes }: Config,
+  { clock, log }: DaemonDependencies,
+): Promise<SpoolStorage> {
+  if (spool.kind === "disk") return await openLog({ dir: spool.dir, maxBytes, clock, log });
   log.info(
     "the spool is in memory: what waits in it is lost when the daemon ends; --spool DIR keeps it",
   );
@@ -116,19 +122,22 @@ async function startBus(
   }
 }
 
-class Running implements Daemon {
+/** The daemon: it owns the connections, the spool and the socket, and hands on what happens on them. */
+class LocalDaemon implements Daemon, PoolHandler {
   readonly finished: Promise<void>;
   #config: Config;
-  readonly #world: World;
-  readonly #dial: Dial;
-  readonly #status = new ConnectionStatus();
+  readonly #dependencies: DaemonDependencies;
   readonly #spool: Spool;
+  readonly #queue: Qos0Queue;
+  readonly #waiters: PubackWaiters;
+  readonly #intake: Intake;
   readonly #publisher: Publisher;
-  readonly #subscriptions: Subscriptions<Connection>;
+  readonly #pool: ConnectionPool;
+  readonly #subscriptions: Subscriptions;
+  readonly #readiness: Readiness;
   readonly #end = Promise.withResolvers<void>();
   #server: BusServer | undefined;
   #receiveMaximum = 0;
-  #announcing: Timer | undefined;
   #stopping: Promise<void> | undefined;
   /** The last configuration that brought a connection; `undefined` before the first. */
   #proven: Config | undefined;
@@ -138,56 +147,59 @@ class Running implements Daemon {
   /** What of the configuration waits for another start. */
   #restart: readonly string[] = [];
 
-  constructor(config: Config, world: World, storage: SpoolStorage) {
-    const { clock, log, fault } = world;
+  constructor(config: Config, dependencies: DaemonDependencies, storage: SpoolStorage) {
+    const { clock, log, random, fault } = dependencies;
     this.#config = config;
-    this.#world = world;
+    this.#dependencies = dependencies;
     this.finished = this.#end.promise;
-    const now = (): Config => this.#config;
-    this.#dial = createDial({ log, clock });
-    this.#spool = new Spool({
-      storage,
-      maxBytes: config.spoolMaxBytes,
+    this.#spool = new Spool({ storage, maxBytes: config.spoolMaxBytes, clock, log, fault });
+    const queue = new Qos0Queue();
+    this.#waiters = new PubackWaiters(clock);
+    const shared = { spool: this.#spool, queue, waiters: this.#waiters, clock, fault };
+    const limits = config.rateLimit ? AWS_RATE_LIMITS : undefined;
+    const { maxInFlight, keepQos0WhenOffline, maxConnections } = config;
+    this.#publisher = new Publisher({ ...shared, log, limits, maxInFlight });
+    this.#intake = new Intake({ ...shared, publisher: this.#publisher, keepQos0WhenOffline });
+    this.#queue = queue;
+    this.#pool = new ConnectionPool({
+      target: (index) => targetOf(this.#config, index),
+      dial: createDial({ log, clock }),
+      handler: this,
       clock,
       log,
-      fault,
-    });
-    this.#publisher = new Publisher({
-      spool: this.#spool,
-      clock,
-      log,
-      limits: config.rateLimit ? AWS_RATE_LIMITS : undefined,
-      fault,
-      get maxInFlight(): number {
-        return now().maxInFlight;
-      },
-      get keepQos0WhenOffline(): boolean {
-        return now().keepQos0WhenOffline;
-      },
+      random,
     });
     this.#subscriptions = new Subscriptions({
-      get maxConnections(): number {
-        return now().maxConnections;
-      },
+      maxConnections,
+      pool: this.#pool,
       clock,
       log,
-      connect: (index) => this.#connect(index),
-      onSynced: () => this.#onSynced(),
+      onSynced: () => this.#readiness.synced(),
+    });
+    this.#readiness = new Readiness({
+      clock,
+      assignments: () => this.#subscriptions.assignments,
+      onChange: (connected) => dependencies.onConnected?.(connected),
+      onSend: () => this.#onSend(),
     });
   }
 
+  /** Listens, then begins to connect. @throws {ExitError} 73 */
   async serve(): Promise<void> {
-    const { clock, log } = this.#world;
+    const { clock, log, fd } = this.#dependencies;
     const { busDir, interfaceName } = this.#config;
     const path = `${busDir}/${interfaceName}`;
-    const table = mqttInterface({
-      publisher: this.#publisher,
+    const table = busMethods({
+      intake: this.#intake,
       subscriptions: this.#subscriptions,
-      connection: this.#status,
+      connection: this.#readiness.feed,
       status: new StatusReport({
         clock,
+        connections: this.#pool.all,
         subscriptions: this.#subscriptions,
+        intake: this.#intake,
         publisher: this.#publisher,
+        queue: this.#queue,
         spool: this.#spool,
         clients: () => this.#server?.counters(),
         config: () => this.#config,
@@ -195,32 +207,28 @@ class Running implements Daemon {
       }),
       log,
     });
-    this.#server = await startBus(path, { table, log, clock }, this.#world.fd);
+    this.#server = await startBus(path, { table, log, clock }, fd);
     log.info("serving the core bus", { socket: path });
     this.#subscriptions.start();
   }
 
   reconnect(reason: string): void {
-    for (const { connection } of this.#subscriptions.lines.values()) connection.reconnect(reason);
+    this.#pool.reconnect(reason);
   }
 
   async update(config: Config, signal: AbortSignal = new AbortController().signal): Promise<void> {
-    const { spool, spoolMaxBytes } = this.#config;
-    // The spool in use goes on: another one would leave messages behind.
-    const next = Object.freeze({ ...config, spool, spoolMaxBytes });
-    const { fields, link, credentials, route } = compareConfigs(this.#config, next);
+    const { next, fields, restart, link, route, credentials } = nextConfig(this.#config, config);
     if (route && this.#proven !== undefined) await this.#probe(next, signal);
     else if (credentials) await readCredentials(next);
     signal.throwIfAborted();
     if (this.#stopping !== undefined) return;
-    const { log } = this.#world;
+    const { log } = this.#dependencies;
     if (fields.length > 0) {
       log.info("the configuration has changed", { changed: fields.join(" ") });
     }
-    this.#tellRestart(compareConfigs(next, config).restart);
-    if (link.length > 0) return await this.#connectWith(next, signal);
-    this.#config = next;
-    if (fields.length > 0 && this.#status.connected) this.#announce();
+    this.#tellRestart(restart);
+    this.#use(next);
+    if (link) await this.#connectWithIt(signal);
   }
 
   showWaiting(why: string | undefined): void {
@@ -239,7 +247,7 @@ class Running implements Daemon {
     const { messages, storage } = this.#spool.stats();
     await this.#spool.close();
     if (messages > 0 && storage === "memory") {
-      this.#world.log.error("messages are lost with the spool in memory", { messages });
+      this.#dependencies.log.error("messages are lost with the spool in memory", { messages });
     }
   }
 
@@ -252,7 +260,7 @@ class Running implements Daemon {
   }
 
   async #stop(): Promise<void> {
-    const { clock, log } = this.#world;
+    const { clock, log } = this.#dependencies;
     this.#trial?.end();
     const deadline = clock.now() + STOP_GRACE_MS;
     await this.#server?.close(STOP_GRACE_MS);
@@ -261,35 +269,43 @@ class Running implements Daemon {
       this.#config.spool.kind === "memory",
     );
     this.#publisher.stop();
-    this.#announcing?.cancel();
-    await this.#subscriptions.stop();
+    this.#waiters.stop();
+    this.#readiness.down();
+    this.#subscriptions.stop();
+    await this.#pool.stop();
     const { messages, storage } = this.#spool.stats();
     await this.#spool.close();
     if (messages > 0 && storage === "memory") {
       log.warn("messages are given up with the spool in memory", { messages });
     }
-    const { messages: qos0 } = this.#publisher.waitingQos0;
-    if (qos0 > 0) {
-      log.warn("QoS 0 messages that waited for their turn are given up", { messages: qos0 });
+    const { length } = this.#queue;
+    if (length > 0) {
+      log.warn("QoS 0 messages that waited for their turn are given up", { messages: length });
     }
     log.info("stopped");
   }
 
+  #use(config: Config): void {
+    this.#config = config;
+    this.#publisher.update(config);
+    this.#intake.update(config);
+    this.#subscriptions.update(config);
+  }
+
   async #probe(config: Config, signal: AbortSignal): Promise<void> {
     try {
-      await probe(config, signal, this.#world.clock);
+      await probe(config, signal, this.#dependencies.clock);
     } catch (error) {
       if (error instanceof ExitError || signal.aborted) throw error;
       throw new ExitError(Exit.CONFIG, `Cannot use the changed configuration: ${messageOf(error)}`);
     }
   }
 
-  /** Makes the link anew with a configuration, and goes back to the last that brought one when this brings none. */
-  async #connectWith(config: Config, signal: AbortSignal): Promise<void> {
-    this.#config = config;
+  /** Makes the link anew with the configuration, and goes back to the last that brought one when this brings none. */
+  async #connectWithIt(signal: AbortSignal): Promise<void> {
     const back = this.#proven;
     if (back === undefined) return this.reconnect("the configuration changed");
-    const trial = new Trial(this.#world.clock, () => this.reconnect("tried once more"));
+    const trial = new Trial(this.#dependencies.clock, () => this.reconnect("tried once more"));
     const end = (): void => trial.end();
     signal.addEventListener("abort", end);
     this.#trial = trial;
@@ -298,7 +314,7 @@ class Running implements Daemon {
     this.#trial = undefined;
     signal.removeEventListener("abort", end);
     if (why === undefined || this.#stopping !== undefined) return;
-    this.#config = back;
+    this.#use(back);
     this.reconnect("back to the configuration before");
     throw new RevertedError(`Cannot connect with the changed configuration: ${why}`);
   }
@@ -307,7 +323,7 @@ class Running implements Daemon {
     this.#restart = fields;
     if (fields.length === 0) return;
     const waiting = fields.join(" ");
-    this.#world.log.warn("a part of the changed configuration needs a restart", { waiting });
+    this.#dependencies.log.warn("a part of the changed configuration needs a restart", { waiting });
   }
 
   #waiting(): string | undefined {
@@ -316,77 +332,42 @@ class Running implements Daemon {
     return all.length === 0 ? undefined : all.join("; ");
   }
 
-  #connect(index: number): Connection {
-    const { clock, log, random } = this.#world;
-    // One that was closed may still have something to say when the next one of its number is there.
-    const isCurrent = (): boolean =>
-      this.#subscriptions.lines.get(index)?.connection === connection;
-    const connection = new Connection({
-      target: (): Target => targetOf(this.#config, index),
-      dial: this.#dial,
-      log,
-      clock,
-      random,
-      handler: {
-        onUp: (connack) => isCurrent() && this.#onUp(index, connack),
-        onDown: (end) => isCurrent() && this.#onDown(index, end),
-        onMessage: (topic, payload) => isCurrent() && this.#onMessage(index, topic, payload),
-        onFailed: (error) => isCurrent() && this.#onFailed(index, error),
-      },
-    });
-    return connection;
-  }
-
-  #onMessage(index: number, topic: string, payload: Bytes): void {
-    if (index === 0) this.#publisher.arrived(topic, payload.length);
-    this.#subscriptions.deliver(index, topic, payload);
-  }
-
-  #onUp(index: number, connack: ConnackInfo): void {
-    if (index === 0) {
+  /** @inheritdoc */
+  onUp(connection: PooledConnection, connack: ConnackInfo): void {
+    if (connection.index === 0) {
       this.#receiveMaximum = connack.receiveMaximum;
       this.#proven = this.#config;
       this.#trial?.end();
+      this.#readiness.up();
     }
-    this.#subscriptions.up(index, connack);
+    this.#subscriptions.up(connection, connack);
+    this.#pool.wakeOthers(connection);
   }
 
-  #onDown(index: number, end: LinkEnd): void {
-    this.#subscriptions.down(index);
-    if (index > 0) return;
-    this.#announcing?.cancel();
-    this.#announcing = undefined;
+  /** @inheritdoc */
+  onDown(connection: PooledConnection, end: LinkEnd): void {
+    this.#subscriptions.down(connection);
+    if (connection.index > 0) return;
     this.#publisher.down(end);
-    this.#tell(false);
+    this.#readiness.down();
   }
 
-  #onFailed(index: number, error: ExitError): void {
+  /** @inheritdoc */
+  onMessage(connection: PooledConnection, topic: string, payload: Bytes): void {
+    if (connection.index === 0) this.#publisher.arrived(topic, payload.length);
+    this.#subscriptions.deliver(connection, topic, payload);
+  }
+
+  /** @inheritdoc */
+  onFailed(connection: PooledConnection, error: ExitError): void {
     // Connection 0 finds out by itself when the credentials are no good any more.
-    if (index > 0) this.#subscriptions.refused(index, error.message);
+    if (connection.index > 0) this.#subscriptions.refused(connection, error.message);
     else if (this.#trial !== undefined) this.#trial.refused(error);
     else this.#fail(error);
   }
 
-  /** A connection has made its subscriptions: clients hear of connection 0 when the others are back too, or late. */
-  #onSynced(): void {
-    const lines = [...this.#subscriptions.lines.values()];
-    if (!lines[0]?.sync.synced || this.#status.connected) return;
-    this.#announcing ??= this.#world.clock.after(OTHERS_GRACE_MS, () => this.#announce());
-    if (lines.every((line) => line.sync.synced)) this.#announce();
-  }
-
-  #announce(): void {
-    this.#announcing?.cancel();
-    this.#announcing = undefined;
-    const line = this.#subscriptions.lines.get(0);
-    if (line === undefined) return;
-    this.#tell(true);
-    this.#publisher.up(line.connection, this.#receiveMaximum);
-  }
-
-  #tell(connected: boolean): void {
-    if (connected === this.#status.connected) return;
-    this.#status.set(connected);
-    this.#world.onConnected?.(connected);
+  #onSend(): void {
+    const connection = this.#pool.all.get(0);
+    if (connection !== undefined) this.#publisher.up(connection, this.#receiveMaximum);
   }
 }

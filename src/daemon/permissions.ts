@@ -1,7 +1,7 @@
 import { socketPaths } from "../bus/socket_file.ts";
 import { nameOf } from "../mqtt/tls.ts";
 import { proxyFor } from "../mqtt/proxy.ts";
-import type { Config } from "./config.ts";
+import type { Config } from "../config/resolve.ts";
 
 /** What a program may do; everything else is refused. */
 export interface PermissionSet {
@@ -138,4 +138,12 @@ function compileOptions(missing: PermissionSet, config: Config): string[] {
     ...missing.read.filter((path) => files.includes(path)).map((path) => `--read ${path}`),
     ...spool.kind === "disk" && missing.write.includes(spool.dir) ? [`--spool ${spool.dir}`] : [],
   ];
+}
+
+/** The name under which the build puts the set before the program: Deno itself lists its permissions to nobody. */
+export const GLOBAL = "IOTCORED_PERMISSIONS";
+
+/** What this program was compiled with; `undefined` from source, where the flags of Deno decide. */
+export function compiledPermissions(): PermissionSet | undefined {
+  return (globalThis as { [GLOBAL]?: PermissionSet })[GLOBAL];
 }

@@ -1,14 +1,14 @@
 import { type Clock, sleep, systemClock } from "../base/clock.ts";
-import { Exit, type Exit as ExitCode, ExitError, messageOf } from "../base/errors.ts";
+import { Exit, type Exit as ExitCode, ExitError, messageOf, stackOf } from "../base/errors.ts";
 import { createLog, type Log } from "../base/log.ts";
-import { QuietLog } from "../base/quiet_log.ts";
-import { onUnexpected, stackOf } from "../base/unexpected.ts";
-import { checkGiven, type Config, type Environment, type Given } from "../daemon/config.ts";
-import { loadConfig, needsConfigService } from "../daemon/config_load.ts";
-import { CONFIG_INTERFACE, ConfigService } from "../daemon/config_service.ts";
-import { ConfigWatch, type WatchOptions } from "../daemon/config_watch.ts";
+import { RateLimitedLog } from "../base/rate_limited_log.ts";
+import { onUncaught } from "../base/uncaught.ts";
+import { checkGiven, type Config, type Environment, type Given } from "../config/resolve.ts";
+import { loadConfig, needsConfigService } from "../config/load.ts";
+import { CONFIG_INTERFACE, ConfigService } from "../config/service.ts";
+import { ConfigWatch, type WatchOptions } from "../config/watch.ts";
 import { type Daemon, startDaemon } from "../daemon/daemon.ts";
-import { BUS_DIR, SETTINGS } from "../daemon/settings.ts";
+import { SETTINGS } from "../config/settings.ts";
 import { LineWriter } from "./log_writer.ts";
 import { checkPermissions } from "./permitted.ts";
 import { Signals } from "./signals.ts";
@@ -57,7 +57,7 @@ export async function runDaemon(options: RunOptions): Promise<ExitCode> {
   checkGiven(options.given, options.ceiling);
   const environment = readEnvironment();
   const writer = new LineWriter((bytes) => Deno.stderr.write(bytes), systemClock);
-  const log = new QuietLog(stderrLog(options.given, environment, writer), systemClock);
+  const log = new RateLimitedLog(stderrLog(options.given, environment, writer), systemClock);
   const signals = new Signals({
     clock: systemClock,
     log,
@@ -65,7 +65,7 @@ export async function runDaemon(options: RunOptions): Promise<ExitCode> {
   });
   const notifier = new Notifier(environment, log);
   const fault = Promise.withResolvers<never>();
-  const unwatch = onUnexpected(fault.reject);
+  const unwatch = onUncaught(fault.reject);
   try {
     await run(options, { environment, log, signals, notifier, fault: fault.promise });
     return Exit.OK;
@@ -174,7 +174,7 @@ async function stopAfterFault(daemon: Daemon, error: unknown, log: Log): Promise
 }
 
 function configService(given: Given, clock: Clock): ConfigService {
-  const busDir: Config["busDir"] = SETTINGS.busDir.parse(given.busDir ?? BUS_DIR);
+  const busDir: Config["busDir"] = SETTINGS.busDir.parse(given.busDir ?? SETTINGS.busDir.fallback);
   return new ConfigService(`${busDir}/${CONFIG_INTERFACE}`, clock);
 }
 
@@ -185,8 +185,8 @@ function readEnvironment(): Environment {
 /** The log is needed before the rest of the configuration is there: the config service has no say in it. */
 function stderrLog(given: Given, environment: Environment, writer: LineWriter): Log {
   return createLog({
-    level: SETTINGS.logLevel.parse(given.logLevel ?? "info"),
-    format: SETTINGS.logFormat.parse(given.logFormat ?? "text"),
+    level: SETTINGS.logLevel.parse(given.logLevel ?? SETTINGS.logLevel.fallback),
+    format: SETTINGS.logFormat.parse(given.logFormat ?? SETTINGS.logFormat.fallback),
     journal: environment.JOURNAL_STREAM !== undefined,
     write: (line) => writer.line(line),
     wallNow: systemClock.wallNow,

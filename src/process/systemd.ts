@@ -2,7 +2,7 @@ import type { Clock, Timer } from "../base/clock.ts";
 import { messageOf } from "../base/errors.ts";
 import { utf8 } from "../base/bytes.ts";
 import type { Log } from "../base/log.ts";
-import type { Environment } from "../daemon/config.ts";
+import type { Environment } from "../config/resolve.ts";
 
 /** The variables by which systemd speaks to a service. */
 export const SYSTEMD_VARIABLES: readonly string[] = [

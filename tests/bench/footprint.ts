@@ -1,4 +1,4 @@
-import { importMapFlags } from "../support/program.ts";
+import { importMapFlags } from "../../src/build/deno.ts";
 import { type Bundled, connected, prepareBundled, withChild } from "./support/bundled.ts";
 import { rounds } from "./support/measure.ts";
 import { type Memory, memoryOf } from "./support/proc.ts";

@@ -4,7 +4,7 @@ import type { Value } from "../../src/wire/object.ts";
 import { assert, assertEquals, assertStringIncludes } from "../deps.ts";
 import { type AwsIotCore, startAwsIotCore } from "../support/aws_iot_core.ts";
 import { writePki } from "../support/pki.ts";
-import { daemonArgs, startProgram } from "../support/program.ts";
+import { daemonArgs, programEnv, startProgram } from "../support/program.ts";
 import { tempDir } from "../support/temp.ts";
 import { waitFor, within } from "../support/wait.ts";
 
@@ -108,7 +108,7 @@ Deno.test({
     await Deno.mkdir(`${dir.path}/run`);
     const socket = `${dir.path}/aws_iot_mqtt`;
     const variables = [`NOTIFY_SOCKET=${notify.path}`, `RUNTIME_DIRECTORY=${dir.path}/run`];
-    const kept = ["DENO_DIR", "NO_COLOR"].filter((name) => Deno.env.has(name));
+    const kept = Object.keys(programEnv());
     await using program = await startProgram(daemonArgs(core, files, `${dir.path}/other`), {}, [
       ACTIVATE,
       ...["--listen", socket, "--fdname", "aws_iot_mqtt"],

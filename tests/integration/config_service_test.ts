@@ -1,14 +1,10 @@
 import { utf8 } from "../../src/base/bytes.ts";
 import { systemClock } from "../../src/base/clock.ts";
 import { BusError, Code, ExitError } from "../../src/base/errors.ts";
-import { loadConfig } from "../../src/daemon/config_load.ts";
-import {
-  CONFIG_ANSWER_MS,
-  CONFIG_READERS,
-  ConfigService,
-} from "../../src/daemon/config_service.ts";
-import { ConfigWatch } from "../../src/daemon/config_watch.ts";
-import type { Config } from "../../src/daemon/config.ts";
+import { loadConfig } from "../../src/config/load.ts";
+import { CONFIG_ANSWER_MS, CONFIG_READERS, ConfigService } from "../../src/config/service.ts";
+import { ConfigWatch } from "../../src/config/watch.ts";
+import type { Config } from "../../src/config/resolve.ts";
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "../deps.ts";
 import { FakeClock } from "../support/fake_clock.ts";
 import { fakeLog } from "../support/fake_log.ts";
@@ -25,14 +21,14 @@ const VALUES = {
 };
 const world = { clock: systemClock, random: () => 0.02 } as const;
 
-function load(busDir: string, patienceMs: number, log = fakeLog()): Promise<Config | undefined> {
+function load(busDir: string, timeoutMs: number, log = fakeLog()): Promise<Config | undefined> {
   return loadConfig({
     given: {},
     environment: {},
     ceiling: 1,
     source: new ConfigService(`${busDir}/gg_config`, systemClock),
     log,
-    patienceMs,
+    timeoutMs,
     ...world,
   });
 }
@@ -79,7 +75,7 @@ Deno.test("a config service that comes up later is found", async () => {
 });
 
 for (const kind of ["no socket", "a dead socket", "a service that refuses"] as const) {
-  Deno.test(`with ${kind} the patience ends with exit code 69`, async () => {
+  Deno.test(`with ${kind} the waiting ends with exit code 69`, async () => {
     await using dir = await tempDir();
     const path = `${dir.path}/gg_config`;
     if (kind === "a dead socket") {

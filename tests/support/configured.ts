@@ -1,5 +1,6 @@
 import { call } from "../../src/bus/client.ts";
-import { readStatus, type Status } from "../../src/client/status.ts";
+import { readStatus } from "../../src/status/codec.ts";
+import type { Status } from "../../src/status/types.ts";
 import { utf8 } from "../../src/base/bytes.ts";
 import type { Value } from "../../src/wire/object.ts";
 import { type AwsIotCore, startAwsIotCore } from "./aws_iot_core.ts";
