@@ -1,7 +1,7 @@
 import type { Bytes } from "../../base/bytes.ts";
 import type { Clock } from "../../base/clock.ts";
 import { asStorageError, type Folder, SPARE } from "./folder.ts";
-import { encodeHead, type Segment, segmentName } from "./segment.ts";
+import { encodeHead, type Segment } from "./segment.ts";
 
 /** What is written at once to take up room, in bytes. */
 const ZEROS = new Uint8Array(65_536);
@@ -13,10 +13,10 @@ const RETRY_MS = 1_000;
 export interface WriterOptions {
   readonly folder: Folder;
   readonly clock: Clock;
-  readonly spoolId: number;
+  readonly spoolId: () => number;
   /** The size of a segment, in bytes. */
   readonly segmentBytes: number;
-  /** Names the next segment, and gives the checkpoint at its head, if what lives in earlier ones is known. */
+  /** Makes the next segment, with the checkpoint at its head if what lives in earlier ones is known. */
   readonly begin: () => Promise<{ readonly segment: Segment; readonly checkpoint: Bytes }>;
 }
 
@@ -44,14 +44,9 @@ export class Writer {
     return this.#active?.segment;
   }
 
-  /** Bytes that a message may take at most, with its head. */
-  get maxRecordBytes(): number {
-    return this.#options.segmentBytes >> 1;
-  }
-
   /** Goes on with a segment of an earlier run; what is behind its last record becomes zero. */
   async resume(segment: Segment): Promise<void> {
-    const path = this.#options.folder.path(segmentName(segment.first));
+    const path = this.#options.folder.path(segment.name);
     const file = await Deno.open(path, { read: true, write: true });
     this.#active = { segment, file, limit: this.#options.segmentBytes };
     const { size } = await file.stat();
@@ -62,7 +57,7 @@ export class Writer {
   }
 
   /** Sees to it that so many bytes fit in. @throws {StorageError} full when they are messages and the disk has no room. */
-  async reserve(length: number, what: "messages" | "removals"): Promise<void> {
+  async reserve(length: number, what: "messages" | "notes"): Promise<void> {
     const active = this.#active;
     if (active === undefined || active.segment.used + length > active.limit) {
       return await this.#rotate();
@@ -128,19 +123,20 @@ export class Writer {
     const { segment, checkpoint } = await this.#options.begin();
     const file = await this.#spare.take();
     try {
-      Deno.renameSync(folder.path(SPARE), folder.path(segmentName(segment.first)));
+      Deno.renameSync(folder.path(SPARE), folder.path(segment.name));
     } catch (error) {
       file.close();
       throw error;
     }
-    const old = this.#active?.file;
-    if (old !== undefined && !this.#dirty.has(old)) old.close();
+    const old = this.#active;
+    old?.file.truncateSync(old.segment.used);
+    if (old !== undefined && !this.#dirty.has(old.file)) old.file.close();
     this.#isNameNew = true;
     // A checkpoint of very many runs leaves room for half a segment all the same.
     const limit = Math.max(segmentBytes, checkpoint.length + (segmentBytes >> 1));
     this.#active = { segment, file, limit };
     segment.used = 0;
-    this.write(encodeHead(spoolId, segment.first));
+    this.write(encodeHead(spoolId(), segment.first));
     if (checkpoint.length > 0) this.write(checkpoint);
     this.#spare.prepare();
   }

@@ -10,7 +10,7 @@ const NO_QUEUES = [
   "MAX_REASON_LENGTH MAX_REASON_BYTES MAX_LOGGED_CHARACTERS MAX_SOCKET_PATH_BYTES MAX_LOCAL",
   "MAX_LOG_WINDOW_MS MAX_REMOVAL_MS MAX_INT32 MAX_INTEGER",
   // Files, and parts of them.
-  "MAX_SEGMENT_BYTES MAX_DAMAGED_FILES MAX_DAMAGED_BYTES MAX_GAP_BYTES",
+  "MAX_SEGMENT_BYTES MAX_DAMAGED_FILES",
   // The same bound under another name.
   "MAX_WAITING_BYTES",
   // Of the tools and of the client library, which run in processes of their own.
