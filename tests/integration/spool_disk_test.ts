@@ -197,6 +197,22 @@ Deno.test("messages can be stored at once after a start, behind a thousand that 
   assertEquals(read.at(-1)!.seq, seq);
 });
 
+Deno.test("what is stored before the last segment was read again hides nothing of it", async () => {
+  await using dir = await tempDir();
+  for (let round = 0; round < 5; round++) {
+    await using disk = await openDisk(dir.path);
+    const { storage } = disk;
+    const before = round === 0 ? [] : await put(storage, record(round * 10));
+    for (let n = 1; n < 5; n++) await put(storage, record(round * 10 + n));
+    assertEquals(before.length, round === 0 ? 0 : 1);
+  }
+  await using disk = await openDisk(dir.path);
+  const wanted = [0, 1, 2, 3, 4].flatMap((round) =>
+    [...round === 0 ? [] : [0], 1, 2, 3, 4].map((n) => `t/${round * 10 + n}`)
+  );
+  assertEquals(topics(await readAll(disk.storage)), wanted);
+});
+
 Deno.test("a second opener gets exit code 73, in this process and in another", async () => {
   await using dir = await tempDir();
   {

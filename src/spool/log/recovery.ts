@@ -161,15 +161,15 @@ export class Recovery {
   #lookAt(last: Segment, bytes: Bytes, record: FoundRecord): void {
     const { contents } = this;
     const { kind, seq } = record;
-    if (kind === Kind.MESSAGE || kind === Kind.CHECKPOINT) {
-      const isMessage = kind === Kind.MESSAGE;
-      const [acceptedAt] = isMessage
-        ? messageHead(bytes, record)
-        : [readNote<Checkpoint>(bytes, record).newestAt];
-      contents.newestAt = Math.max(contents.newestAt, acceptedAt);
-      contents.nextSeq = Math.max(contents.nextSeq, seq + (isMessage ? 1 : 0));
-    }
-    if (kind === Kind.REMOVAL) last.removed = seq + countOf(readNote<Runs>(bytes, record));
+    if (kind === Kind.MESSAGE) {
+      // Now, for messages of this run come behind.
+      this.#add(last, bytes, record);
+      contents.nextSeq = Math.max(contents.nextSeq, seq + 1);
+    } else if (kind === Kind.CHECKPOINT) {
+      const { newestAt } = readNote<Checkpoint>(bytes, record);
+      contents.newestAt = Math.max(contents.newestAt, newestAt);
+      contents.nextSeq = Math.max(contents.nextSeq, seq);
+    } else if (kind === Kind.REMOVAL) last.removed = seq + countOf(readNote<Runs>(bytes, record));
   }
 
   /** The place of the last segment with a checkpoint; 0 when there is none. */
@@ -193,7 +193,7 @@ export class Recovery {
       if (kind === Kind.MESSAGE) {
         if (seq > next) missing.push(next, seq - next);
         next = seq + 1;
-        this.#add(segment, bytes, record);
+        if (segment !== this.#tail?.segment) this.#add(segment, bytes, record);
       } else if (kind === Kind.REMOVAL) {
         const runs = readNote<Runs>(bytes, record);
         this.repeated += Math.max(0, seq - removed);
@@ -237,6 +237,7 @@ export class Recovery {
 
   #add(segment: Segment, bytes: Bytes, record: FoundRecord): void {
     const { seq, at, end } = record;
+    if (seq <= segment.last) return;
     const [acceptedAt, isQos0] = messageHead(bytes, record);
     this.contents.add(segment, { seq, offset: at, length: end - at, acceptedAt, isQos0 });
     const reason = this.#held.get(seq);

@@ -60,9 +60,14 @@ export class Segment {
     return `${String(this.first).padStart(16, "0")}.log`;
   }
 
-  /** Adds a message behind the others; one that is not is none of this segment's. */
+  /** The number of the last message, living or not; 0 when there is none. */
+  get last(): number {
+    return this.#rows === 0 ? 0 : this.#seq[this.#rows - 1]!;
+  }
+
+  /** Adds a message; its number must be higher than the last one. */
   push({ seq, offset, length, acceptedAt, isQos0 }: Entry): void {
-    if (this.#rows > 0 && seq <= this.#seq[this.#rows - 1]!) return;
+    if (seq <= this.last) throw new RangeError(`Cannot add ${seq}: last is ${this.last}`);
     if (this.#rows === this.#seq.length) this.#grow(2 * this.#rows);
     const row = this.#rows++;
     this.#seq[row] = seq;

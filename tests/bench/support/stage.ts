@@ -41,6 +41,8 @@ export interface Stage extends AsyncDisposable {
   startBroker(): Promise<void>;
   /** Starts a daemon against the broker, without rate limits, and waits until it is connected. */
   daemon(id: string, ...args: readonly string[]): Promise<Daemon>;
+  /** The same with more in its environment. */
+  daemonWith(env: Record<string, string>, id: string, ...args: readonly string[]): Promise<Daemon>;
   /** The daemon of `one_thread.ts`, with further flags for Deno. */
   inOneThread(flags: readonly string[], spool: string): Promise<OneThread>;
   /** Arguments for `mqtt_alone.ts` and the like. */
@@ -84,6 +86,7 @@ export async function openStage(): Promise<Stage> {
     },
     startBroker: () => mosquitto.start(),
     daemon: (id, ...args) => startDaemon({ dir, files, broker: mosquitto }, id, args),
+    daemonWith: (env, id, ...args) => startDaemon({ dir, files, broker: mosquitto }, id, args, env),
     inOneThread: (flags, spool) =>
       startInOneThread({ dir, files, broker: mosquitto }, flags, spool),
     mqttArgs: () => [
@@ -162,13 +165,14 @@ async function startDaemon(
   { dir, files, broker }: Place,
   id: string,
   args: readonly string[],
+  env: Record<string, string> = {},
 ): Promise<Daemon> {
   const busDir = `${dir}/${id}`;
   const program = await startProgram([
     ...["--endpoint", `${broker.host}:${broker.port}`, "--id", id, "--no-rate-limit"],
     ...["--rootca", files.rootca, "--cert", files.cert, "--key", files.key],
     ...["--bus-dir", busDir, ...args],
-  ]);
+  ], env);
   const socket = `${busDir}/aws_iot_mqtt`;
   const daemon: Daemon = {
     ...served(id, socket),
