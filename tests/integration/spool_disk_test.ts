@@ -470,25 +470,41 @@ Deno.test({
   },
 });
 
-Deno.test("a folder that was removed is noticed within a minute, said, and made again; nothing in it is claimed to be safe", async () => {
+Deno.test("a folder that was removed is noticed within a minute, said, and made again with what is open", async () => {
   await using dir = await tempDir();
   const path = `${dir.path}/spool`;
   {
     await using disk = await openDisk(path);
     const { storage, clock, log } = disk;
-    const [, last] = await put(storage, record(1), record(2));
+    await put(storage, record(1), record(2));
     Deno.removeSync(path, { recursive: true });
     clock.advance(60_000);
-    const text =
-      "error the spool's folder was removed or replaced, with what was in it: it is made again";
-    assertEquals(log.lines, [`${text} {"path":"${path}","messages":2}`]);
-    assertGreater((await put(storage, record(3)))[0]!, last!);
-    assertEquals(storage.usage.messages, 1);
-    assertEquals(topics(await readAll(storage)), ["t/3"]);
+    await waitFor("the folder", () => log.lines.length > 0);
+    const text = "error the spool's folder was removed or replaced: it was made again";
+    assertEquals(log.lines, [`${text} {"path":"${path}","lost":0}`]);
+    await put(storage, record(3));
+    assertEquals(topics(await readAll(storage)), ["t/1", "t/2", "t/3"]);
   }
   await using disk = await openDisk(path);
-  assertEquals(topics(await readAll(disk.storage)), ["t/3"]);
+  assertEquals(topics(await readAll(disk.storage)), ["t/1", "t/2", "t/3"]);
   assertEquals(disk.log.lines, []);
+});
+
+Deno.test("what was only in a removed folder is not claimed to be safe", async () => {
+  await using dir = await tempDir();
+  const path = `${dir.path}/spool`;
+  await using disk = await openDisk(path);
+  const { storage, clock, log } = disk;
+  const payload = new Uint8Array(100_000);
+  for (let n = 0; n < 12; n++) await put(storage, record(n, 1, { payload }));
+  Deno.renameSync(path, `${dir.path}/away`);
+  clock.advance(60_000);
+  await put(storage, record(12));
+  const left = topics(await readAll(storage));
+  assertEquals(left.at(-1), "t/12");
+  assertGreater(left.length, 1);
+  assert(log.lines[0]!.endsWith(`"lost":${13 - left.length}}`), log.lines[0]);
+  assertEquals(storage.usage.messages, left.length);
 });
 
 Deno.test("a folder that was replaced is noticed at the next segment, and what is taken goes out all the same", async () => {
@@ -506,7 +522,7 @@ Deno.test("a folder that was replaced is noticed at the next segment, and what i
   assertEquals(codes.filter((code) => code !== 0), [1], "the one that needed a new segment");
   spool.settled(taken[0]!.seq);
   await spool.flush();
-  assertEquals(segmentsIn(path).length, 1);
+  assertEquals(segmentsIn(path).length, 2);
   await spool.close();
 });
 

@@ -112,15 +112,7 @@ export class Folder implements Disposable {
   /** The bytes of a file, or a part of them. */
   async read(name: string, from = 0, length = Infinity): Promise<Bytes> {
     using file = await Deno.open(this.path(name), { read: true });
-    const { size } = await file.stat();
-    const bytes = new Uint8Array(Math.max(0, Math.min(length, size - from)));
-    await file.seek(from, Deno.SeekMode.Start);
-    for (let done = 0; done < bytes.length;) {
-      const read = await file.read(bytes.subarray(done));
-      if (read === null) return bytes.subarray(0, done);
-      done += read;
-    }
-    return bytes;
+    return await readFrom(file, from, length);
   }
 
   /** Puts other bytes in the place of a file, all or nothing. */
@@ -168,6 +160,19 @@ export class Folder implements Disposable {
     file.close();
     throw unusable(this.dir, "another daemon uses it");
   }
+}
+
+/** The bytes of an open file, or a part of them. */
+export async function readFrom(file: Deno.FsFile, from = 0, length = Infinity): Promise<Bytes> {
+  const { size } = await file.stat();
+  const bytes = new Uint8Array(Math.max(0, Math.min(length, size - from)));
+  await file.seek(from, Deno.SeekMode.Start);
+  for (let done = 0; done < bytes.length;) {
+    const read = await file.read(bytes.subarray(done));
+    if (read === null) return bytes.subarray(0, done);
+    done += read;
+  }
+  return bytes;
 }
 
 function lstat(path: string): Deno.FileInfo | undefined {

@@ -387,7 +387,8 @@ class LogStorage implements SpoolStorage {
       this.#contents.segments = this.#contents.segments.filter((one) => !isEmpty(one));
       this.#writer.hurry();
       if (worst === undefined || worst.messages === 0) return;
-      await rewrite(this.#folder, this.#spoolId, worst);
+      const bytes = await this.#folder.read(worst.name);
+      await rewrite(this.#folder, this.#spoolId, worst, bytes);
       worst.isBeingRewritten = false;
       this.#tidy();
     });
@@ -404,32 +405,33 @@ class LogStorage implements SpoolStorage {
   #lookForFolder(): void {
     if (this.#isFolderGone || !this.#folder.isReplaced()) return;
     this.#isFolderGone = true;
-    const { log, dir } = this.#options;
-    const { messages } = this.usage;
-    log.error("the spool's folder was removed or replaced, with what was in it: it is made again", {
-      path: dir,
-      messages,
-    });
     this.#inBackground(() => this.#remakeFolder());
   }
 
-  /** Makes the folder again; what was in it is gone, but for what was read from it. */
+  /** Makes the folder again, with the messages of the segment in use, which is open; the others are gone. */
   async #remakeFolder(): Promise<void> {
     if (!this.#isFolderGone) return;
     await this.#recovered;
     const { dir, log } = this.#options;
-    await this.#writer.close();
     let folder: Folder;
     try {
       folder = new Folder(dir, log);
     } catch (error) {
       throw new StorageError(messageOf(error));
     }
+    const contents = this.#contents;
+    const { messages } = contents.usage;
+    const active = this.#writer.segment;
+    const bytes = await this.#writer.takeBytes();
+    await this.#writer.close();
     this.#folder[Symbol.dispose]();
     this.#folder = folder;
-    const { newestAt, nextSeq } = this.#contents;
-    this.#contents = Object.assign(new Contents(), { newestAt, nextSeq });
     this.#writer = this.#makeWriter();
+    contents.segments = active === undefined ? [] : [active];
+    for (const seq of contents.held.keys()) if (!contents.find(seq)) contents.held.delete(seq);
+    if (active !== undefined) await rewrite(folder, this.#spoolId, active, bytes);
     this.#isFolderGone = false;
+    const lost = messages - contents.usage.messages;
+    log.error("the spool's folder was removed or replaced: it was made again", { path: dir, lost });
   }
 }

@@ -1,4 +1,4 @@
-import { concat } from "../../base/bytes.ts";
+import { type Bytes, concat } from "../../base/bytes.ts";
 import type { Contents } from "./contents.ts";
 import type { Folder } from "./folder.ts";
 import { Kind } from "./record.ts";
@@ -28,8 +28,12 @@ export function worthRewriting(
 }
 
 /** Leaves nothing in a segment but its live messages: the last checkpoint says what else it said. */
-export async function rewrite(folder: Folder, spoolId: number, segment: Segment): Promise<void> {
-  const bytes = await folder.read(segment.name);
+export async function rewrite(
+  folder: Folder,
+  spoolId: number,
+  segment: Segment,
+  bytes: Bytes,
+): Promise<void> {
   const parts = [encodeHead(spoolId, segment.first)];
   const moved = new Map<number, number>();
   let length = parts[0]!.length;

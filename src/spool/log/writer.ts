@@ -1,10 +1,12 @@
+import { setImmediate } from "node:timers";
 import type { Bytes } from "../../base/bytes.ts";
 import type { Clock } from "../../base/clock.ts";
-import { asStorageError, type Folder, SPARE } from "./folder.ts";
+import { asStorageError, type Folder, readFrom, SPARE } from "./folder.ts";
 import { encodeHead, type Segment } from "./segment.ts";
 
-/** What is written at once to take up room, in bytes. */
-const ZEROS = new Uint8Array(65_536);
+/** What is written with one call to take up room, and between two turns of the event loop, in bytes. */
+const PAGE = new Uint8Array(4_096);
+const FILL_BYTES = 65_536;
 
 /** How long after a disk without room for another segment it is looked at again, in ms. */
 const RETRY_MS = 1_000;
@@ -107,6 +109,12 @@ export class Writer {
     return file;
   }
 
+  /** What was written to the present segment, which is given up: its file is open, wherever it is. */
+  async takeBytes(): Promise<Bytes> {
+    using file = this.giveUp();
+    return file === undefined ? new Uint8Array(0) : await readFrom(file);
+  }
+
   /** There may be room on the disk again. */
   hurry(): void {
     this.#spare.hurry();
@@ -200,8 +208,18 @@ class Spare {
   }
 }
 
-/** Writes zeros from one offset to another. A file system that stores them in no room keeps none in reserve. */
+/**
+ * Writes zeros from one offset to another, a page at a time: Linux would keep larger writes as larger units, and write such a unit back
+ * for each record in it. A file system that stores zeros in no room keeps none in reserve.
+ */
 async function fill(file: Deno.FsFile, from: number, to: number): Promise<void> {
   await file.seek(from, Deno.SeekMode.Start);
-  for (let at = from; at < to;) at += await file.write(ZEROS.subarray(0, to - at));
+  for (let at = from; at < to;) {
+    // Some at once: each takes microseconds.
+    const end = Math.min(to, at + FILL_BYTES);
+    while (at < end) {
+      at += file.writeSync(PAGE.subarray(0, Math.min(to - at, PAGE.length - at % PAGE.length)));
+    }
+    await new Promise((resolve) => setImmediate(resolve));
+  }
 }
