@@ -4,7 +4,7 @@ import type { Value } from "../../src/wire/object.ts";
 import { assert, assertEquals, assertStringIncludes } from "../deps.ts";
 import { type AwsIotCore, startAwsIotCore } from "../support/aws_iot_core.ts";
 import { writePki } from "../support/pki.ts";
-import { daemonArgs, programEnv, startProgram } from "../support/program.ts";
+import { daemonArgs, programEnv, runProgram, startProgram } from "../support/program.ts";
 import { tempDir } from "../support/temp.ts";
 import { waitFor, within } from "../support/wait.ts";
 
@@ -94,6 +94,63 @@ Deno.test("a unit without RuntimeDirectory= is warned about, and the daemon runs
   });
   await program.logged("systemd is not notified: the unit needs RuntimeDirectory=");
   await program.logged("Connected");
+});
+
+/** What systemd gives a service whose folder in `/run` is `dir`/run. */
+async function serviceEnv(dir: string, notify: NotifySocket): Promise<Record<string, string>> {
+  await Deno.mkdir(`${dir}/run`);
+  return { NOTIFY_SOCKET: notify.path, RUNTIME_DIRECTORY: `${dir}/run` };
+}
+
+Deno.test("under systemd the first failure ends the program at once, a second one later or when it is told to stop", async () => {
+  await using dir = await tempDir();
+  await using notify = listenForNotify(dir.path);
+  const env = await serviceEnv(dir.path, notify);
+  const wrong = ["--bus-dir", `${dir.path}/bus`, "--port", "no"];
+  const first = await runProgram(wrong, env);
+  assertEquals([first.code, first.stderr.trimEnd().split("\n").length], [64, 1], first.stderr);
+  assertStringIncludes(first.stderr, "Cannot use --port");
+
+  await using second = await startProgram(wrong, env);
+  await second.logged("(2 times in a row)");
+  await waitFor(
+    "what systemctl status shows",
+    () =>
+      notify.lines.some((line) =>
+        line.startsWith("STATUS=failed 2 times in a row: Cannot use --port")
+      ),
+  );
+  second.signal("SIGTERM");
+  assertEquals(await within("the end", second.exited), 0, second.log());
+  // Who stopped it may have mended it, and is told at once if not.
+  const third = await runProgram(wrong, env);
+  assertEquals([third.code, third.stderr.includes("in a row")], [64, false], third.stderr);
+});
+
+Deno.test("a connection to the broker ends the row of failures", async () => {
+  await using dir = await tempDir();
+  await using core = await startAwsIotCore({ behaviour: { connectSpacingMs: 0 } });
+  const files = await writePki(dir.path, core.pki);
+  core.register(files.device);
+  await using notify = listenForNotify(dir.path);
+  const env = await serviceEnv(dir.path, notify);
+  const args = daemonArgs(core, files, `${dir.path}/bus`);
+  const key = await Deno.readFile(files.key);
+  await Deno.writeTextFile(files.key, "no key");
+  assertEquals((await runProgram(args, env)).code, 78);
+  await Deno.writeFile(files.key, key);
+  await using program = await startProgram(args, env);
+  await program.logged("Connected");
+  await waitFor("the row to end", () => !exists(`${dir.path}/run/failures.json`));
+});
+
+Deno.test("refused credentials end the program with 77 under systemd too", async () => {
+  await using dir = await tempDir();
+  await using core = await startAwsIotCore({ behaviour: { connectSpacingMs: 0 } });
+  const files = await writePki(dir.path, core.pki);
+  await using notify = listenForNotify(dir.path);
+  const env = await serviceEnv(dir.path, notify);
+  assertEquals((await runProgram(daemonArgs(core, files, `${dir.path}/bus`), env)).code, 77);
 });
 
 Deno.test({
