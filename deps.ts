@@ -25,7 +25,13 @@ export const parseArgs = parse as unknown as (
   options: ParseOptions,
 ) => ParsedArgs;
 
-export type { IClientOptions, IClientPublishOptions, IPublishPacket, MqttClient } from "mqtt";
+export type {
+  ClientSubscribeCallback,
+  IClientOptions,
+  IClientPublishOptions,
+  IPublishPacket,
+  MqttClient,
+} from "mqtt";
 
 /**
  * Loads MQTT.js, which only the daemon needs: the tools start without it. Its codec keeps no table of the 65,536 numbers that a

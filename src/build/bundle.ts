@@ -1,6 +1,6 @@
 import { Exit, ExitError } from "../base/errors.ts";
 import type { PermissionSet } from "../daemon/permissions.ts";
-import { GLOBAL } from "../process/permitted.ts";
+import { GLOBAL } from "../daemon/permissions.ts";
 import { firstError, importMapFlags, runDeno } from "./deno.ts";
 
 /** The one file that is embedded. */
@@ -15,7 +15,7 @@ export const ENTRY = "main.js";
  */
 export async function bundle(dir: string, permissions: PermissionSet): Promise<void> {
   const path = `${dir}/${ENTRY}`;
-  const flags = ["-q", ...await importMapFlags(), "--platform=deno", "--frozen"];
+  const flags = ["-q", ...importMapFlags(), "--platform=deno", "--frozen"];
   const { code, stderr } = await runDeno(["bundle", ...flags, "-o", path, "main.ts"]);
   if (code !== 0) throw new ExitError(Exit.INTERNAL, `Cannot bundle: ${firstError(stderr)}`);
   await Deno.writeTextFile(path, finish(await Deno.readTextFile(path), permissions));

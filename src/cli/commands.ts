@@ -60,15 +60,7 @@ async function runFrom(args: readonly string[]): Promise<ExitCode> {
 
 async function versionText(verbose: boolean): Promise<string> {
   const version = `iotcored ${VERSION}\n`;
-  if (!verbose) return version;
-  const { compiledPermissions } = await import("../process/permitted.ts");
-  const { describePermissions } = await import("../daemon/permissions.ts");
-  const compiled = compiledPermissions();
-  if (compiled === undefined) return `${version}permissions   those of the task in deno.json\n`;
-  const rows = describePermissions(compiled).map(([kind, items]) =>
-    `${kind.padEnd(14)}${items.length === 0 ? "nothing" : items.join("\n" + " ".repeat(14))}\n`
-  );
-  return `${version}${rows.join("")}all else      refused\n`;
+  return verbose ? version + (await import("../process/permitted.ts")).permissionsText() : version;
 }
 
 async function help(args: readonly string[]): Promise<ExitCode> {

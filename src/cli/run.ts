@@ -13,9 +13,15 @@ const CEILING: Option = {
   help: "the most connections this program may use; baked in when it is compiled",
 };
 
+/** A flag is off unless it is given; the rest say what holds then. */
+function withDefault(setting: Setting<unknown>): Option {
+  const text = setting.fallbackText ?? (setting.value === undefined ? undefined : setting.fallback);
+  return text === undefined ? setting : { ...setting, help: `${setting.help} [${text}]` };
+}
+
 /** The options of `iotcored run`, as the help shows them. */
 export const RUN_OPTIONS: readonly Option[] = [
-  ...(Object.values(SETTINGS) as readonly Setting<unknown>[]),
+  ...(Object.values(SETTINGS) as readonly Setting<unknown>[]).map(withDefault),
   CEILING,
   { option: "help", short: "h", help: "print this help" },
   { option: "version", short: "V", help: "print the version" },

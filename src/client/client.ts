@@ -57,7 +57,9 @@ export interface SubscribeOptions {
 
 /** A message that arrived. */
 export interface Message {
+  /** The topic that it was published to. */
   readonly topic: string;
+  /** What was published. */
   readonly payload: Bytes;
 }
 

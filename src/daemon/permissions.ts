@@ -139,3 +139,11 @@ function compileOptions(missing: PermissionSet, config: Config): string[] {
     ...spool.kind === "disk" && missing.write.includes(spool.dir) ? [`--spool ${spool.dir}`] : [],
   ];
 }
+
+/** The name under which the build puts the set before the program: Deno itself lists its permissions to nobody. */
+export const GLOBAL = "IOTCORED_PERMISSIONS";
+
+/** What this program was compiled with; `undefined` from source, where the flags of Deno decide. */
+export function compiledPermissions(): PermissionSet | undefined {
+  return (globalThis as { [GLOBAL]?: PermissionSet })[GLOBAL];
+}

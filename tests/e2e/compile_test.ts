@@ -1,8 +1,9 @@
 import { problems } from "../../src/build/check.ts";
+import { importMapFlags } from "../../src/build/deno.ts";
 import { assert, assertEquals, assertStringIncludes } from "../deps.ts";
 import { smoke } from "../dev/smoke.ts";
 import { type Compiled, compileInto } from "../support/compiled.ts";
-import { importMapFlags, type Program, programCommand, startCommand } from "../support/program.ts";
+import { type Program, programCommand, startCommand } from "../support/program.ts";
 import { tempDir } from "../support/temp.ts";
 import { within } from "../support/wait.ts";
 
@@ -16,9 +17,9 @@ async function run(
   return { code, output: program.output(), log: program.log() };
 }
 
-async function compileTask(...args: string[]): Promise<string[]> {
-  const flags = await importMapFlags();
-  return [Deno.execPath(), "run", "-q", "-P=compile", ...flags, "src/build/compile.ts", ...args];
+function compileTask(...args: string[]): string[] {
+  const task = ["run", "-q", "-P=compile", ...importMapFlags(), "src/build/compile.ts"];
+  return [Deno.execPath(), ...task, ...args];
 }
 
 /** A port that nobody listens on. */
@@ -189,7 +190,7 @@ const WRONG: readonly (readonly [args: string[], said: string])[] = [
 Deno.test("a mistake on the command line of the compile task is named, with exit code 64", async (t) => {
   for (const [args, said] of WRONG) {
     await t.step(args.join(" "), async () => {
-      const { code, log } = await run(await compileTask(...args));
+      const { code, log } = await run(compileTask(...args));
       assertEquals(code, 64, log);
       assertStringIncludes(log, said);
       assertEquals(log.trimEnd().split("\n").length, 1, log);
@@ -199,19 +200,19 @@ Deno.test("a mistake on the command line of the compile task is named, with exit
 
 Deno.test("without its base binary the compile task says what is missing and how to supply it", async (t) => {
   await t.step("one that is not there", async () => {
-    const { code, log } = await run(await compileTask(), { DENORT_BIN: "/none" });
+    const { code, log } = await run(compileTask(), { DENORT_BIN: "/none" });
     assertEquals([code, log], [69, "Cannot compile: DENORT_BIN names no file, /none\n"]);
   });
   await t.step("one for another machine", async () => {
     const other = Deno.build.arch === "x86_64" ? "aarch64" : "x86_64";
     const args = ["--target", `${other}-unknown-linux-gnu`];
-    const { code, log } = await run(await compileTask(...args), { DENORT_BIN: Deno.execPath() });
+    const { code, log } = await run(compileTask(...args), { DENORT_BIN: Deno.execPath() });
     assertEquals(code, 64, log);
     assertStringIncludes(log, "is a program for another machine");
   });
   await t.step("none, and no network", async () => {
     await using dir = await tempDir();
-    const { code, log } = await run(await compileTask(), {
+    const { code, log } = await run(compileTask(), {
       DENO_DIR: await cacheWithoutBase(dir.path),
       http_proxy: "http://127.0.0.1:9",
       https_proxy: "http://127.0.0.1:9",

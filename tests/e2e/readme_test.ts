@@ -1,5 +1,4 @@
 import { assertEquals, assertStringIncludes } from "../deps.ts";
-import { importMapFlags } from "../support/program.ts";
 import { waitFor, within } from "../support/wait.ts";
 
 const ROOT = new URL("../../", import.meta.url).pathname;
@@ -79,7 +78,6 @@ Deno.test("the tour of the README works as it is written", async () => {
   const steps = await tour();
   assertEquals(steps.filter(({ kind }) => kind === "dev").length, 1);
   assertEquals(steps.filter(({ kind }) => kind.includes("shows")).length, 3);
-  await importMapFlags();
   await using stack = new AsyncDisposableStack();
   let dev: Terminal | undefined;
   let setUp = "";
