@@ -179,7 +179,8 @@ class LocalDaemon implements Daemon, PoolHandler {
     this.#readiness = new Readiness({
       clock,
       assignments: () => this.#subscriptions.assignments,
-      onChange: (ready) => this.#onReadiness(ready),
+      onChange: (connected) => dependencies.onConnected?.(connected),
+      onSend: () => this.#onSend(),
     });
   }
 
@@ -337,6 +338,7 @@ class LocalDaemon implements Daemon, PoolHandler {
       this.#receiveMaximum = connack.receiveMaximum;
       this.#proven = this.#config;
       this.#trial?.end();
+      this.#readiness.up();
     }
     this.#subscriptions.up(connection, connack);
     this.#pool.wakeOthers(connection);
@@ -364,9 +366,8 @@ class LocalDaemon implements Daemon, PoolHandler {
     else this.#fail(error);
   }
 
-  #onReadiness(ready: boolean): void {
-    this.#dependencies.onConnected?.(ready);
+  #onSend(): void {
     const connection = this.#pool.all.get(0);
-    if (ready && connection !== undefined) this.#publisher.up(connection, this.#receiveMaximum);
+    if (connection !== undefined) this.#publisher.up(connection, this.#receiveMaximum);
   }
 }
