@@ -36,7 +36,8 @@ const MAX_SEGMENT_BYTES = 1_048_576;
 
 /** What is written at once, in bytes, and how many messages one record removes. */
 const STEP_BYTES = 262_144;
-const STEP_REMOVALS = 8_192;
+const STEP_REMOVALS = 4_096;
+const MOST_BYTES_OF_RUN = 20;
 
 /** How often it is looked whether the folder is still there, in ms. */
 const FOLDER_CHECK_MS = 60_000;
@@ -245,7 +246,7 @@ class LogStorage implements SpoolStorage {
     for (let from = 0; from < sorted.length; from += STEP_REMOVALS) {
       const part = sorted.slice(from, from + STEP_REMOVALS);
       // The number of removals before is that of the segment which this one goes to.
-      await this.#writer.reserve(STEP_REMOVALS, "notes");
+      await this.#writer.reserve(MOST_BYTES_OF_RUN * part.length + 100, "notes");
       const segment = this.#writer.segment!;
       await this.#note(Kind.REMOVAL, segment.removed, runsOf(part));
       segment.removed += part.length;
@@ -373,25 +374,30 @@ class LogStorage implements SpoolStorage {
     });
   }
 
-  /** Deletes segments that nothing lives in, and rewrites one that is not worth its room. */
+  /** Has segments deleted that nothing lives in, and one rewritten that is not worth its room. */
   #tidy(): void {
     const active = this.#writer.segment;
     if (!this.#recovery.isOver || !active?.isCheckpointed) return;
-    const { segments } = this.#contents;
-    const isEmpty = (one: Segment): boolean => one !== active && one.messages === 0;
     const worst = worthRewriting(this.#contents, active, this.#options.maxBytes);
     if (worst !== undefined) worst.isBeingRewritten = true;
-    if (worst === undefined && !segments.some(isEmpty)) return;
+    else if (!this.#contents.segments.some((one) => this.#isEmpty(one))) return;
     this.#inBackground(async () => {
-      for (const { name } of segments.filter(isEmpty)) this.#folder.remove(name);
-      this.#contents.segments = this.#contents.segments.filter((one) => !isEmpty(one));
-      this.#writer.hurry();
+      if (!this.#writer.segment?.isCheckpointed) return;
+      const empty = this.#contents.segments.filter((one) => this.#isEmpty(one));
+      for (const { name } of empty) this.#folder.remove(name);
+      this.#contents.segments = this.#contents.segments.filter((one) => !empty.includes(one));
+      if (empty.length > 0) this.#writer.hurry();
       if (worst === undefined || worst.messages === 0) return;
       const bytes = await this.#folder.read(worst.name);
       await rewrite(this.#folder, this.#spoolId, worst, bytes);
       worst.isBeingRewritten = false;
       this.#tidy();
     });
+  }
+
+  /** Whether nothing lives in a segment, which is not the one in use at this moment. */
+  #isEmpty(segment: Segment): boolean {
+    return segment.messages === 0 && segment !== this.#writer.segment;
   }
 
   #watchFolder(): void {
