@@ -8,11 +8,10 @@ import { parseArgs as parse } from "@std/cli/parse-args";
 
 /** The options of {@linkcode parseArgs} that are used. */
 export interface ParseOptions {
-  alias?: Record<string, string[]>;
-  boolean?: string[];
-  string?: string[];
-  collect?: string[];
-  unknown?: (arg: string, key?: string) => unknown;
+  /** Flags whose value is a text. */
+  string: string[];
+  /** Flags that may be given several times; their value is always a list. */
+  collect: string[];
 }
 
 /** What {@linkcode parseArgs} found: flags by name, the rest in `_`. */
@@ -26,9 +25,24 @@ export const parseArgs = parse as unknown as (
   options: ParseOptions,
 ) => ParsedArgs;
 
-export type { IClientOptions, IClientPublishOptions, IPublishPacket, MqttClient } from "mqtt";
+export type {
+  ClientSubscribeCallback,
+  IClientOptions,
+  IClientPublishOptions,
+  IPublishPacket,
+  MqttClient,
+} from "mqtt";
 
-/** Loads MQTT.js, which only the daemon needs: the tools start without it. */
-export function loadMqtt(): Promise<typeof import("mqtt")> {
-  return import("mqtt");
+/**
+ * Loads MQTT.js, which only the daemon needs: the tools start without it. Its codec keeps no table of the 65,536 numbers that a
+ * packet may hold: that would cost 8 to 10 MB at the first packet.
+ */
+export async function loadMqtt(): Promise<typeof import("mqtt")> {
+  const [mqtt, { default: { writeToStream } }] = await Promise.all([
+    import("mqtt"),
+    import("mqtt-packet"),
+  ]);
+  // Its types do not know of this switch.
+  (writeToStream as unknown as { cacheNumbers: boolean }).cacheNumbers = false;
+  return mqtt;
 }

@@ -9,32 +9,40 @@ import {
   optionalBuffer,
   optionalInt,
 } from "../bus/params.ts";
-import type { Qos } from "../mqtt/port.ts";
-import type { ConnectionStatus } from "./readiness.ts";
-import { Door, MAX_LOGGED_CHARACTERS } from "./request_validator.ts";
-import { MAX_EXPIRY_S, type Publisher } from "../publish/publisher.ts";
+import type { Qos } from "../aws/limits.ts";
+import type { ConnectionStatusFeed } from "./readiness.ts";
+import { MAX_LOGGED_CHARACTERS, RequestValidator } from "./request_validator.ts";
+import type { Intake } from "../publish/intake.ts";
+import { MAX_FRAME_BYTES } from "../wire/frame.ts";
+import { MAX_EXPIRY_S } from "../publish/publisher.ts";
 import type { StatusReport } from "./status_report.ts";
 import type { Subscriptions } from "../subscribe/subscriptions.ts";
 
-/** Refused at the door, which can say for how long a topic. */
+/** Checked by the validator, which can say for how long a topic. */
 const anyQos = optionalInt(Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER, 0);
+
+/** The buffer of the C library, whose clients close their subscription on a larger frame, in bytes. */
+const C_FRAME_BYTES = 10_000;
+
+/** The least that `max_frame` may be, in bytes: an empty message with the longest topic. */
+const MIN_FRAME_BYTES = 512;
 
 const NO_PAYLOAD = new Uint8Array(0);
 
 /** What the methods work on. */
-export interface InterfaceParts {
-  readonly publisher: Publisher;
-  readonly subscriptions: Pick<Subscriptions<never>, "add">;
-  readonly connection: ConnectionStatus;
+export interface MethodOptions {
+  readonly intake: Pick<Intake, "publish">;
+  readonly subscriptions: Pick<Subscriptions, "add">;
+  readonly connection: Pick<ConnectionStatusFeed, "add">;
   readonly status: StatusReport;
   readonly log: Log;
 }
 
 /** The methods of the interface `aws_iot_mqtt` (iotcored-1). */
-export function mqttInterface(
-  { publisher, subscriptions, connection, status, log }: InterfaceParts,
+export function busMethods(
+  { intake, subscriptions, connection, status, log }: MethodOptions,
 ): MethodTable {
-  const door = new Door(log);
+  const validator = new RequestValidator(log);
   return {
     publish: call({
       topic: buffer,
@@ -43,12 +51,12 @@ export function mqttInterface(
       ack: optionalBuffer,
       message_expiry: optionalInt(1, MAX_EXPIRY_S, undefined),
     }, (params, reply) => {
-      const topic = door.topic(params.topic);
+      const topic = validator.topic(params.topic);
       const payload = params.payload ?? NO_PAYLOAD;
-      door.payload(payload.length, params.topic.length);
-      const qos = door.qos(params.qos, params.topic.length);
+      validator.payload(payload.length, params.topic.length);
+      const qos = validator.qos(params.qos, params.topic.length);
       const untilAcknowledged = params.ack !== undefined && waitsForBroker(params.ack, qos);
-      publisher.publish({
+      intake.publish({
         topic,
         payload,
         qos,
@@ -60,17 +68,19 @@ export function mqttInterface(
       topic_filter: bufferOrList,
       qos: anyQos,
       virtual: optionalBoolean(false),
+      max_frame: optionalInt(MIN_FRAME_BYTES, MAX_FRAME_BYTES, C_FRAME_BYTES),
     }, (params, subscriber) => {
-      const filters = params.topic_filter.map((filter) => door.filter(filter));
+      const filters = params.topic_filter.map((filter) => validator.filter(filter));
       if (filters.length === 0) {
         throw new BusError(
           Code.INVALID,
           "Cannot subscribe: topic_filter must hold at least one filter",
         );
       }
-      const qos = door.qos(params.qos, params.topic_filter[0]!.length);
+      const qos = validator.qos(params.qos, params.topic_filter[0]!.length);
       subscriber.label = filters.join(" ").slice(0, MAX_LOGGED_CHARACTERS);
-      subscriptions.add(filters, qos, params.virtual, subscriber);
+      const { virtual, max_frame: maxFrameBytes } = params;
+      subscriptions.add({ filters, qos, virtual, maxFrameBytes }, subscriber);
     }),
     connection_status: subscribe({}, (_params, subscriber) => connection.add(subscriber)),
     status: either(

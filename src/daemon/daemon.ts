@@ -1,36 +1,42 @@
 import type { Bytes } from "../base/bytes.ts";
-import type { Clock, Timer } from "../base/clock.ts";
+import type { Clock } from "../base/clock.ts";
 import { Exit, ExitError, messageOf } from "../base/errors.ts";
 import type { FaultHook } from "../base/fault.ts";
 import type { Log } from "../base/log.ts";
-import { listenOnFd } from "../bus/fd_listener.ts";
+import { listenOnFd } from "../bus/listener.ts";
 import { type BusServer, serve, type ServeOptions, startServer } from "../bus/server.ts";
 import { AWS_RATE_LIMITS } from "../aws/rate_window.ts";
-import { Connection } from "../mqtt/connection.ts";
+import { CredentialFiles } from "../mqtt/credential_files.ts";
 import { readCredentials } from "../mqtt/credentials.ts";
-import { createDial, type Dial, type Target } from "../mqtt/dial.ts";
-import type { ConnackInfo, LinkEnd } from "../mqtt/port.ts";
+import { createDial } from "../mqtt/dial.ts";
+import { ConnectionPool, type PooledConnection, type PoolHandler } from "../mqtt/pool.ts";
+import type { ConnackInfo, LinkEnd } from "../mqtt/link.ts";
 import { Spool } from "../spool/spool.ts";
-import { type MemoryContents, MemoryStorage } from "../spool/memory_storage.ts";
+import { MemoryStorage } from "../spool/memory_storage.ts";
 import { openLog } from "../spool/log/log_storage.ts";
 import type { SpoolStorage } from "../spool/storage.ts";
 import type { Config } from "../config/resolve.ts";
-import { compareConfigs } from "../config/change.ts";
-import { ConnectionStatus } from "./readiness.ts";
-import { mqttInterface } from "./bus_methods.ts";
+import { nextConfig } from "../config/change.ts";
+import { RevertedError } from "../config/watch.ts";
+import { probe, Trial } from "./config_trial.ts";
+import { targetOf } from "./target.ts";
+import { Readiness } from "./readiness.ts";
+import { busMethods } from "./bus_methods.ts";
+import { Intake } from "../publish/intake.ts";
+import { PubackWaiters } from "../publish/puback.ts";
 import { Publisher } from "../publish/publisher.ts";
+import { Qos0Queue } from "../publish/qos0_queue.ts";
 import { StatusReport } from "./status_report.ts";
 import { Subscriptions } from "../subscribe/subscriptions.ts";
-import { targetOf } from "./target.ts";
 
 /** How long a stop waits for answers to clients and for PUBACKs, in ms. */
 export const STOP_GRACE_MS = 3_000;
 
-/** How long the other connections may take to subscribe again before clients hear that connection 0 is back, in ms. */
-const OTHERS_GRACE_MS = 5_000;
+/** Characters of a reason that the status shows: a value of the config may be long. */
+const SHOWN_CHARS = 2_000;
 
-/** What the daemon takes from the world. */
-export interface World {
+/** What the daemon takes from outside. */
+export interface DaemonDependencies {
   readonly clock: Clock;
   readonly log: Log;
   /** A number in [0, 1). */
@@ -39,8 +45,6 @@ export interface World {
   readonly fault?: FaultHook;
   /** The descriptor of a socket that systemd made, in place of one of our own. */
   readonly fd?: number | undefined;
-  /** What a memory spool begins with. */
-  readonly contents?: MemoryContents | undefined;
   /** Told when clients hear that there is a connection, and when they hear that there is none. */
   readonly onConnected?: (connected: boolean) => void;
 }
@@ -49,30 +53,26 @@ export interface World {
 export interface Daemon {
   /** Resolves when it has stopped, rejects with an {@linkcode ExitError} when it cannot go on. */
   readonly finished: Promise<void>;
-  /**
-   * Stops: answers in progress finish, messages in flight get {@linkcode STOP_GRACE_MS}, then DISCONNECT.
-   *
-   * @param handOver Resolves with what is left in a memory spool, for a daemon that goes on with it.
-   */
-  stop(handOver?: boolean): Promise<MemoryContents | undefined>;
+  /** Stops: answers in progress finish, messages in flight get {@linkcode STOP_GRACE_MS}, then DISCONNECT. */
+  stop(): Promise<void>;
   /** Connects anew, with credentials that are read again. */
   reconnect(reason: string): void;
   /**
-   * Uses a changed configuration, as far as a running daemon can; spool and subscriptions stay. What decides how the broker is
-   * reached makes a new link.
+   * Uses a changed configuration, as far as a running daemon can; clients, spool and subscriptions stay. What decides how the
+   * broker is reached is tried beside the present link first, and makes a new link then; resolves when that stands.
    *
-   * @throws {ExitError} 78 for credential files that cannot be used: the old configuration stays.
+   * @param signal Another change came: what is not in use yet is given up (throws its reason), and nothing is gone back to.
+   * @throws {ExitError} 78 for what cannot be used: the link and its configuration stay.
+   * @throws {RevertedError} When it brought no connection, and the configuration before is used again.
    */
-  update(config: Config): Promise<void>;
-}
-
-/** A daemon in this thread. */
-export interface LocalDaemon extends Daemon {
+  update(config: Config, signal?: AbortSignal): Promise<void>;
+  /** Says in the status why a changed configuration is not used; `undefined` when it is. */
+  showWaiting(why: string | undefined): void;
   /**
    * Stores what waits to be stored and closes the spool, at once, for a program that ends because of a fault: what was accepted
    * is safe then, if the spool is on disk. Nothing else is done in order; clients and broker see a crash.
    */
-  abandon(): void;
+  abandon(): Promise<void>;
 }
 
 /**
@@ -80,11 +80,14 @@ export interface LocalDaemon extends Daemon {
  *
  * @throws {ExitError} 73 and 78
  */
-export async function startDaemon(config: Config, world: World): Promise<LocalDaemon> {
+export async function startDaemon(
+  config: Config,
+  dependencies: DaemonDependencies,
+): Promise<Daemon> {
   await readCredentials(config);
-  const storage = await openStorage(config, world);
+  const storage = await openStorage(config, dependencies);
   try {
-    const daemon = new Running(config, world, storage);
+    const daemon = new LocalDaemon(config, dependencies, storage);
     await daemon.serve();
     return daemon;
   } catch (error) {
@@ -93,14 +96,15 @@ export async function startDaemon(config: Config, world: World): Promise<LocalDa
   }
 }
 
-async function openStorage(config: Config, world: World): Promise<SpoolStorage> {
-  const { spool, spoolMaxBytes: maxBytes } = config;
-  const { clock, log, contents } = world;
+async function openStorage(
+  { spool, spoolMaxBytes: maxBytes }: Config,
+  { clock, log }: DaemonDependencies,
+): Promise<SpoolStorage> {
   if (spool.kind === "disk") return await openLog({ dir: spool.dir, maxBytes, clock, log });
   log.info(
     "the spool is in memory: what waits in it is lost when the daemon ends; --spool DIR keeps it",
   );
-  return new MemoryStorage(contents);
+  return new MemoryStorage();
 }
 
 async function startBus(
@@ -119,224 +123,256 @@ async function startBus(
   }
 }
 
-class Running implements LocalDaemon {
+/** The daemon: it owns the connections, the spool and the socket, and hands on what happens on them. */
+class LocalDaemon implements Daemon, PoolHandler {
   readonly finished: Promise<void>;
   #config: Config;
-  readonly #world: World;
-  readonly #dial: Dial;
-  readonly #status = new ConnectionStatus();
+  readonly #dependencies: DaemonDependencies;
   readonly #spool: Spool;
+  readonly #queue: Qos0Queue;
+  readonly #waiters: PubackWaiters;
+  readonly #intake: Intake;
   readonly #publisher: Publisher;
-  readonly #subscriptions: Subscriptions<Connection>;
+  readonly #files: CredentialFiles;
+  readonly #pool: ConnectionPool;
+  readonly #subscriptions: Subscriptions;
+  readonly #readiness: Readiness;
   readonly #end = Promise.withResolvers<void>();
   #server: BusServer | undefined;
   #receiveMaximum = 0;
-  #announcing: Timer | undefined;
   #stopping: Promise<void> | undefined;
-  readonly #storage: SpoolStorage;
-  /** What is left in a memory spool at the end, when somebody goes on with it. */
-  #left: MemoryContents | undefined;
+  /** The last configuration that brought a connection; `undefined` before the first. */
+  #proven: Config | undefined;
+  #trial: Trial | undefined;
+  /** Why a changed configuration is not used. */
+  #refused: string | undefined;
+  /** What of the configuration waits for another start. */
+  #restart: readonly string[] = [];
 
-  constructor(config: Config, world: World, storage: SpoolStorage) {
-    const { clock, log, fault } = world;
+  constructor(config: Config, dependencies: DaemonDependencies, storage: SpoolStorage) {
+    const { clock, log, random, fault } = dependencies;
     this.#config = config;
-    this.#world = world;
-    this.#storage = storage;
+    this.#dependencies = dependencies;
     this.finished = this.#end.promise;
-    const now = (): Config => this.#config;
-    this.#dial = createDial({ log, clock });
-    this.#spool = new Spool({
-      storage,
-      maxBytes: config.spoolMaxBytes,
+    this.#spool = new Spool({ storage, maxBytes: config.spoolMaxBytes, clock, log, fault });
+    const queue = new Qos0Queue();
+    this.#waiters = new PubackWaiters(clock);
+    const shared = { spool: this.#spool, queue, waiters: this.#waiters, clock, fault };
+    const limits = config.rateLimit ? AWS_RATE_LIMITS : undefined;
+    const { maxInFlight, keepQos0WhenOffline, maxConnections } = config;
+    this.#publisher = new Publisher({ ...shared, log, limits, maxInFlight });
+    this.#intake = new Intake({ ...shared, publisher: this.#publisher, keepQos0WhenOffline });
+    this.#queue = queue;
+    this.#files = new CredentialFiles(log, clock);
+    this.#files.onMended = () => this.reconnect("the credential files can be used again");
+    this.#pool = new ConnectionPool({
+      target: (index) => targetOf(this.#config, index),
+      dial: createDial({ log, clock, files: this.#files }),
+      handler: this,
       clock,
       log,
-      fault,
-    });
-    this.#publisher = new Publisher({
-      spool: this.#spool,
-      clock,
-      log,
-      limits: config.rateLimit ? AWS_RATE_LIMITS : undefined,
-      fault,
-      get maxInFlight(): number {
-        return now().maxInFlight;
-      },
-      get keepQos0WhenOffline(): boolean {
-        return now().keepQos0WhenOffline;
-      },
+      random,
     });
     this.#subscriptions = new Subscriptions({
-      get maxConnections(): number {
-        return now().maxConnections;
-      },
+      maxConnections,
+      pool: this.#pool,
       clock,
       log,
-      connect: (index) => this.#connect(index),
-      onSynced: () => this.#onSynced(),
+      onSynced: () => this.#readiness.synced(),
+    });
+    this.#readiness = new Readiness({
+      clock,
+      assignments: () => this.#subscriptions.assignments,
+      onChange: (connected) => dependencies.onConnected?.(connected),
+      onSend: () => this.#onSend(),
     });
   }
 
+  /** Listens, then begins to connect. @throws {ExitError} 73 */
   async serve(): Promise<void> {
-    const { clock, log } = this.#world;
+    const { clock, log, fd } = this.#dependencies;
     const { busDir, interfaceName } = this.#config;
     const path = `${busDir}/${interfaceName}`;
-    const table = mqttInterface({
-      publisher: this.#publisher,
+    const table = busMethods({
+      intake: this.#intake,
       subscriptions: this.#subscriptions,
-      connection: this.#status,
+      connection: this.#readiness.feed,
       status: new StatusReport({
         clock,
+        connections: this.#pool.all,
         subscriptions: this.#subscriptions,
+        intake: this.#intake,
         publisher: this.#publisher,
+        queue: this.#queue,
         spool: this.#spool,
         clients: () => this.#server?.counters(),
         config: () => this.#config,
+        waiting: () => this.#waiting(),
       }),
       log,
     });
-    this.#server = await startBus(path, { table, log, clock }, this.#world.fd);
+    this.#server = await startBus(path, { table, log, clock }, fd);
     log.info("serving the core bus", { socket: path });
     this.#subscriptions.start();
   }
 
   reconnect(reason: string): void {
-    for (const { connection } of this.#subscriptions.lines.values()) connection.reconnect(reason);
+    this.#pool.reconnect(reason);
   }
 
-  async update(config: Config): Promise<void> {
-    if (compareConfigs(this.#config, config).credentials) await readCredentials(config);
+  async update(config: Config, signal: AbortSignal = new AbortController().signal): Promise<void> {
+    const { next, fields, restart, link, route, credentials } = nextConfig(this.#config, config);
+    if (route && this.#proven !== undefined) await this.#probe(next, signal);
+    else if (credentials) await readCredentials(next);
+    signal.throwIfAborted();
     if (this.#stopping !== undefined) return;
-    const { fields, link, restart } = compareConfigs(this.#config, config);
-    const { spool, spoolMaxBytes } = this.#config;
-    // What is in use goes on being said: the spool that there is decides how a stop drains it.
-    this.#config = Object.freeze({ ...config, spool, spoolMaxBytes });
-    if (fields.length === 0) return;
-    const { log } = this.#world;
-    log.info("the configuration has changed", { changed: fields.join(" ") });
-    if (restart.length > 0) {
-      log.warn("a part of the changed configuration needs a restart", {
-        waiting: restart.join(" "),
-      });
+    const { log } = this.#dependencies;
+    if (fields.length > 0) {
+      log.info("the configuration has changed", { changed: fields.join(" ") });
     }
-    if (link.length > 0) this.reconnect("the configuration changed");
-    else if (this.#status.connected) this.#announce();
+    this.#tellRestart(restart);
+    this.#use(next);
+    if (link) await this.#connectWithIt(signal);
   }
 
-  async stop(handOver = false): Promise<MemoryContents | undefined> {
-    this.#stopping ??= this.#stop(handOver).then(
+  showWaiting(why: string | undefined): void {
+    this.#refused = why?.slice(0, SHOWN_CHARS);
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping ??= this.#stop().then(
       () => this.#end.resolve(),
       (error) => this.#end.reject(error),
     );
     await this.#stopping;
-    return this.#left;
   }
 
-  abandon(): void {
+  async abandon(): Promise<void> {
     const { messages, storage } = this.#spool.stats();
-    void this.#spool.close();
+    await this.#spool.close();
     if (messages > 0 && storage === "memory") {
-      this.#world.log.error("messages are lost with the spool in memory", { messages });
+      this.#dependencies.log.error("messages are lost with the spool in memory", { messages });
     }
   }
 
   /** Stops as on request, but for a reason that the exit code tells. */
   #fail(error: ExitError): void {
-    this.#stopping ??= this.#stop(false).then(
+    this.#stopping ??= this.#stop().then(
       () => this.#end.reject(error),
       (cause) => this.#end.reject(cause),
     );
   }
 
-  async #stop(handOver: boolean): Promise<void> {
-    const { clock, log } = this.#world;
+  async #stop(): Promise<void> {
+    const { clock, log } = this.#dependencies;
+    this.#trial?.end();
     const deadline = clock.now() + STOP_GRACE_MS;
     await this.#server?.close(STOP_GRACE_MS);
     await this.#publisher.drain(
       Math.max(0, deadline - clock.now()),
-      this.#config.spool.kind === "memory" && !handOver,
+      this.#config.spool.kind === "memory",
     );
     this.#publisher.stop();
-    this.#announcing?.cancel();
-    await this.#subscriptions.stop();
+    this.#waiters.stop();
+    this.#readiness.down();
+    this.#subscriptions.stop();
+    this.#files.close();
+    await this.#pool.stop();
     const { messages, storage } = this.#spool.stats();
-    if (handOver && this.#storage instanceof MemoryStorage) this.#left = this.#storage.contents();
     await this.#spool.close();
-    if (messages > 0 && storage === "memory" && !handOver) {
+    if (messages > 0 && storage === "memory") {
       log.warn("messages are given up with the spool in memory", { messages });
     }
-    const { messages: qos0 } = this.#publisher.waitingQos0;
-    if (qos0 > 0) {
-      log.warn("QoS 0 messages that waited for their turn are given up", { messages: qos0 });
+    const { length } = this.#queue;
+    if (length > 0) {
+      log.warn("QoS 0 messages that waited for their turn are given up", { messages: length });
     }
     log.info("stopped");
   }
 
-  #connect(index: number): Connection {
-    const { clock, log, random } = this.#world;
-    // One that was closed may still have something to say when the next one of its number is there.
-    const isCurrent = (): boolean =>
-      this.#subscriptions.lines.get(index)?.connection === connection;
-    const connection = new Connection({
-      target: (): Target => targetOf(this.#config, index),
-      dial: this.#dial,
-      log,
-      clock,
-      random,
-      handler: {
-        onUp: (connack) => isCurrent() && this.#onUp(index, connack),
-        onDown: (end) => isCurrent() && this.#onDown(index, end),
-        onMessage: (topic, payload) => isCurrent() && this.#onMessage(index, topic, payload),
-        onFailed: (error) => isCurrent() && this.#onFailed(index, error),
-      },
-    });
-    return connection;
+  #use(config: Config): void {
+    this.#config = config;
+    this.#publisher.update(config);
+    this.#intake.update(config);
+    this.#subscriptions.update(config);
   }
 
-  #onMessage(index: number, topic: string, payload: Bytes): void {
-    if (index === 0) this.#publisher.arrived(topic, payload.length);
-    this.#subscriptions.deliver(index, topic, payload);
+  async #probe(config: Config, signal: AbortSignal): Promise<void> {
+    try {
+      await probe(config, signal, this.#dependencies.clock);
+    } catch (error) {
+      if (error instanceof ExitError || signal.aborted) throw error;
+      throw new ExitError(Exit.CONFIG, `Cannot use the changed configuration: ${messageOf(error)}`);
+    }
   }
 
-  #onUp(index: number, connack: ConnackInfo): void {
-    if (index === 0) this.#receiveMaximum = connack.receiveMaximum;
-    this.#subscriptions.up(index, connack);
+  /** Makes the link anew with the configuration, and goes back to the last that brought one when this brings none. */
+  async #connectWithIt(signal: AbortSignal): Promise<void> {
+    const back = this.#proven;
+    if (back === undefined) return this.reconnect("the configuration changed");
+    const trial = new Trial(this.#dependencies.clock, () => this.reconnect("tried once more"));
+    const end = (): void => trial.end();
+    signal.addEventListener("abort", end);
+    this.#trial = trial;
+    this.reconnect("the configuration changed");
+    const why = await trial.outcome;
+    this.#trial = undefined;
+    signal.removeEventListener("abort", end);
+    if (why === undefined || this.#stopping !== undefined) return;
+    this.#use(back);
+    this.reconnect("back to the configuration before");
+    throw new RevertedError(`Cannot connect with the changed configuration: ${why}`);
   }
 
-  #onDown(index: number, end: LinkEnd): void {
-    this.#subscriptions.down(index);
-    if (index > 0) return;
-    this.#announcing?.cancel();
-    this.#announcing = undefined;
+  #tellRestart(fields: readonly string[]): void {
+    this.#restart = fields;
+    if (fields.length === 0) return;
+    const waiting = fields.join(" ");
+    this.#dependencies.log.warn("a part of the changed configuration needs a restart", { waiting });
+  }
+
+  #waiting(): string | undefined {
+    const restart = this.#restart.map((field) => `${field} needs a restart`);
+    const all = [...this.#refused === undefined ? [] : [this.#refused], ...restart];
+    return all.length === 0 ? undefined : all.join("; ");
+  }
+
+  /** @inheritdoc */
+  onUp(connection: PooledConnection, connack: ConnackInfo): void {
+    if (connection.index === 0) {
+      this.#receiveMaximum = connack.receiveMaximum;
+      this.#proven = this.#config;
+      this.#trial?.end();
+      this.#readiness.up();
+    }
+    this.#subscriptions.up(connection, connack);
+    this.#pool.wakeOthers(connection);
+  }
+
+  /** @inheritdoc */
+  onDown(connection: PooledConnection, end: LinkEnd): void {
+    this.#subscriptions.down(connection);
+    if (connection.index > 0) return;
     this.#publisher.down(end);
-    this.#tell(false);
+    this.#readiness.down();
   }
 
-  #onFailed(index: number, error: ExitError): void {
+  /** @inheritdoc */
+  onMessage(connection: PooledConnection, topic: string, payload: Bytes): void {
+    if (connection.index === 0) this.#publisher.arrived(topic, payload.length);
+    this.#subscriptions.deliver(connection, topic, payload);
+  }
+
+  /** @inheritdoc */
+  onFailed(connection: PooledConnection, error: ExitError): void {
     // Connection 0 finds out by itself when the credentials are no good any more.
-    if (index > 0) this.#subscriptions.refused(index, error.message);
+    if (connection.index > 0) this.#subscriptions.refused(connection, error.message);
+    else if (this.#trial !== undefined) this.#trial.refused(error);
     else this.#fail(error);
   }
 
-  /** A connection has made its subscriptions: clients hear of connection 0 when the others are back too, or late. */
-  #onSynced(): void {
-    const lines = [...this.#subscriptions.lines.values()];
-    if (!lines[0]?.sync.synced || this.#status.connected) return;
-    this.#announcing ??= this.#world.clock.after(OTHERS_GRACE_MS, () => this.#announce());
-    if (lines.every((line) => line.sync.synced)) this.#announce();
-  }
-
-  #announce(): void {
-    this.#announcing?.cancel();
-    this.#announcing = undefined;
-    const line = this.#subscriptions.lines.get(0);
-    if (line === undefined) return;
-    this.#tell(true);
-    this.#publisher.up(line.connection, this.#receiveMaximum);
-  }
-
-  #tell(connected: boolean): void {
-    if (connected === this.#status.connected) return;
-    this.#status.set(connected);
-    this.#world.onConnected?.(connected);
+  #onSend(): void {
+    const connection = this.#pool.all.get(0);
+    if (connection !== undefined) this.#publisher.up(connection, this.#receiveMaximum);
   }
 }

@@ -1,6 +1,6 @@
+import type { Config } from "../config/resolve.ts";
 import type { Target } from "../mqtt/dial.ts";
 import { proxyFor } from "../mqtt/proxy.ts";
-import type { Config } from "../config/resolve.ts";
 
 /** Whom connection `index` connects to, and as whom: connection 0 has the bare id (iotcored-param-id-1). */
 export function targetOf(config: Config, index: number): Target {

@@ -1,4 +1,5 @@
-import { connect as connectTcp, isIP, type Socket } from "node:net";
+import { isIP } from "node:net";
+import type { Duplex } from "node:stream";
 import {
   connect as connectTls,
   type ConnectionOptions,
@@ -6,10 +7,16 @@ import {
   type TLSSocket,
 } from "node:tls";
 import { type Clock, systemClock } from "../base/clock.ts";
+import { ConnStream } from "./conn_stream.ts";
 import { ConnectError } from "./connect_error.ts";
 import type { Credentials } from "./credentials.ts";
 import { connectRequest, MAX_PROXY_HEAD_BYTES, type Proxy, tunnelStands } from "./proxy.ts";
-import { runStage, type StageOptions } from "./stage.ts";
+import {
+  type CallbackHook,
+  type DeadlineOptions,
+  type Ending,
+  withDeadline,
+} from "./with_deadline.ts";
 
 /** The port on which AWS IoT Core tells MQTT from HTTPS by ALPN. */
 export const ALPN_PORT = 443;
@@ -50,13 +57,20 @@ export interface StreamOptions {
   readonly clock?: Clock;
   /** Gives the attempt up. */
   readonly signal?: AbortSignal;
+  readonly hook?: CallbackHook | undefined;
+}
+
+/** A TLS stream, and the TCP connection that carries it. */
+export interface SecureStream {
+  readonly stream: TLSSocket;
+  readonly tcp: ConnStream;
 }
 
 /** Errors of streams that nobody listened to yet: a refusal under TLS 1.3 may come right after the handshake. */
-const errors = new WeakMap<Socket, unknown>();
+const errors = new WeakMap<Duplex, unknown>();
 
 /** The error that ended a stream of {@linkcode openStream} so far, if one did. */
-export function streamError(stream: Socket): unknown {
+export function streamError(stream: Duplex): unknown {
   return errors.get(stream);
 }
 
@@ -70,9 +84,9 @@ export async function openStream(
   target: StreamTarget,
   credentials: Credentials,
   options: StreamOptions = {},
-): Promise<TLSSocket> {
-  const { deadlines = DEADLINES, clock = systemClock, signal } = options;
-  const common = { clock, signal };
+): Promise<SecureStream> {
+  const { deadlines = DEADLINES, clock = systemClock, signal, hook } = options;
+  const common = { clock, signal, hook };
   const first = target.proxy ?? target;
   const tcp = await openTcp(first, {
     ...common,
@@ -98,8 +112,8 @@ export async function openStream(
       what: "the TLS handshake",
       ms: deadlines.tlsMs,
     });
-    if (carrier !== tcp) stream.once("close", () => tcp.destroy());
-    return stream;
+    stream.once("close", () => tcp.destroy());
+    return { stream, tcp };
   } catch (error) {
     tcp.destroy();
     throw error;
@@ -111,35 +125,49 @@ export function nameOf(peer: { readonly host: string; readonly port: number }): 
   return `${peer.host.includes(":") ? `[${peer.host}]` : peer.host}:${peer.port}`;
 }
 
+/**
+ * Resolves the name anew and tries all its addresses as RFC 8305 says, IPv6 and IPv4 in turn; the permission that is asked for
+ * is the one for the name.
+ */
 function openTcp(
   peer: { readonly host: string; readonly port: number },
-  options: StageOptions,
-): Promise<Socket> {
-  return runStage(options, (done, fail) => {
-    const socket = connectTcp({ host: peer.host, port: peer.port });
+  options: DeadlineOptions,
+): Promise<ConnStream> {
+  return withDeadline(options, ({ done, fail, guarded }) => {
+    const attempt = new AbortController();
     let connected = false;
-    remember(socket);
-    socket.once("error", fail);
-    socket.once("connect", () => {
+    let stream: ConnStream | undefined;
+    const onConn = guarded("connect", (opened: ConnStream) => {
       connected = true;
-      socket.setNoDelay(true);
-      done(socket);
+      done(opened);
     });
+    const connecting = Deno.connect({
+      hostname: peer.host,
+      port: peer.port,
+      signal: attempt.signal,
+    });
+    connecting.then((conn) => {
+      stream = new ConnStream(conn);
+      remember(stream);
+      if (attempt.signal.aborted) stream.destroy();
+      else onConn(stream);
+    }).catch(fail);
     return () => {
-      if (!connected) socket.destroy();
+      attempt.abort();
+      if (!connected) stream?.destroy();
     };
   });
 }
 
 async function openTunnel(
-  tcp: Socket,
+  tcp: ConnStream,
   proxy: Proxy,
   target: StreamTarget,
   credentials: Credentials,
-  options: StageOptions,
-): Promise<Socket> {
+  options: DeadlineOptions,
+): Promise<Duplex> {
   const until = options.clock.now() + options.ms;
-  let carrier = tcp;
+  let carrier: Duplex = tcp;
   if (proxy.tls) {
     // As Greengrass documents it: public roots, and whatever the root CA file adds for a proxy of one's own.
     const ca = [credentials.ca, ...rootCertificates];
@@ -147,39 +175,35 @@ async function openTunnel(
   }
   const request = connectRequest(proxy, target.host, target.port);
   const left = { ...options, ms: Math.max(0, until - options.clock.now()) };
-  await runStage<void>(
+  await withDeadline<void>(
     left,
-    (done, fail) => awaitTunnel(carrier, request, options.where, done, fail),
+    (ending) => awaitTunnel(carrier, request, options.where, ending),
   );
   return carrier;
 }
 
 function awaitTunnel(
-  carrier: Socket,
+  carrier: Duplex,
   request: Uint8Array,
   where: string,
-  done: () => void,
-  fail: (error: unknown) => void,
+  { done, fail, guarded }: Ending<void>,
 ): () => void {
   const answer = new Uint8Array(MAX_PROXY_HEAD_BYTES);
   let length = 0;
-  const onData = (chunk: Uint8Array): void => {
+  const onData = guarded("data", (chunk: Uint8Array) => {
     const part = chunk.subarray(0, answer.length - length);
     answer.set(part, length);
     length += part.length;
-    try {
-      if (tunnelStands(answer.subarray(0, length), where)) done();
-    } catch (error) {
-      fail(error);
-    }
-  };
-  const onEnd = (): void => {
+    if (tunnelStands(answer.subarray(0, length), where)) done();
+  });
+  const onError = guarded("error", fail);
+  const onEnd = guarded("end", () => {
     fail(new ConnectError("proxy", "closed", `${where} closed the connection without an answer`));
-  };
-  carrier.on("data", onData).once("error", fail).once("end", onEnd).once("close", onEnd);
+  });
+  carrier.on("data", onData).once("error", onError).once("end", onEnd).once("close", onEnd);
   carrier.write(request);
   return () => {
-    carrier.off("data", onData).off("error", fail).off("end", onEnd).off("close", onEnd);
+    carrier.off("data", onData).off("error", onError).off("end", onEnd).off("close", onEnd);
     carrier.pause();
   };
 }
@@ -200,33 +224,40 @@ function identity(host: string): ConnectionOptions {
 }
 
 function secure(
-  carrier: Socket,
+  carrier: Duplex,
   tlsOptions: ConnectionOptions,
-  options: StageOptions,
+  options: DeadlineOptions,
 ): Promise<TLSSocket> {
-  return runStage(options, (done, fail) => {
+  return withDeadline(options, ({ done, fail, guarded }) => {
     const stream = connectTls({ ...tlsOptions, socket: carrier });
     let secured = false;
-    const onClose = (): void => {
+    const onError = guarded("error", fail);
+    const onClose = guarded("close", () => {
       fail(
         new ConnectError(options.stage, "closed", `${options.where} closed during ${options.what}`),
       );
-    };
-    remember(stream);
-    stream.once("error", fail).once("close", onClose);
-    stream.once("secureConnect", () => {
-      secured = true;
-      done(stream);
     });
+    remember(stream);
+    // What TLS throws while it takes what TCP read comes out there.
+    carrier.once("error", onError);
+    stream.once("error", onError).once("end", onClose).once("close", onClose);
+    stream.once(
+      "secureConnect",
+      guarded("secureConnect", () => {
+        secured = true;
+        done(stream);
+      }),
+    );
     return () => {
-      stream.off("error", fail).off("close", onClose);
+      carrier.off("error", onError);
+      stream.off("error", onError).off("end", onClose).off("close", onClose);
       if (!secured) stream.destroy();
     };
   });
 }
 
 /** An error without a listener would end the process. */
-function remember(stream: Socket): void {
+function remember(stream: Duplex): void {
   stream.on("error", (error) => {
     if (!errors.has(stream)) errors.set(stream, error);
   });

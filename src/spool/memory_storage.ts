@@ -1,13 +1,6 @@
 import { cutReason, sizeOf } from "./policy.ts";
 import type { Changes, NewRecord, Quarantined, SpoolRecord, SpoolStorage } from "./storage.ts";
 
-/** Everything in a memory spool, so that another one can go on with it: plain data, oldest first. */
-export interface MemoryContents {
-  readonly messages: readonly NewRecord[];
-  /** What is not sent any more, and why. */
-  readonly quarantined: readonly (NewRecord & { readonly reason: string })[];
-}
-
 /** A spool that ends with the process. It never fails, and answers at once. */
 export class MemoryStorage implements SpoolStorage {
   readonly kind = "memory";
@@ -20,25 +13,6 @@ export class MemoryStorage implements SpoolStorage {
   #qos0 = new Map<number, SpoolRecord>();
   readonly #quarantined = new Map<number, SpoolRecord & { readonly reason: string }>();
   #nextSeq = 1;
-
-  /** @param contents What {@linkcode MemoryStorage.contents} gave of another one, in its order and with its times. */
-  constructor(contents?: MemoryContents) {
-    for (const { reason, ...record } of contents?.quarantined ?? []) {
-      this.#hold(this.#append(record), reason);
-    }
-    for (const record of contents?.messages ?? []) this.#append(record);
-  }
-
-  /** Everything that is stored. */
-  contents(): MemoryContents {
-    return {
-      messages: [...this.#records.values()].map(withoutPlace),
-      quarantined: [...this.#quarantined.values()].map((record) => ({
-        ...withoutPlace(record),
-        reason: record.reason,
-      })),
-    };
-  }
 
   commit({ append, remove, quarantine = [], release = [] }: Changes): number[] {
     for (const seq of remove) this.#remove(seq);
@@ -138,15 +112,4 @@ export class MemoryStorage implements SpoolStorage {
 
 function bySeq(records: ReadonlyMap<number, SpoolRecord>): Map<number, SpoolRecord> {
   return new Map([...records].sort(([a], [b]) => a - b));
-}
-
-/** A record as it was before it was stored. */
-function withoutPlace({ topic, payload, qos, acceptedAt, expiresAt }: SpoolRecord): NewRecord {
-  return {
-    topic,
-    payload,
-    qos,
-    acceptedAt,
-    ...expiresAt === undefined ? {} : { expiresAt },
-  };
 }

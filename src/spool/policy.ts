@@ -1,5 +1,5 @@
 import { fromUtf8, utf8 } from "../base/bytes.ts";
-import { textLength } from "../base/text.ts";
+import { textLength } from "../base/bytes.ts";
 import type { SpoolStorage } from "./storage.ts";
 
 /** What a message takes beside its topic and payload, in bytes: its row on disk, or its objects in memory. */

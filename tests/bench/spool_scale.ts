@@ -4,7 +4,7 @@ import { systemClock as clock } from "../../src/base/clock.ts";
 import { openLog } from "../../src/spool/log/log_storage.ts";
 import { Spool } from "../../src/spool/spool.ts";
 import type { NewRecord } from "../../src/spool/storage.ts";
-import { importMapFlags } from "../support/program.ts";
+import { importMapFlags } from "../../src/build/deno.ts";
 import { linesLog } from "../support/spool_contract.ts";
 
 const BACKLOGS = [0, 1_000, 10_000, 100_000, 1_000_000];

@@ -4,7 +4,13 @@ import type { Value } from "../../src/wire/object.ts";
 import { assert, assertEquals, assertLess, assertRejects } from "../deps.ts";
 import { type AwsIotCore, startAwsIotCore } from "../support/aws_iot_core.ts";
 import { createPki, type PkiFiles, writePki } from "../support/pki.ts";
-import { daemonArgs, type Program, programCommand, startProgram } from "../support/program.ts";
+import {
+  daemonArgs,
+  type Program,
+  programCommand,
+  programEnv,
+  startProgram,
+} from "../support/program.ts";
 import { tempDir } from "../support/temp.ts";
 import { waitFor, within } from "../support/wait.ts";
 
@@ -72,7 +78,7 @@ Deno.test("SIGTERM gives what is in flight its 3 s, then ends within 5 s all the
     assert(program.log().includes("given up with the spool in memory"), program.log());
   }));
 
-Deno.test("a second signal ends at once", () =>
+Deno.test("a third signal ends at once", () =>
   withProgram(async ({ core, busDir, program }) => {
     core.behaviour.ackPublish = "never";
     await publish(busDir, "unanswered");
@@ -81,9 +87,24 @@ Deno.test("a second signal ends at once", () =>
     program.signal("SIGTERM");
     await program.logged("stopping, as asked by a signal");
     program.signal("SIGINT");
+    program.signal("SIGTERM");
     assertEquals(await within("the end", program.exited), 0);
     assertLess(performance.now() - started, 2_000);
-    assert(program.log().includes("on the second signal"), program.log());
+    assert(program.log().includes("on the third signal"), program.log());
+  }));
+
+Deno.test("two signals a moment apart, as of a supervisor and a process group, are one orderly stop", () =>
+  withProgram(async ({ core, busDir, program }) => {
+    core.behaviour.ackPublish = "never";
+    await publish(busDir, "unanswered");
+    await waitFor("the message", () => core.received("publish").length === 1);
+    program.signal("SIGTERM");
+    await program.logged("stopping, as asked by a signal");
+    program.signal("SIGTERM");
+    await program.logged("asked to stop again");
+    assertEquals(core.received("disconnect").length, 0);
+    assertEquals(await within("the end", program.exited), 0);
+    assertEquals(core.received("disconnect").length, 1);
   }));
 
 Deno.test("SIGTERM during an outage ends within 5 s", () =>
@@ -161,6 +182,8 @@ async function withUnread(
   ];
   const child = new Deno.Command(command!, {
     args: rest,
+    clearEnv: true,
+    env: programEnv(),
     stdin: "null",
     stdout: "null",
     stderr: "piped",

@@ -1,10 +1,10 @@
-import { Signals, STOP_LIMIT_MS } from "../../src/cli/signals.ts";
+import { Signals, STOP_LIMIT_MS } from "../../src/process/signals.ts";
 import { assertEquals, assertLess } from "../deps.ts";
 import { FakeClock } from "../support/fake_clock.ts";
 import { fakeLog } from "../support/fake_log.ts";
 import { waitFor } from "../support/wait.ts";
 
-Deno.test("a stop that takes too long ends the program before a supervisor loses its patience", async () => {
+Deno.test("a stop that takes too long ends the program before a supervisor kills it", async () => {
   assertLess(STOP_LIMIT_MS, 5_000);
   const clock = new FakeClock();
   const log = fakeLog();

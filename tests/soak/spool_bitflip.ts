@@ -1,7 +1,7 @@
 // Turns over each bit of the files of a small spool, one at a time: `deno task soak:bitflip`. It spreads over the cores: each process
 // takes every so many bits (`EVERY FIRST`).
 import { flipBit, makeSpecimen, surviveDamage } from "../support/spool_damage.ts";
-import { importMapFlags } from "../support/program.ts";
+import { importMapFlags } from "../../src/build/deno.ts";
 
 /** What became of the bits. */
 interface Count {
@@ -25,7 +25,7 @@ function say(text: string): void {
 async function spread(): Promise<void> {
   const started = performance.now();
   const cores = navigator.hardwareConcurrency;
-  const flags = ["run", "-q", "-A", ...await importMapFlags(), import.meta.filename!];
+  const flags = ["run", "-q", "-A", ...importMapFlags(), import.meta.filename!];
   const parts = await Promise.all(Array.from({ length: cores }, async (_, index) => {
     const args = [...flags, String(cores), String(index)];
     const { success, stdout } = await new Deno.Command(Deno.execPath(), {

@@ -1,6 +1,6 @@
-import { type BuildOptions, parseBuildArgs } from "../../.ci/compile/options.ts";
-import { build } from "../../.ci/compile/build.ts";
-import { type Payload, readPayload } from "../../.ci/compile/payload.ts";
+import { type BuildOptions, parseBuildArgs } from "../../src/build/options.ts";
+import { build } from "../../src/build/build.ts";
+import { type Payload, readPayload } from "../../src/build/payload.ts";
 
 /** A compiled program without Deno's runtime in it. */
 export interface Compiled {
@@ -21,14 +21,11 @@ export async function compileInto(dir: string, args: readonly string[]): Promise
   await Deno.mkdir(program);
   for (const [name, bytes] of payload.files) await Deno.writeFile(`${program}/${name}`, bytes);
   const { argv, entrypoint_key: entry, unstable_config: unstable } = payload.metadata;
-  // Deno's runtime takes embedded modules without asking, but asks for the worker's when it is a file on the disk.
-  const read = [...payload.metadata.permissions.allow_read as string[], `${program}/worker.js`];
-  const permissions = { ...payload.metadata.permissions, allow_read: read };
   const command = [
     Deno.execPath(),
     ...["run", "-q", "--no-config", "--no-lock", "--cached-only"],
     ...unstable.features.map((feature) => `--unstable-${feature}`),
-    ...permissionFlags(permissions),
+    ...permissionFlags(payload.metadata.permissions),
     `${program}/${entry}`,
     ...argv,
   ];

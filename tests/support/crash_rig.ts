@@ -60,7 +60,7 @@ export async function startCrashRig(pki: Pki): Promise<CrashRig> {
     start: async (entry) => {
       const command = await programCommand();
       const crashing = entry === undefined ? command : [
-        ...command.slice(0, -1).map((flag) => flag === "-P=iotcored" ? "-A" : flag),
+        ...command.slice(0, -1),
         new URL(entry, import.meta.url).pathname,
       ];
       return startCommand([...crashing, ...args]);

@@ -1,7 +1,6 @@
 /** How the records of a segment look: docs/spool-format.md. Numbers are big-endian; a `seq` and a time are f64. */
 
-import { type Bytes, fromUtf8, utf8 } from "../../base/bytes.ts";
-import { textLength, writeText } from "../../base/text.ts";
+import { type Bytes, fromUtf8, textLength, utf8, writeText } from "../../base/bytes.ts";
 import { OVERHEAD_BYTES } from "../policy.ts";
 import type { NewRecord } from "../storage.ts";
 import { crc32c } from "./crc32c.ts";

@@ -1,15 +1,15 @@
 import { duration, grouped, size, statusLine, statusPage } from "../../../src/status/page.ts";
-import { Screen } from "../../../src/cli/status_screen.ts";
-import { assert, assertEquals } from "../../deps.ts";
+import { Screen } from "../../../src/cli/screen.ts";
+import { assert, assertEquals, pureTest } from "../../deps.ts";
 import { SAMPLE_STATUS } from "../../support/sample_status.ts";
 
 const NOW = 1_767_225_600_000 + 7_260_000;
 
-Deno.test("the page shows everything at a glance", () => {
+pureTest("the page shows everything at a glance", () => {
   assertEquals(statusPage(SAMPLE_STATUS, "/run/greengrass/aws_iot_mqtt", NOW), [
     "iotcored 1.2.3, up 26 h 3 min, at /run/greengrass/aws_iot_mqtt",
     "",
-    "connection   thing   up 2 h 1 min   3 subscriptions   2 in flight",
+    "connection   thing   up 2 h 1 min   3 subscriptions   2 in flight   192.0.2.1:8883",
     "connection   thing_1   DOWN   1 subscriptions   0 in flight",
     '             reason: closed: "why"\\u000a\\path\\u001b[2J',
     "spool        disk   1,234 messages   4.8 MiB of 64.0 MiB (7%)   oldest 1 min 1 s",
@@ -21,10 +21,11 @@ Deno.test("the page shows everything at a glance", () => {
     "received     19 messages",
     "clients      20 open   21 in all   22 subscribed   closed as slow 23   requests refused 24",
     "             clients is at 4,000 of 4,096",
+    "config       waiting: Cannot reach \\u001b[2J",
   ]);
 });
 
-Deno.test("only the first messages in quarantine are named, and the rest is counted", () => {
+pureTest("only the first messages in quarantine are named, and the rest is counted", () => {
   const quarantined = Array.from({ length: 100 }, (_, seq) => ({ seq, topic: "t", reason: "r" }));
   const spool = { ...SAMPLE_STATUS.spool, quarantined, quarantined_messages: 1_000 };
   const page = statusPage({ ...SAMPLE_STATUS, spool }, "/s", NOW);
@@ -32,7 +33,7 @@ Deno.test("only the first messages in quarantine are named, and the rest is coun
   assert(page.some((line) => line.trim() === "and 995 more"));
 });
 
-Deno.test("the status as one line has names and numbers for a log", () => {
+pureTest("the status as one line has names and numbers for a log", () => {
   assertEquals(
     statusLine(SAMPLE_STATUS, 0),
     "1970-01-01T00:00:00.000Z connected=1/2 spool_messages=1234 spool_bytes=5000000 " +
@@ -41,7 +42,7 @@ Deno.test("the status as one line has names and numbers for a log", () => {
   );
 });
 
-Deno.test("numbers are short and readable", () => {
+pureTest("numbers are short and readable", () => {
   assertEquals([0, 999, 1_000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
   assertEquals([0, 1_023, 1_024, 2_621_440, 2 ** 41].map(size), [
     "0 B",
@@ -61,21 +62,24 @@ Deno.test("numbers are short and readable", () => {
   ]);
 });
 
-Deno.test("the screen writes each page in place in one go, cut to the terminal, and gives the terminal back", () => {
-  const writes: string[] = [];
-  {
-    using screen = new Screen({
-      writeSync: (bytes) => {
-        writes.push(new TextDecoder().decode(bytes));
-        return bytes.length;
-      },
-      size: () => ({ columns: 5, rows: 2 }),
-    });
-    screen.show(["abcdefgh", "b", "c"]);
-  }
-  assertEquals(writes, [
-    "\x1b[?1049h\x1b[?25l\x1b[H\x1b[2J",
-    "\x1b[Habcd\x1b[K\r\nb\x1b[K\x1b[J",
-    "\x1b[?25h\x1b[?1049l",
-  ]);
-});
+pureTest(
+  "the screen writes each page in place in one go, cut to the terminal, and gives the terminal back",
+  () => {
+    const writes: string[] = [];
+    {
+      using screen = new Screen({
+        writeSync: (bytes) => {
+          writes.push(new TextDecoder().decode(bytes));
+          return bytes.length;
+        },
+        size: () => ({ columns: 5, rows: 2 }),
+      });
+      screen.show(["abcdefgh", "b", "c"]);
+    }
+    assertEquals(writes, [
+      "\x1b[?1049h\x1b[?25l\x1b[H\x1b[2J",
+      "\x1b[Habcd\x1b[K\r\nb\x1b[K\x1b[J",
+      "\x1b[?25h\x1b[?1049l",
+    ]);
+  },
+);

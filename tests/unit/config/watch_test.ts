@@ -1,15 +1,15 @@
 import { utf8 } from "../../../src/base/bytes.ts";
 import { BusError, Code, Exit, ExitError } from "../../../src/base/errors.ts";
 import { type Config, type Given, resolveConfig } from "../../../src/config/resolve.ts";
-import { ConfigWatch, watchedPaths } from "../../../src/config/watch.ts";
+import { ConfigWatch, POLL_MS, SPACING_MS, watchedPaths } from "../../../src/config/watch.ts";
+import { RevertedError } from "../../../src/config/watch.ts";
 import { CONFIG_PREFIX } from "../../../src/config/settings.ts";
 import type { Value } from "../../../src/wire/object.ts";
-import { assert, assertEquals, assertGreater, assertStringIncludes } from "../../deps.ts";
+import { assert, assertEquals, assertGreater, assertStringIncludes, pureTest } from "../../deps.ts";
 import { FakeClock } from "../../support/fake_clock.ts";
 import { fakeLog } from "../../support/fake_log.ts";
 import { FakeSource, type FakeWatch, noService, REQUIRED, turn } from "./fake_source.ts";
 
-const pure = { permissions: "none" } as const;
 const ENDPOINT = CONFIG_PREFIX + "iotDataEndpoint";
 
 /** A watch with its world; what it applies is kept. */
@@ -20,6 +20,10 @@ class Watching implements AsyncDisposable {
   readonly applied: Config[] = [];
   readonly watch: ConfigWatch;
   refuse: ExitError | undefined;
+  waiting: string | undefined;
+  /** A change takes until this is `false`, or another one comes. */
+  slow = false;
+  readonly superseded: Config[] = [];
 
   constructor(given: Given = {}) {
     const { clock, log, source } = this;
@@ -33,11 +37,16 @@ class Watching implements AsyncDisposable {
       log,
       random: () => 0.5,
       current: resolveConfig(given, environment, new Map(Object.entries(REQUIRED)), 1),
-      apply: (config) => {
-        if (this.refuse !== undefined) return Promise.reject(this.refuse);
+      apply: async (config, signal) => {
+        while (this.slow && !signal.aborted) await turn();
+        if (signal.aborted) {
+          this.superseded.push(config);
+          signal.throwIfAborted();
+        }
+        if (this.refuse !== undefined) throw this.refuse;
         this.applied.push(config);
-        return Promise.resolve();
       },
+      onWaiting: (why) => this.waiting = why,
     });
   }
 
@@ -75,7 +84,7 @@ class Watching implements AsyncDisposable {
   }
 }
 
-Deno.test("two paths are watched, above every key that is read", pure, async () => {
+pureTest("two paths are watched, above every key that is read", async () => {
   await using t = new Watching();
   assertEquals(t.source.watches.map(({ path }) => path).sort(), [
     "services/aws.greengrass.NucleusLite/configuration",
@@ -87,9 +96,8 @@ Deno.test("two paths are watched, above every key that is read", pure, async () 
   ]);
 });
 
-Deno.test(
+pureTest(
   "iotcored-7: a change is applied without a restart, once for writes that come together",
-  pure,
   async () => {
     await using t = new Watching();
     await t.accepted();
@@ -105,7 +113,7 @@ Deno.test(
   },
 );
 
-Deno.test("writes that never pause do not keep a change from being applied", pure, async () => {
+pureTest("writes that never pause do not keep a change from being applied", async () => {
   await using t = new Watching();
   await t.accepted();
   t.set(ENDPOINT, "new.example");
@@ -116,7 +124,7 @@ Deno.test("writes that never pause do not keep a change from being applied", pur
   assertEquals(t.applied.map(({ host }) => host), ["new.example"]);
 });
 
-Deno.test("a change that is no change does nothing", pure, async () => {
+pureTest("a change that is no change does nothing", async () => {
   await using t = new Watching();
   await t.accepted();
   t.set(ENDPOINT, "broker.example");
@@ -128,7 +136,7 @@ Deno.test("a change that is no change does nothing", pure, async () => {
   assertEquals(t.log.lines, []);
 });
 
-Deno.test("what was written before the watch stood is seen when it stands", pure, async () => {
+pureTest("what was written before the watch stood is seen when it stands", async () => {
   await using t = new Watching();
   t.source.values.set(ENDPOINT, utf8("new.example"));
   await t.pass(10_000);
@@ -145,9 +153,8 @@ const BAD: readonly (readonly [string, Value | string, string])[] = [
 ];
 
 for (const [key, value, option] of BAD) {
-  Deno.test(
+  pureTest(
     `a bad ${key} is told once, and the old config stays until a good one comes`,
-    pure,
     async () => {
       await using t = new Watching();
       await t.accepted();
@@ -171,7 +178,7 @@ for (const [key, value, option] of BAD) {
   );
 }
 
-Deno.test("a required key that goes away keeps the old config", pure, async () => {
+pureTest("a required key that goes away keeps the old config", async () => {
   await using t = new Watching();
   await t.accepted();
   t.source.values.delete("system/thingName");
@@ -181,9 +188,8 @@ Deno.test("a required key that goes away keeps the old config", pure, async () =
   assertStringIncludes(t.logged("error").join(), "--id (config key system/thingName)");
 });
 
-Deno.test(
+pureTest(
   "a config that the daemon refuses is tried again, for its files may come later",
-  pure,
   async () => {
     await using t = new Watching();
     await t.accepted();
@@ -198,15 +204,13 @@ Deno.test(
     t.refuse = undefined;
     await t.pass(128_000);
     assertEquals(t.applied.map(({ cert }) => cert), ["/new.pem"]);
-    const settled = t.source.reads;
     await t.pass(200_000);
-    assertEquals(t.source.reads, settled);
+    assertEquals(t.applied.length, 1);
   },
 );
 
-Deno.test(
+pureTest(
   "a config that cannot be read is read again with backoff, and told once",
-  pure,
   async () => {
     await using t = new Watching();
     await t.accepted();
@@ -224,7 +228,7 @@ Deno.test(
   },
 );
 
-Deno.test("a write while the config is read makes it read once more", pure, async () => {
+pureTest("a write while the config is read makes it read once more", async () => {
   await using t = new Watching();
   await t.accepted();
   t.source.slow = true;
@@ -238,14 +242,13 @@ Deno.test("a write while the config is read makes it read once more", pure, asyn
   t.source.slow = false;
   t.source.values.set(ENDPOINT, utf8("new.example"));
   t.source.release?.();
-  await t.pass(100);
+  await t.pass(SPACING_MS);
   assertEquals(t.source.reads, before + 1);
   assertEquals(t.applied.length, 1);
 });
 
-Deno.test(
+pureTest(
   "a lost watch is made again with growing waits, and what was missed is read",
-  pure,
   async () => {
     await using t = new Watching();
     await t.accepted();
@@ -271,9 +274,8 @@ Deno.test(
   },
 );
 
-Deno.test(
+pureTest(
   "a path where nothing stands yet is no fault, and is watched when it is there",
-  pure,
   async () => {
     await using t = new Watching();
     for (const watch of t.open) watch.end(new BusError(Code.NOENTRY, "NOENTRY"));
@@ -284,9 +286,8 @@ Deno.test(
   },
 );
 
-Deno.test(
+pureTest(
   "a watch that is accepted and dropped at once does not begin from the shortest wait each time",
-  pure,
   async () => {
     await using t = new Watching({ id: "a", rootca: "/a", cert: "/b", key: "/c" });
     let made = 0;
@@ -304,7 +305,78 @@ Deno.test(
   },
 );
 
-Deno.test("stopping ends a reading that is under way", pure, async () => {
+pureTest(
+  "writes without end are one change a second at most, and the last value wins",
+  async () => {
+    await using t = new Watching();
+    await t.accepted();
+    const from = t.clock.now();
+    for (let i = 0; i < 1_000; i++) {
+      t.set("system/thingName", `thing ${i}`);
+      if (i % 10 === 0) await t.pass(30);
+    }
+    const seconds = (t.clock.now() - from) / SPACING_MS;
+    assert(t.applied.length <= 1 + seconds, `${t.applied.length} changes in ${seconds} s`);
+    await t.pass(SPACING_MS);
+    assertEquals(t.applied.at(-1)?.id, "thing 999");
+  },
+);
+
+pureTest("each of two bad values that alternate is named once", async () => {
+  await using t = new Watching();
+  await t.accepted();
+  for (let i = 0; i < 6; i++) {
+    t.set(CONFIG_PREFIX + "mqtt/port", i % 2 === 0 ? "x" : "y");
+    await t.pass(SPACING_MS);
+  }
+  assertEquals(t.logged("error").length, 2);
+  assertStringIncludes(t.waiting!, "--port");
+});
+
+pureTest("a key that is removed is noticed, though nobody tells of it", async () => {
+  await using t = new Watching();
+  t.source.values.set(CONFIG_PREFIX + "mqtt/port", 443n);
+  await t.accepted();
+  assertEquals(t.applied.map(({ port }) => port), [443]);
+  t.source.values.delete(CONFIG_PREFIX + "mqtt/port");
+  await t.pass(POLL_MS);
+  await t.pass(100);
+  assertEquals(t.applied.map(({ port }) => port), [443, 8883]);
+});
+
+pureTest("a change that is still on its way gives way to the next one", async () => {
+  await using t = new Watching();
+  await t.accepted();
+  t.slow = true;
+  t.set(ENDPOINT, "first.example");
+  await t.pass(100);
+  t.set(ENDPOINT, "second.example");
+  await t.pass(SPACING_MS);
+  t.slow = false;
+  await t.pass(SPACING_MS);
+  assertEquals(t.superseded.map(({ host }) => host), ["first.example"]);
+  assertEquals(t.logged("error"), []);
+});
+
+pureTest(
+  "what brought no connection waits for another value or a SIGHUP, and the status says why",
+  async () => {
+    await using t = new Watching();
+    await t.accepted();
+    t.refuse = new RevertedError("Cannot connect with the changed configuration: refused");
+    t.set("system/thingName", "unknown");
+    await t.pass(100);
+    t.refuse = undefined;
+    await t.pass(10 * POLL_MS);
+    assertEquals([t.applied.length, t.logged("error").length], [0, 1]);
+    assertStringIncludes(t.waiting!, "refused");
+    t.watch.retry();
+    await t.pass(100);
+    assertEquals([t.applied.map(({ id }) => id), t.waiting], [["unknown"], undefined]);
+  },
+);
+
+pureTest("stopping ends a reading that is under way", async () => {
   const t = new Watching();
   await t.accepted();
   t.source.slow = true;

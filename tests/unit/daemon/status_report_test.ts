@@ -1,6 +1,7 @@
 import type { Bytes } from "../../../src/base/bytes.ts";
 import { VERSION } from "../../../src/base/version.ts";
-import { readStatus, type Status } from "../../../src/status/status.ts";
+import type { Status } from "../../../src/status/types.ts";
+import { readStatus } from "../../../src/status/codec.ts";
 import {
   NAMED_QUARANTINED,
   StatusReport,
@@ -9,7 +10,7 @@ import {
 import type { Quarantined } from "../../../src/spool/storage.ts";
 import { decodeFrame, MAX_FRAME_BYTES } from "../../../src/wire/frame.ts";
 import { decodeValue } from "../../../src/wire/object.ts";
-import { assert, assertEquals } from "../../deps.ts";
+import { assert, assertEquals, pureTest } from "../../deps.ts";
 import { FakeClock } from "../../support/fake_clock.ts";
 
 class Watcher {
@@ -39,23 +40,23 @@ function sources(clock: FakeClock, quarantined: readonly Quarantined[] = []): St
       clientId,
       connected,
       since: connected ? clock.wallStart : undefined,
+      address: connected ? "192.0.2.1:8883" : undefined,
       inFlight: 4,
       lastError: connected ? undefined : "refused",
     },
   });
   return {
     clock,
+    connections: new Map([[1, connection("thing_1", false)], [0, connection("thing", true)]]),
     subscriptions: {
       received: 7,
+      tooLarge: 26,
       virtualFilters: 25,
-      lines: new Map([
-        [1, { connection: connection("thing_1", false), sync: { size: 2 } }],
-        [0, { connection: connection("thing", true), sync: { size: 50 } }],
-      ]),
+      assignments: new Map([[1, { sync: { size: 2 } }], [0, { sync: { size: 50 } }]]),
     },
+    intake: { accepted: 1 },
     publisher: {
       counters: {
-        accepted: 1,
         sent: 2,
         acknowledged: 3,
         refusedByBroker: 4,
@@ -63,8 +64,8 @@ function sources(clock: FakeClock, quarantined: readonly Quarantined[] = []): St
         throttledMs: 5.4,
       },
       inFlight: 6,
-      waitingQos0: { messages: 8, bytes: 9 },
     },
+    queue: { length: 8, bytes: 9 },
     spool: {
       stats: () => ({
         storage: "memory" as const,
@@ -89,10 +90,11 @@ function sources(clock: FakeClock, quarantined: readonly Quarantined[] = []): St
       longestQueueBytes: 24,
     }),
     config: () => ({ maxInFlight: 100, maxConnections: 2 }),
+    waiting: () => "the reason",
   };
 }
 
-Deno.test("the status gathers every counter from where it is counted", () => {
+pureTest("the status gathers every counter from where it is counted", () => {
   const clock = new FakeClock();
   const report = new StatusReport(sources(clock, [
     { seq: 3, topic: "a/b", reason: "why", size: 100 },
@@ -106,6 +108,7 @@ Deno.test("the status gathers every counter from where it is counted", () => {
       client_id: "thing",
       connected: true,
       since: clock.wallStart,
+      address: "192.0.2.1:8883",
       subscriptions: 50,
       in_flight: 4,
       buffered_bytes: 5,
@@ -115,6 +118,7 @@ Deno.test("the status gathers every counter from where it is counted", () => {
       client_id: "thing_1",
       connected: false,
       since: null,
+      address: null,
       subscriptions: 2,
       in_flight: 4,
       buffered_bytes: 5,
@@ -145,12 +149,14 @@ Deno.test("the status gathers every counter from where it is counted", () => {
     quarantined: [{ seq: 3, topic: "a/b", reason: "why" }],
   });
   assertEquals(status.received, 7);
+  assertEquals(status.config_waiting, "the reason");
   assertEquals(status.clients, {
     open: 18,
     total: 19,
     subscriptions: 20,
     closed_as_slow: 21,
     refused: 22,
+    too_large: 26,
   });
   assertEquals(status.queues, [
     { name: "spool_bytes", fill: 11, bound: 12 },
@@ -164,29 +170,32 @@ Deno.test("the status gathers every counter from where it is counted", () => {
   ]);
 });
 
-Deno.test("a watcher gets the status at once and each second, by one timer for all, and none for nobody", () => {
-  const clock = new FakeClock();
-  const report = new StatusReport(sources(clock));
-  assertEquals(clock.timers, 0);
-  const [first, second] = [new Watcher(), new Watcher()];
-  report.watch(first);
-  clock.advance(500);
-  report.watch(second);
-  assertEquals([first.accepted, first.got.length, second.got.length], [1, 1, 1]);
-  assertEquals(clock.timers, 1);
-  clock.advance(2_000);
-  assertEquals(first.got.map(({ uptime }) => uptime), [0, 1_000, 2_000]);
-  assertEquals(second.got.map(({ uptime }) => uptime), [500, 1_000, 2_000]);
-  first.close();
-  clock.advance(1_000);
-  assertEquals([first.got.length, second.got.length], [3, 4]);
-  second.close();
-  assertEquals(clock.timers, 0);
-  report.watch(first);
-  assertEquals(clock.timers, 1);
-});
+pureTest(
+  "a watcher gets the status at once and each second, by one timer for all, and none for nobody",
+  () => {
+    const clock = new FakeClock();
+    const report = new StatusReport(sources(clock));
+    assertEquals(clock.timers, 0);
+    const [first, second] = [new Watcher(), new Watcher()];
+    report.watch(first);
+    clock.advance(500);
+    report.watch(second);
+    assertEquals([first.accepted, first.got.length, second.got.length], [1, 1, 1]);
+    assertEquals(clock.timers, 1);
+    clock.advance(2_000);
+    assertEquals(first.got.map(({ uptime }) => uptime), [0, 1_000, 2_000]);
+    assertEquals(second.got.map(({ uptime }) => uptime), [500, 1_000, 2_000]);
+    first.close();
+    clock.advance(1_000);
+    assertEquals([first.got.length, second.got.length], [3, 4]);
+    second.close();
+    assertEquals(clock.timers, 0);
+    report.watch(first);
+    assertEquals(clock.timers, 1);
+  },
+);
 
-Deno.test("a watcher that is closed by what it is sent leaves no timer behind", () => {
+pureTest("a watcher that is closed by what it is sent leaves no timer behind", () => {
   const clock = new FakeClock();
   const watcher = new Watcher();
   watcher.send = () => watcher.close();
@@ -194,13 +203,16 @@ Deno.test("a watcher that is closed by what it is sent leaves no timer behind", 
   assertEquals(clock.timers, 0);
 });
 
-Deno.test("a status names only so many quarantined messages that it fits into a frame, and counts all", () => {
-  const long = { topic: "t".repeat(512), reason: "r".repeat(255), size: 1 };
-  const quarantined = Array.from({ length: 5_000 }, (_, seq) => ({ seq, ...long }));
-  const watcher = new Watcher();
-  const clock = new FakeClock();
-  new StatusReport(sources(clock, quarantined)).watch(watcher);
-  assertEquals(watcher.got[0]?.spool.quarantined_messages, 5_000);
-  assertEquals(watcher.got[0]?.spool.quarantined.length, NAMED_QUARANTINED);
-  assert(watcher.largest < MAX_FRAME_BYTES);
-});
+pureTest(
+  "a status names only so many quarantined messages that it fits into a frame, and counts all",
+  () => {
+    const long = { topic: "t".repeat(512), reason: "r".repeat(255), size: 1 };
+    const quarantined = Array.from({ length: 5_000 }, (_, seq) => ({ seq, ...long }));
+    const watcher = new Watcher();
+    const clock = new FakeClock();
+    new StatusReport(sources(clock, quarantined)).watch(watcher);
+    assertEquals(watcher.got[0]?.spool.quarantined_messages, 5_000);
+    assertEquals(watcher.got[0]?.spool.quarantined.length, NAMED_QUARANTINED);
+    assert(watcher.largest < MAX_FRAME_BYTES);
+  },
+);

@@ -1,6 +1,7 @@
 import { utf8 } from "../../../src/base/bytes.ts";
 import { ExitError } from "../../../src/base/errors.ts";
 import type { Log } from "../../../src/base/log.ts";
+import { onUncaught } from "../../../src/base/uncaught.ts";
 import { ConnectError } from "../../../src/mqtt/connect_error.ts";
 import { Connection } from "../../../src/mqtt/connection.ts";
 import type { Attempt, Target } from "../../../src/mqtt/dial.ts";
@@ -11,7 +12,7 @@ import type {
   OutgoingPublish,
   PublishResult,
   SubscribeResult,
-} from "../../../src/mqtt/port.ts";
+} from "../../../src/mqtt/link.ts";
 import { assert, assertEquals, assertStringIncludes } from "../../deps.ts";
 import { FakeClock } from "../../support/fake_clock.ts";
 
@@ -21,16 +22,21 @@ const GRANTED: SubscribeResult = { code: 1, reason: "" };
 /** A link whose other side is the test. */
 class FakeLink implements MqttLink {
   connack = { sessionPresent: false, receiveMaximum: 100 };
+  readonly address = "192.0.2.1:8883";
   buffered = 0;
   readonly published: OutgoingPublish[] = [];
   readonly answers: ((result: PublishResult | undefined) => void)[] = [];
   readonly requests: ((ended: boolean) => void)[] = [];
   readonly closes: boolean[] = [];
+  /** The broker does not hang up after DISCONNECT. */
+  lingers = false;
+  onPublish = (): void => {};
   over = false;
 
   constructor(readonly handler: LinkHandler) {}
 
   publish(message: OutgoingPublish, done: (result: PublishResult | undefined) => void): void {
+    this.onPublish();
     this.published.push(message);
     if (message.qos === 0) done({ code: 0, reason: "" });
     else this.answers.push(done);
@@ -48,7 +54,7 @@ class FakeLink implements MqttLink {
 
   close(force = false): Promise<void> {
     this.closes.push(force);
-    this.end({ by: "local", reason: "closed here" });
+    if (force || !this.lingers) this.end({ by: "local", reason: "closed here" });
     return Promise.resolve();
   }
 
@@ -93,6 +99,7 @@ class Bench {
   readonly failures: ExitError[] = [];
   readonly logged: string[] = [];
   target: Target | Error = targetOf();
+  onDial = (): void => {};
   readonly connection: Connection;
 
   constructor() {
@@ -117,6 +124,7 @@ class Bench {
   }
 
   #dial(target: Target, attempt: Attempt, handler: LinkHandler): Promise<MqttLink> {
+    this.onDial();
     const link = new FakeLink(handler);
     return new Promise((resolve, reject) => {
       this.calls.push({
@@ -155,6 +163,7 @@ Deno.test("iotcored-2: connects at start, says so, and passes messages on", pure
     clientId: "thing",
     connected: true,
     since: bench.clock.wallNow(),
+    address: "192.0.2.1:8883",
     inFlight: 0,
     lastError: undefined,
   });
@@ -343,30 +352,20 @@ Deno.test("a link that ends before it was looked at goes up and down in order", 
   assertEquals(bench.happened, ["up", "down by peer"]);
 });
 
-Deno.test(
-  "stop waits for what is in flight, but not for longer than it was allowed",
-  pure,
-  async () => {
-    for (const acknowledged of [true, false]) {
-      const bench = new Bench();
-      const link = await bench.up();
-      bench.connection.publish(message(1), () => {});
-      let stopped = false;
-      const stopping = bench.connection.stop({ graceMs: 3_000 }).then(() => stopped = true);
-      assertEquals(bench.connection.publish(message(1), () => {}), false);
-      bench.clock.advance(2_999);
-      await settle();
-      assertEquals([stopped, link.closes.length], [false, 0]);
-      if (acknowledged) link.answers.shift()!({ code: 0, reason: "" });
-      else bench.clock.advance(1);
-      await stopping;
-      assertEquals(link.closes, [false]);
-      assertEquals(bench.happened, ["up", "down by local"]);
-      bench.clock.advance(1_000_000);
-      assertEquals([bench.calls.length, bench.clock.timers], [1, 0]);
-    }
-  },
-);
+Deno.test("stop sends DISCONNECT, and what is in flight has no answer any more", pure, async () => {
+  const bench = new Bench();
+  const link = await bench.up();
+  const results: unknown[] = [];
+  bench.connection.publish(message(1), (result) => results.push(result));
+  const stopping = bench.connection.stop();
+  assertEquals(bench.connection.publish(message(1), () => {}), false);
+  await stopping;
+  assertEquals(link.closes, [false]);
+  assertEquals(results, [undefined]);
+  assertEquals(bench.happened, ["up", "down by local"]);
+  bench.clock.advance(1_000_000);
+  assertEquals([bench.calls.length, bench.clock.timers], [1, 0]);
+});
 
 Deno.test(
   "a second stop, a stop while connecting or waiting, and one before the start are at once",
@@ -374,16 +373,18 @@ Deno.test(
   async () => {
     const twice = new Bench();
     const link = await twice.up();
-    twice.connection.publish(message(1), () => {});
-    const first = twice.connection.stop({ graceMs: 3_000 });
+    link.lingers = true;
+    const first = twice.connection.stop();
+    await settle();
+    assertEquals(link.closes, [false]);
     await twice.connection.stop();
     await first;
-    assertEquals(link.closes, [true]);
+    assertEquals(link.closes, [false, true]);
 
     const connecting = new Bench();
     connecting.connection.start();
     await settle();
-    const stopping = connecting.connection.stop({ graceMs: 3_000 });
+    const stopping = connecting.connection.stop();
     assert(connecting.call.attempt.signal.aborted);
     await connecting.call.refuse(new ConnectError("tls", "aborted", "given up"));
     await stopping;
@@ -391,9 +392,75 @@ Deno.test(
     const waiting = new Bench();
     const lost = await waiting.up();
     lost.end({ by: "peer", reason: "gone" });
-    await waiting.connection.stop({ graceMs: 3_000 });
+    await waiting.connection.stop();
     assertEquals(waiting.clock.timers, 0);
 
-    await new Bench().connection.stop({ graceMs: 3_000 });
+    await new Bench().connection.stop();
+  },
+);
+
+/** What is thrown where nobody catches it, in a scope that was current when this was called. */
+function throwUncaught(): void {
+  queueMicrotask(() => {
+    throw new Error("boom");
+  });
+}
+
+Deno.test("what nobody caught during an attempt aborts it, and it is retried", pure, async () => {
+  const uncaught: unknown[] = [];
+  const unwatch = onUncaught((error) => uncaught.push(error));
+  const bench = new Bench();
+  bench.onDial = throwUncaught;
+  bench.connection.start();
+  await settle();
+  assert(bench.call.attempt.signal.aborted);
+  bench.onDial = () => {};
+  await bench.call.refuse(new ConnectError("tls", "aborted", "given up"));
+  assertEquals(
+    bench.connection.status.lastError,
+    "an exception that nothing caught: boom",
+  );
+  bench.clock.advance(1_000);
+  await settle();
+  await bench.call.accept();
+  assertEquals(bench.happened, ["up"]);
+  assertEquals(uncaught, []);
+  unwatch();
+});
+
+Deno.test("what nobody caught on a link ends it, and another one is made", pure, async () => {
+  const uncaught: unknown[] = [];
+  const unwatch = onUncaught((error) => uncaught.push(error));
+  const bench = new Bench();
+  const link = await bench.up();
+  link.onPublish = throwUncaught;
+  bench.connection.publish(message(1), () => {});
+  await settle();
+  assertEquals(link.closes, [true]);
+  assertEquals(bench.happened, ["up", "down by fault"]);
+  assertEquals(
+    bench.connection.status.lastError,
+    "an exception that nothing caught: boom",
+  );
+  assertEquals(uncaught, []);
+  unwatch();
+});
+
+Deno.test(
+  "what the owner of a connection throws at an answer is not the connection's fault",
+  pure,
+  async () => {
+    const uncaught: unknown[] = [];
+    const unwatch = onUncaught((error) => uncaught.push(error));
+    const bench = new Bench();
+    const link = await bench.up();
+    bench.connection.publish(message(1), () => {
+      throw new Error("the spool is broken");
+    });
+    link.answers.shift()!({ code: 0, reason: "" });
+    await settle();
+    assertEquals(uncaught.map((error) => (error as Error).message), ["the spool is broken"]);
+    assertEquals(bench.happened, ["up"]);
+    unwatch();
   },
 );

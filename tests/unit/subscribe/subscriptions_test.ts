@@ -1,16 +1,21 @@
-import { assert, assertEquals, assertStringIncludes, assertThrows } from "../../deps.ts";
+import { assert, assertEquals, assertStringIncludes, assertThrows, pureTest } from "../../deps.ts";
 import { BusError, Code } from "../../../src/base/errors.ts";
-import { IDLE_LINE_MS, OPEN_LINE_MS, WAKE_SPACING_MS } from "../../../src/subscribe/lines.ts";
 import {
-  LATE_LINE_MS,
-  REFUSED_LINE_MS,
+  IDLE_CONNECTION_MS,
+  OPEN_CONNECTION_MS,
+} from "../../../src/subscribe/filter_assignment.ts";
+import {
+  LATE_BLOCK_MS,
+  REFUSED_BLOCK_MS,
+  SUBACK_WAIT_MS,
   Subscriptions,
 } from "../../../src/subscribe/subscriptions.ts";
+import { utf8 } from "../../../src/base/bytes.ts";
+import { encodeValueFrame } from "../../../src/wire/frame.ts";
 import { FakeClock } from "../../support/fake_clock.ts";
 import { fakeLog } from "../../support/fake_log.ts";
-import { FakeConnection, FakeSink, settle } from "./fakes.ts";
+import { type FakeConnection, FakePool, FakeSink, settle } from "./fakes.ts";
 
-const pure = { permissions: "none" } as const;
 const NOMEM = `${Code.NOMEM}`;
 
 function setUp(maxConnections = 1) {
@@ -18,30 +23,26 @@ function setUp(maxConnections = 1) {
   const log = fakeLog();
   /** Every connection that was made, in order. */
   const made: FakeConnection[] = [];
-  const subscriptions = new Subscriptions<FakeConnection>({
-    maxConnections,
-    clock,
-    log,
-    connect: (index) => {
-      made.push(new FakeConnection(index));
-      return made.at(-1)!;
-    },
-    onSynced: () => {},
-  });
+  const pool = new FakePool(made);
+  const subscriptions = new Subscriptions({ maxConnections, pool, clock, log, onSynced: () => {} });
   subscriptions.start();
   const up = async (index: number, sessionPresent = false): Promise<void> => {
-    subscriptions.up(index, { sessionPresent, receiveMaximum: 100 });
+    subscriptions.up({ index }, { sessionPresent, receiveMaximum: 100 });
     await settle();
   };
-  const add = (filters: string | readonly string[], virtual = false): FakeSink => {
+  const add = (
+    filters: string | readonly string[],
+    virtual = false,
+    maxFrameBytes = 10_000,
+  ): FakeSink => {
     const sink = new FakeSink();
-    subscriptions.add(typeof filters === "string" ? [filters] : filters, 1, virtual, sink);
+    subscriptions.add({ filters: [filters].flat(), qos: 1, virtual, maxFrameBytes }, sink);
     return sink;
   };
   const addMany = (count: number, from = 0): FakeSink[] =>
     Array.from({ length: count }, (_, index) => add(`many/${from + index}`));
   const arrive = (topic: string, index = 0): void =>
-    subscriptions.deliver(index, topic, new Uint8Array(0));
+    subscriptions.deliver({ index }, topic, new Uint8Array(0));
   return { clock, log, made, subscriptions, up, add, addMany, arrive };
 }
 
@@ -57,9 +58,8 @@ async function setUpFull(maxConnections: number) {
   return all;
 }
 
-Deno.test(
+pureTest(
   "a client is accepted when the broker has granted all its filters, and not before",
-  pure,
   async () => {
     const { made, add, up, arrive } = setUp();
     await up(0);
@@ -76,9 +76,8 @@ Deno.test(
   },
 );
 
-Deno.test(
+pureTest(
   "a filter is shared by its clients: one SUBSCRIBE, and one UNSUBSCRIBE when the last one left",
-  pure,
   async () => {
     const { made, subscriptions, add, up } = setUp();
     await up(0);
@@ -92,11 +91,11 @@ Deno.test(
     second.leave();
     await settle();
     assertEquals(made[0]!.packets, ["subscribe a qos 1", "unsubscribe a"]);
-    assertEquals([subscriptions.locals, subscriptions.lines.get(0)!.trie.nodes], [0, 0]);
+    assertEquals([subscriptions.locals, subscriptions.assignments.get(0)!.trie.nodes], [0, 0]);
   },
 );
 
-Deno.test("a filter that a client names twice is one", pure, async () => {
+pureTest("a filter that a client names twice is one", async () => {
   const { made, add, up, arrive } = setUp();
   await up(0);
   const sink = add(["a", "a"]);
@@ -105,7 +104,7 @@ Deno.test("a filter that a client names twice is one", pure, async () => {
   assertEquals([made[0]!.packets, sink.topics], [["subscribe a qos 1"], ["a"]]);
 });
 
-Deno.test("a client with several matching filters gets a message once", pure, async () => {
+pureTest("a client with several matching filters gets a message once", async () => {
   const { add, up, arrive } = setUp();
   await up(0);
   const sink = add(["a/#", "a/b", "+/b"]);
@@ -115,7 +114,7 @@ Deno.test("a client with several matching filters gets a message once", pure, as
   assertEquals([sink.topics, other.topics], [["a/b"], ["a/b"]]);
 });
 
-Deno.test("a shared subscription matches by its filter without the group", pure, async () => {
+pureTest("a shared subscription matches by its filter without the group", async () => {
   const { made, add, up, arrive } = setUp();
   await up(0);
   const sink = add("$share/group/a/+");
@@ -130,9 +129,8 @@ Deno.test("a shared subscription matches by its filter without the group", pure,
   ]);
 });
 
-Deno.test(
+pureTest(
   "a virtual subscription is accepted at once, sends no SUBSCRIBE, and takes no room",
-  pure,
   async () => {
     const { made, subscriptions, add, addMany, up, arrive } = setUp();
     await up(0);
@@ -152,9 +150,8 @@ Deno.test(
   },
 );
 
-Deno.test(
+pureTest(
   "while offline a client is accepted at once and subscribed on reconnect",
-  pure,
   async () => {
     const { made, add, up } = setUp();
     const sink = add("a");
@@ -165,9 +162,8 @@ Deno.test(
   },
 );
 
-Deno.test(
+pureTest(
   "a link that breaks before the SUBACK leaves the client accepted, as if it had asked offline",
-  pure,
   async () => {
     const { made, subscriptions, add, up } = setUp();
     await up(0);
@@ -175,7 +171,7 @@ Deno.test(
     const sink = add("a");
     await settle();
     made[0]!.lose();
-    subscriptions.down(0);
+    subscriptions.down({ index: 0 });
     assertEquals(sink.is, "accepted");
     made[0]!.release();
     await up(0);
@@ -183,9 +179,8 @@ Deno.test(
   },
 );
 
-Deno.test(
+pureTest(
   "a refused filter is REMOTE with the broker's reason for everyone who waits for it, and no other",
-  pure,
   async () => {
     const { made, subscriptions, log, add, up } = setUp();
     await up(0);
@@ -205,15 +200,14 @@ Deno.test(
   },
 );
 
-Deno.test(
+pureTest(
   "a filter that is refused on reconnect closes the socket of its subscriber",
-  pure,
   async () => {
     const { made, subscriptions, add, up } = setUp();
     await up(0);
     const sink = add("a");
     await settle();
-    subscriptions.down(0);
+    subscriptions.down({ index: 0 });
     made[0]!.refused.add("a");
     await up(0);
     assertStringIncludes(sink.is, "closed: the broker refused the subscription: Not authorized");
@@ -221,9 +215,8 @@ Deno.test(
   },
 );
 
-Deno.test(
+pureTest(
   "a client that leaves while its filter is being subscribed leaves nothing behind",
-  pure,
   async () => {
     const { made, subscriptions, add, up } = setUp();
     await up(0);
@@ -234,7 +227,7 @@ Deno.test(
     made[0]!.release();
     await settle();
     assertEquals(made[0]!.packets, ["subscribe a b qos 1", "unsubscribe a b"]);
-    const line = subscriptions.lines.get(0)!;
+    const line = subscriptions.assignments.get(0)!;
     assertEquals([sink.is, subscriptions.locals, line.trie.size, line.sync.size], [
       "asked",
       0,
@@ -244,23 +237,21 @@ Deno.test(
   },
 );
 
-Deno.test(
+pureTest(
   "a client that is gone before its request is handled is not subscribed",
-  pure,
   async () => {
     const { made, subscriptions, up } = setUp();
     await up(0);
     const sink = new FakeSink();
     sink.onClose = (fn) => fn();
-    subscriptions.add(["a"], 1, false, sink);
+    subscriptions.add({ filters: ["a"], qos: 1, virtual: false, maxFrameBytes: 10_000 }, sink);
     await settle();
     assertEquals([made[0]!.packets, subscriptions.locals], [[], 0]);
   },
 );
 
-Deno.test(
+pureTest(
   "a client that comes while the last one's UNSUBSCRIBE is under way waits for a SUBSCRIBE of its own",
-  pure,
   async () => {
     const { made, add, up } = setUp();
     await up(0);
@@ -278,18 +269,18 @@ Deno.test(
   },
 );
 
-Deno.test(
+pureTest(
   "50 filters fit on a connection, then the next one is opened, up to the most (iotcored-5)",
-  pure,
   async () => {
     const { made, subscriptions, up, add, addMany } = setUp(3);
     await up(0);
     addMany(130);
-    assertEquals(made.map(({ index, started }) => [index, started]), [[0, true], [1, true], [
-      2,
-      true,
-    ]]);
-    assertEquals([...subscriptions.lines.values()].map(({ sync }) => sync.size), [50, 50, 30]);
+    assertEquals(made.map(({ index }) => index), [0, 1, 2]);
+    assertEquals([...subscriptions.assignments.values()].map(({ sync }) => sync.size), [
+      50,
+      50,
+      30,
+    ]);
     addMany(20, 130);
     const error = assertThrows(() => add("one/more"), BusError);
     assertEquals(error.code, Code.NOMEM);
@@ -297,7 +288,7 @@ Deno.test(
   },
 );
 
-Deno.test("a list that does not fit as a whole is refused as a whole", pure, async () => {
+pureTest("a list that does not fit as a whole is refused as a whole", async () => {
   const { made, subscriptions, up, add, addMany } = setUp();
   await up(0);
   addMany(49);
@@ -307,12 +298,11 @@ Deno.test("a list that does not fit as a whole is refused as a whole", pure, asy
   await settle();
   assertEquals([made[0]!.packets.length, subscriptions.locals], [before, 49]);
   add("a");
-  assertEquals(subscriptions.lines.get(0)!.sync.size, 50);
+  assertEquals(subscriptions.assignments.get(0)!.sync.size, 50);
 });
 
-Deno.test(
+pureTest(
   "the client whose filter opens a connection waits for its SUBACK there",
-  pure,
   async () => {
     const { made, up, add } = await setUpFull(2);
     const sink = add("one/more");
@@ -323,68 +313,68 @@ Deno.test(
   },
 );
 
-Deno.test(
+pureTest(
   "a refused connection is NOMEM for its subscribers, said once, and not tried again for ten minutes",
-  pure,
   async () => {
     const { clock, log, made, subscriptions, add } = await setUpFull(3);
     const waiting = add(["many/0", "one/more"]);
-    subscriptions.refused(1, "CONNACK 0x87");
+    subscriptions.refused({ index: 1 }, "CONNACK 0x87");
     assertEquals([waiting.is, made[1]!.stopped], [NOMEM, true]);
     assertThrows(() => add("another"), BusError);
     const said = log.lines.filter(({ text }) => text.includes("policy"));
     assertEquals(said.length, 1);
     assertEquals(said[0]!.fields, { connection: 1, reason: "CONNACK 0x87" });
-    clock.advance(REFUSED_LINE_MS - 1);
+    clock.advance(REFUSED_BLOCK_MS - 1);
     assertThrows(() => add("another"), BusError);
     assertEquals(made.length, 2);
     clock.advance(1);
     add("another");
-    assertEquals([made.length, made[2]!.index, subscriptions.lines.size], [3, 1, 2]);
+    assertEquals([made.length, made[2]!.index, subscriptions.assignments.size], [3, 1, 2]);
   },
 );
 
-Deno.test(
+pureTest(
   "a connection that is refused after its subscribers were accepted closes their sockets",
-  pure,
   async () => {
     const { subscriptions, up, add } = await setUpFull(2);
     const sink = add("one/more");
     await up(1);
-    subscriptions.down(1);
-    subscriptions.refused(1, "CONNACK 0x87");
+    subscriptions.down({ index: 1 });
+    subscriptions.refused({ index: 1 }, "CONNACK 0x87");
     assertStringIncludes(sink.is, "closed: ");
     assertEquals(subscriptions.locals, 50);
   },
 );
 
-Deno.test(
-  "a connection that cannot be made in time is NOMEM too, and is tried again after a minute",
-  pure,
+pureTest(
+  "a connection that cannot be made in time closes who was accepted meanwhile, and is tried again after a minute",
   async () => {
     const { clock, log, made, add } = await setUpFull(2);
     const sink = add("one/more");
     made[1]!.status.lastError = "closed before CONNACK";
-    clock.advance(OPEN_LINE_MS - 1);
-    assertEquals(sink.is, "asked");
+    clock.advance(OPEN_CONNECTION_MS - 1);
+    assertEquals(sink.is, "accepted");
     clock.advance(1);
-    assertEquals([sink.is, made[1]!.stopped], [NOMEM, true]);
+    assertStringIncludes(
+      sink.is,
+      "closed: Cannot subscribe: a further connection could not be made",
+    );
+    assertEquals(made[1]!.stopped, true);
     assertEquals(log.lines.at(-1)!.fields.reason, "closed before CONNACK");
-    clock.advance(LATE_LINE_MS);
+    clock.advance(LATE_BLOCK_MS);
     add("one/more");
     assertEquals(made.length, 3);
   },
 );
 
-Deno.test(
+pureTest(
   "without the network nobody waits for a further connection: it is made when the network is back",
-  pure,
   async () => {
     const { clock, made, subscriptions, up, add } = await setUpFull(2);
     const sink = add("one/more");
-    subscriptions.down(0);
+    subscriptions.down({ index: 0 });
     assertEquals(sink.is, "accepted");
-    clock.advance(OPEN_LINE_MS * 2);
+    clock.advance(OPEN_CONNECTION_MS * 2);
     assertEquals(made[1]!.stopped, false);
     assertEquals(add("and/another").is, "accepted");
     await up(1);
@@ -392,38 +382,36 @@ Deno.test(
   },
 );
 
-Deno.test(
+pureTest(
   "a further connection without filters is closed after a minute, unless one comes",
-  pure,
   async () => {
     const { clock, made, subscriptions, up, add } = await setUpFull(2);
     const first = add("one/more");
     await up(1);
     first.leave();
-    clock.advance(IDLE_LINE_MS - 1);
+    clock.advance(IDLE_CONNECTION_MS - 1);
     const second = add("another");
-    clock.advance(IDLE_LINE_MS);
+    clock.advance(IDLE_CONNECTION_MS);
     assertEquals(made[1]!.stopped, false);
     second.leave();
-    clock.advance(IDLE_LINE_MS - 1);
+    clock.advance(IDLE_CONNECTION_MS - 1);
     assertEquals(made[1]!.stopped, false);
     clock.advance(1);
-    assertEquals([made[1]!.stopped, subscriptions.lines.size], [true, 1]);
+    assertEquals([made[1]!.stopped, subscriptions.assignments.size], [true, 1]);
     assertEquals(made[0]!.stopped, false);
   },
 );
 
-Deno.test("connection 0 stays, with or without filters", pure, async () => {
+pureTest("connection 0 stays, with or without filters", async () => {
   const { clock, made, up, add } = setUp();
   await up(0);
   add("a").leave();
-  clock.advance(IDLE_LINE_MS * 2);
+  clock.advance(IDLE_CONNECTION_MS * 2);
   assertEquals(made[0]!.stopped, false);
 });
 
-Deno.test(
+pureTest(
   "room on a lower connection is used before a higher one, and nothing is moved",
-  pure,
   async () => {
     const { made, subscriptions, up, add, addMany } = setUp(2);
     await up(0);
@@ -431,15 +419,14 @@ Deno.test(
     await up(1);
     sinks[3]!.leave();
     add("new");
-    assertEquals([...subscriptions.lines.values()].map(({ sync }) => sync.size), [50, 1]);
+    assertEquals([...subscriptions.assignments.values()].map(({ sync }) => sync.size), [50, 1]);
     await settle();
     assertEquals(made[1]!.packets, ["subscribe many/50 qos 1"]);
   },
 );
 
-Deno.test(
+pureTest(
   "when filters overlap on two connections, each message comes once, and only once",
-  pure,
   async () => {
     const { clock, up, add, addMany, arrive } = setUp(2);
     await up(0);
@@ -460,9 +447,8 @@ Deno.test(
   },
 );
 
-Deno.test(
+pureTest(
   "while the lower connection is down, or does not have its filters yet, the copy of the higher one counts",
-  pure,
   async () => {
     const { clock, made, subscriptions, up, add, addMany, arrive } = setUp(2);
     await up(0);
@@ -471,7 +457,7 @@ Deno.test(
     await up(1);
     clock.advance(2_000);
     await settle();
-    subscriptions.down(0);
+    subscriptions.down({ index: 0 });
     arrive("a/b", 1);
     made[0]!.hold = true;
     await up(0);
@@ -479,7 +465,7 @@ Deno.test(
     assertEquals(across.topics.length, 2);
     // In a resumed session the filters are there from the start.
     made[0]!.lose();
-    subscriptions.down(0);
+    subscriptions.down({ index: 0 });
     await settle();
     await up(0, true);
     arrive("a/b", 1);
@@ -488,7 +474,7 @@ Deno.test(
   },
 );
 
-Deno.test("a message that arrives for nobody is dropped", pure, async () => {
+pureTest("a message that arrives for nobody is dropped", async () => {
   const { subscriptions, up, add, arrive } = setUp();
   await up(0);
   const sink = add("a");
@@ -498,41 +484,58 @@ Deno.test("a message that arrives for nobody is dropped", pure, async () => {
   assertEquals([sink.topics, subscriptions.received], [[], 2]);
 });
 
-Deno.test(
-  "a connection that comes up makes those try at once that wait for their next attempt, but not over and over",
-  pure,
-  async () => {
-    const { clock, made, subscriptions, up, addMany } = setUp(3);
-    await up(0);
-    addMany(130);
-    await up(1);
-    await up(2);
-    const lose = (index: number): void => {
-      made[index]!.status.lastError = "the broker closed the connection";
-      subscriptions.down(index);
-    };
-    for (const index of [0, 1, 2]) lose(index);
-    clock.advance(WAKE_SPACING_MS);
-    await up(1);
-    assertEquals(made.map(({ reconnects }) => reconnects.length), [1, 0, 1]);
-    await up(0);
-    assertEquals(made.map(({ reconnects }) => reconnects.length), [1, 0, 1]);
-    lose(1);
-    await up(0);
-    assertEquals(made[1]!.reconnects.length, 0);
-    clock.advance(WAKE_SPACING_MS);
-    await up(0);
-    assertEquals(made[1]!.reconnects, ["connection 0 is up"]);
-  },
-);
-
-Deno.test("a stop closes every connection and leaves no timer", pure, async () => {
-  const { clock, made, subscriptions, up, add, addMany } = setUp(3);
+pureTest("a stop forgets every filter and leaves no timer", async () => {
+  const { clock, subscriptions, up, add, addMany } = setUp(3);
   await up(0);
   addMany(50);
   add("idle").leave();
-  await subscriptions.stop();
-  assertEquals(made.map(({ stopped }) => stopped), [true, true]);
+  subscriptions.stop();
+  assertEquals(subscriptions.assignments.size, 0);
   clock.advance(2_000);
   assertEquals(clock.timers, 0);
 });
+
+pureTest(
+  "a SUBACK that takes long is not waited for, and a refusal that comes later closes the client",
+  async () => {
+    const { clock, made, up, add } = setUp();
+    await up(0);
+    made[0]!.hold = true;
+    made[0]!.refused.add("late");
+    const [granted, refused] = [add("slow"), add("late")];
+    await settle();
+    clock.advance(SUBACK_WAIT_MS - 1);
+    assertEquals([granted.is, refused.is], ["asked", "asked"]);
+    clock.advance(1);
+    assertEquals([granted.is, refused.is], ["accepted", "accepted"]);
+    made[0]!.release();
+    await settle();
+    assertEquals(granted.is, "accepted");
+    assertStringIncludes(refused.is, "closed: the broker refused the subscription");
+    granted.leave();
+    await clock.advance(2_000);
+    await settle();
+    assertEquals(clock.timers, 0);
+  },
+);
+
+pureTest(
+  "a message larger than a client takes is left out for that client, counted, and logged once",
+  async () => {
+    const { log, subscriptions, up, add } = setUp();
+    await up(0);
+    const small = add("a/#", false, 10_000);
+    const large = add("a/#", false, 1_048_576);
+    await settle();
+    const around = encodeValueFrame(
+      new Map([["topic", utf8("a/b")], ["payload", new Uint8Array(0)]]),
+    ).length;
+    const payload = new Uint8Array(10_000 - around);
+    subscriptions.deliver({ index: 0 }, "a/b", payload);
+    for (let i = 0; i < 3; i++) {
+      subscriptions.deliver({ index: 0 }, "a/b", new Uint8Array(payload.length + 1));
+    }
+    assertEquals([small.topics.length, large.topics.length, subscriptions.tooLarge], [1, 4, 3]);
+    assertEquals(log.lines.filter(({ text }) => text.includes("max_frame")).length, 1);
+  },
+);

@@ -1,0 +1,402 @@
+import type { Qos } from "../aws/limits.ts";
+import type { TLSSocket } from "node:tls";
+import { type ClientSubscribeCallback, loadMqtt, type MqttClient } from "../../deps.ts";
+import type { Bytes } from "../base/bytes.ts";
+import { type Clock, systemClock, type Timer } from "../base/clock.ts";
+import { messageOf } from "../base/errors.ts";
+import type { ConnStream } from "./conn_stream.ts";
+import { ConnectError, exceptionIn, faultIn, fromSocketError } from "./connect_error.ts";
+import { CoalescingStream } from "./coalescing_stream.ts";
+import { clientOptions, type LinkOptions } from "./mqttjs_options.ts";
+import type {
+  ConnackInfo,
+  LinkEnd,
+  LinkHandler,
+  MqttLink,
+  OutgoingPublish,
+  PublishResult,
+  SubscribeResult,
+} from "./link.ts";
+import { describeCode, reasonName } from "./reason_codes.ts";
+import { type SecureStream, streamError } from "./tls.ts";
+
+/** How long a broker may take to hang up after DISCONNECT, in ms. */
+export const CLOSE_MS = 1_000;
+
+/** A packet as MQTT.js reports it: what is read here of any of them. */
+interface Packet {
+  readonly cmd: string;
+  readonly qos?: number;
+  readonly reasonCode?: number;
+  readonly returnCode?: number;
+  readonly sessionPresent?: boolean;
+  readonly granted?: readonly number[];
+  readonly properties?: { readonly reasonString?: string; readonly receiveMaximum?: number };
+}
+
+/** DISCONNECT with reason 0, the same two bytes in both versions [MQTT-3.14.1-1], [MQTT5-3.14.2.1]. */
+const DISCONNECT = new Uint8Array([0xe0, 0x00]);
+
+/**
+ * Sends CONNECT on a TLS stream that stands, and waits for CONNACK. Messages of a resumed session may reach
+ * {@linkcode LinkHandler.onMessage} just before this resolves. {@linkcode LinkHandler.onEnd} is called only for links that
+ * this resolved with. When this rejects, the stream has been destroyed.
+ *
+ * @throws {ConnectError} Stage `connack`.
+ */
+export async function openLink(
+  secure: SecureStream,
+  options: LinkOptions,
+  handler: LinkHandler,
+): Promise<MqttLink> {
+  const { stream } = secure;
+  try {
+    const mqtt = await loadMqtt();
+    const error = streamError(stream);
+    if (error !== undefined || stream.destroyed) throw endOfStream(options.where, error);
+    return await new Promise((resolve, reject) => {
+      options.hook?.("mqtt start");
+      new MqttJsLink(mqtt.MqttClient, secure, options, handler, resolve, reject);
+    });
+  } catch (error) {
+    stream.destroy();
+    if (error instanceof ConnectError) throw error;
+    throw faultIn("connack", options.where, "start", error);
+  }
+}
+
+/** One {@linkcode MqttClient} for one connection: everything it does on its own is switched off. */
+class MqttJsLink implements MqttLink {
+  connack: ConnackInfo = { sessionPresent: false, receiveMaximum: 65_535 };
+  readonly #stream: TLSSocket;
+  readonly #tcp: ConnStream;
+  readonly #coalesced: CoalescingStream;
+  readonly #options: LinkOptions;
+  readonly #handler: LinkHandler;
+  readonly #client: MqttClient;
+  /** What to call when the link ends first: MQTT.js forgets its callbacks then. */
+  readonly #pending = new Set<() => void>();
+  /** Who sent QoS 0 messages that the stream has not taken yet. */
+  #unwritten: ((result: PublishResult | undefined) => void)[] = [];
+  readonly #onAbort = (): void => this.#fail("aborted", "the attempt was given up");
+  #phase: "connecting" | "open" | "closing" | "over" = "connecting";
+  #resolve: (link: MqttLink) => void;
+  #reject: (error: ConnectError) => void;
+  #connackTimer: Timer | undefined;
+  #closeTimer: Timer | undefined;
+  readonly #clock: Clock = {
+    ...systemClock,
+    after: (ms, fn) => systemClock.after(ms, this.#guarded("timer", fn)),
+  };
+  /** The packet being handled: MQTT.js does not pass a PUBACK on to the callback of a success. */
+  #packet: Packet | undefined;
+  #sawConnack = false;
+  #bytesAtPing = 0;
+
+  constructor(
+    Client: typeof MqttClient,
+    { stream, tcp }: SecureStream,
+    options: LinkOptions,
+    handler: LinkHandler,
+    resolve: (link: MqttLink) => void,
+    reject: (error: ConnectError) => void,
+  ) {
+    this.#stream = stream;
+    this.#tcp = tcp;
+    this.#options = options;
+    this.#handler = handler;
+    this.#resolve = resolve;
+    this.#reject = reject;
+    stream.on("error", this.#guarded("stream error", (error) => this.#onStreamEnd(error)));
+    // A peer that has closed its side is gone, whatever could still be written to it.
+    stream.once("end", this.#guarded("stream end", () => this.#onStreamEnd(undefined)));
+    stream.once("close", this.#guarded("stream close", () => this.#onStreamEnd(undefined)));
+    const coalesced = this.#coalesced = new CoalescingStream(stream, this.#clock);
+    this.#client = new Client(
+      () => coalesced as unknown as ReturnType<MqttClient["streamBuilder"]>,
+      clientOptions(options),
+    );
+    this.#listen();
+    const { connackTimeoutMs: ms, signal } = options;
+    this.#connackTimer = this.#clock.after(
+      ms,
+      () => this.#fail("timeout", `${options.where}: CONNACK took longer than ${ms} ms`),
+    );
+    signal?.addEventListener("abort", this.#onAbort);
+    if (signal?.aborted) this.#onAbort();
+  }
+
+  get address(): string {
+    return this.#tcp.address;
+  }
+
+  get buffered(): number {
+    return this.#coalesced.unwritten;
+  }
+
+  publish(message: OutgoingPublish, done: (result: PublishResult | undefined) => void): void {
+    if (this.#phase !== "open") return done(undefined);
+    const { topic, qos, dup = false, messageExpiry } = message;
+    const payload = message.payload as Uint8Array as Buffer;
+    const options = messageExpiry === undefined || this.#options.version !== "5"
+      ? { qos, dup }
+      : { qos, dup, properties: { messageExpiryInterval: messageExpiry } };
+    if (qos === 0) {
+      // With a callback, MQTT.js would add a listener for `drain` per message while the stream is full.
+      this.#guarded("publish", () => this.#client.publish(topic, payload, options))();
+      if (this.#isOver()) done(undefined);
+      else if (this.#stream.writableNeedDrain) this.#unwritten.push(done);
+      else done(SUCCESS);
+      return;
+    }
+    const onEnd = (): void => done(undefined);
+    this.#pending.add(onEnd);
+    const onAnswer = this.#guarded("publish answer", () => {
+      // An answer without PUBACK is the end of the link, which answers for itself.
+      if (this.#packet?.cmd !== "puback" || !this.#pending.delete(onEnd)) return;
+      done(resultOf(this.#packet.reasonCode ?? 0, this.#packet));
+    });
+    this.#guarded("publish", () => this.#client.publish(topic, payload, options, onAnswer))();
+  }
+
+  subscribe(filters: readonly string[], qos: Qos): Promise<readonly SubscribeResult[] | undefined> {
+    return this.#request((answer) => {
+      const onAnswer: ClientSubscribeCallback = (error, _granted, packet) => {
+        const suback = (packet ?? (error as { packet?: Packet } | null)?.packet) as
+          | Packet
+          | undefined;
+        const codes = suback?.granted;
+        if (codes?.length === filters.length) {
+          return answer(codes.map((code) => resultOf(code, suback)));
+        }
+        const why = error === null ? "codes are missing" : messageOf(error);
+        this.#breach(`SUBACK does not fit SUBSCRIBE: ${why}`);
+      };
+      this.#client.subscribe([...filters], { qos }, this.#guarded("subscribe answer", onAnswer));
+    });
+  }
+
+  async unsubscribe(filters: readonly string[]): Promise<boolean> {
+    const answered = await this.#request<true>((answer) => {
+      const onAnswer = this.#guarded("unsubscribe answer", (error?: Error | null) => {
+        if (!error) answer(true);
+      });
+      this.#client.unsubscribe([...filters], onAnswer);
+    });
+    return answered ?? false;
+  }
+
+  close(force = false): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.#stream.closed) return resolve();
+      this.#stream.once("close", () => resolve());
+      if (force) return this.#finish({ by: "local", reason: "closed here" });
+      if (this.#phase !== "open") return;
+      this.#phase = "closing";
+      // What still arrives is for the next link; unread, it would keep the end of the stream from being seen.
+      this.#stream.unpipe();
+      this.#stream.resume();
+      this.#coalesced.end(DISCONNECT);
+      this.#closeTimer = this.#clock.after(
+        CLOSE_MS,
+        () => this.#finish({ by: "local", reason: "closed here" }),
+      );
+    });
+  }
+
+  /** Runs a request whose answer may never come. */
+  #request<T>(send: (answer: (value: T) => void) => void): Promise<T | undefined> {
+    if (this.#phase !== "open") return Promise.resolve(undefined);
+    return new Promise((resolve) => {
+      const onEnd = (): void => resolve(undefined);
+      this.#pending.add(onEnd);
+      const answer = (value: T): void => {
+        if (this.#pending.delete(onEnd)) resolve(value);
+      };
+      this.#guarded("request", () => send(answer))();
+    });
+  }
+
+  #answerUnwritten(result: PublishResult | undefined): void {
+    const unwritten = this.#unwritten;
+    this.#unwritten = [];
+    for (const done of unwritten) done(result);
+  }
+
+  #listen(): void {
+    const client = this.#client;
+    const onDrain = this.#guarded("stream drain", () => {
+      // TLS also says so when TCP has failed under it; the end of the link comes next, and answers.
+      if (this.#tcp.errored === null) this.#answerUnwritten(SUCCESS);
+    });
+    this.#stream.on("drain", onDrain);
+    withoutCopies(client);
+    client.on(
+      "packetreceive",
+      this.#guarded("packet", (packet) => this.#onPacket(packet as Packet)),
+    );
+    client.on("connect", this.#guarded("connect", () => this.#onConnect()));
+    client.on("error", this.#guarded("client error", (error) => this.#onClientError(error)));
+    // PUBACK goes out when the callback is called, so it never comes before the message was handed over.
+    client.handleMessage = this.#guarded("message", (packet, callback) => {
+      if (this.#phase === "closing" || this.#phase === "over") return;
+      this.#handler.onMessage(packet.topic, packet.payload as Uint8Array as Bytes);
+      callback();
+    });
+    const sendPing = client.sendPing.bind(client);
+    client.sendPing = this.#guarded("ping", () => {
+      this.#bytesAtPing = this.#tcp.bytesRead;
+      sendPing();
+    });
+    client.onKeepaliveTimeout = this.#guarded("keep-alive", () => this.#onKeepAlive());
+  }
+
+  /** A callback for MQTT.js or a stream: what it throws ends the link. */
+  #guarded<A extends unknown[]>(name: string, fn: (...args: A) => void): (...args: A) => void {
+    const { where, hook } = this.#options;
+    return (...args) => {
+      try {
+        hook?.(`mqtt ${name}`);
+        fn(...args);
+      } catch (cause) {
+        const end = { by: "fault", reason: exceptionIn(name, cause), cause } as const;
+        this.#end(end, () => faultIn("connack", where, name, cause));
+      }
+    };
+  }
+
+  #isOver(): boolean {
+    return this.#phase === "over" || this.#stream.destroyed;
+  }
+
+  /**
+   * Called at 1.5 times the keep-alive and each half of it after. A PINGRESP may be stuck behind messages on a slow link;
+   * what arrives at all proves that the link lives.
+   */
+  #onKeepAlive(): void {
+    if (this.#tcp.bytesRead !== this.#bytesAtPing) return this.#client.sendPing();
+    const seconds = this.#client.keepalive * 1.5;
+    this.#finish({ by: "keep-alive", reason: `nothing came for ${seconds} s` });
+  }
+
+  #onPacket(packet: Packet): void {
+    if (this.#phase === "over") return;
+    this.#packet = packet;
+    if (packet.cmd === "connack") return this.#onConnack(packet);
+    if (!this.#sawConnack) return this.#breach(`${packet.cmd.toUpperCase()} came before CONNACK`);
+    if (packet.cmd === "disconnect") return this.#onDisconnect(packet);
+    if (packet.cmd === "publish" && packet.qos === 2) {
+      this.#breach("a message of QoS 2 came, which nobody subscribed to");
+    }
+  }
+
+  #onConnack(packet: Packet): void {
+    if (this.#sawConnack) return this.#breach("a second CONNACK came");
+    this.#sawConnack = true;
+    const code = (this.#options.version === "5" ? packet.reasonCode : packet.returnCode) ?? 0;
+    if (code !== 0) {
+      const said = describeCode(code, packet.properties?.reasonString);
+      this.#fail("connack", `${this.#options.where} answered CONNACK ${said}`, code);
+      return;
+    }
+    this.connack = {
+      sessionPresent: packet.sessionPresent ?? false,
+      receiveMaximum: packet.properties?.receiveMaximum ?? 65_535,
+    };
+  }
+
+  #onConnect(): void {
+    if (this.#phase !== "connecting") return;
+    this.#phase = "open";
+    this.#disarm();
+    this.#resolve(this);
+  }
+
+  #onDisconnect(packet: Packet): void {
+    const code = packet.reasonCode ?? 0;
+    const said = describeCode(code, packet.properties?.reasonString);
+    this.#finish({ by: "peer", reason: `the broker sent DISCONNECT ${said}`, code });
+  }
+
+  /** MQTT.js reports what it cannot parse, and answers that fit no request, but goes on. */
+  #onClientError(error: Error): void {
+    if (this.#phase === "over" || streamError(this.#stream) === error) return;
+    this.#breach(messageOf(error));
+  }
+
+  #onStreamEnd(error: unknown): void {
+    if (this.#phase === "over") return;
+    const { where } = this.#options;
+    if (this.#phase === "connecting") {
+      return this.#end({ by: "peer", reason: "" }, () => endOfStream(where, error));
+    }
+    if (this.#phase === "closing") return this.#finish({ by: "local", reason: "closed here" });
+    const reason = error === undefined ? "the broker closed the connection" : messageOf(error);
+    this.#finish({ by: "peer", reason });
+  }
+
+  #breach(reason: string): void {
+    const message = `${this.#options.where} broke the MQTT protocol: ${reason}`;
+    this.#end({ by: "protocol", reason }, () => new ConnectError("connack", "protocol", message));
+  }
+
+  #fail(kind: "timeout" | "connack" | "aborted", message: string, code?: number): void {
+    const details = code === undefined ? {} : { code };
+    const failure = (): ConnectError => new ConnectError("connack", kind, message, details);
+    this.#end({ by: "peer", reason: message }, failure);
+  }
+
+  #finish(end: LinkEnd): void {
+    this.#end(end, () => new ConnectError("connack", "closed", end.reason));
+  }
+
+  /** The one way out: `failure` for a link that never opened, `end` for one that did. */
+  #end(end: LinkEnd, failure: () => ConnectError): void {
+    if (this.#phase === "over") return;
+    const opened = this.#phase !== "connecting";
+    this.#phase = "over";
+    this.#disarm();
+    this.#closeTimer?.cancel();
+    this.#stream.destroy();
+    this.#answerUnwritten(undefined);
+    const pending = [...this.#pending];
+    this.#pending.clear();
+    for (const onEnd of pending) onEnd();
+    if (opened) this.#handler.onEnd(end);
+    else this.#reject(failure());
+  }
+
+  #disarm(): void {
+    this.#connackTimer?.cancel();
+    this.#options.signal?.removeEventListener("abort", this.#onAbort);
+  }
+}
+
+function endOfStream(where: string, error: unknown): ConnectError {
+  return error === undefined
+    ? new ConnectError("connack", "closed", `${where} closed the connection before CONNACK`)
+    : fromSocketError("connack", where, error);
+}
+
+const SUCCESS: PublishResult = { code: 0, reason: "" };
+
+function resultOf(code: number, packet: Packet | undefined): PublishResult {
+  if (code === 0) return SUCCESS;
+  if (code < 0x80) return { code, reason: "" };
+  return { code, reason: packet?.properties?.reasonString ?? reasonName(code) };
+}
+
+/**
+ * Spares MQTT.js the deep copy of each message of QoS 1, payload included, that it makes for its store. A test says when
+ * a version of MQTT.js has no such methods any more: then this does nothing, and the copies are back.
+ */
+function withoutCopies(client: MqttClient): void {
+  const methods = client as unknown as SendingMethods;
+  methods._storeAndSend = (packet, done) => methods._writePacket(packet, done);
+}
+
+/** Methods of MQTT.js that are not documented. */
+interface SendingMethods {
+  _storeAndSend(packet: unknown, done: () => void): void;
+  _writePacket(packet: unknown, done: () => void): void;
+}
