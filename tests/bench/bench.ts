@@ -8,8 +8,8 @@
 
 import { messageOf } from "../../src/base/errors.ts";
 import { type Option, parseOptions } from "../../src/cli/args.ts";
-import { device } from "./device.ts";
 import { badCompany } from "./noisy_neighbours.ts";
+import { device } from "./device.ts";
 import { fanOut } from "./fan_out.ts";
 import { matching } from "./matching.ts";
 import { memory } from "./memory.ts";

@@ -38,7 +38,7 @@ export async function device(bench: Bench): Promise<void> {
     const count = `${stage.dir}/${id}.syncs`;
     const env = { LD_PRELOAD: library, SLOW_SYNC_MS: `${ms}`, SLOW_SYNC_COUNT: count };
     const spool = ["--spool", `${stage.dir}/${id}-spool`, ...ROOM];
-    const daemon = stack.use(await stage.daemonIn(env, id, ...spool));
+    const daemon = stack.use(await stage.daemonWith({ env }, id, ...spool));
     return { daemon, syncs: () => Deno.statSync(count).size };
   };
   const slow = await start("slow", SYNC_MS);
