@@ -109,6 +109,10 @@ class LogStorage implements SpoolStorage {
     const canGoOn = await this.#recovery.begin();
     this.#spoolId = this.#recovery.spoolId ?? crypto.getRandomValues(new Uint32Array(1))[0]!;
     const last = this.#contents.segments.at(-1);
+    if (this.#recovery.isTorn) {
+      const kept = this.#folder.keepDamaged(last!.name);
+      this.#options.log.warn("the end of the spool was cut off, as by a loss of power", { kept });
+    }
     const recovered = this.#recovery.run();
     try {
       if (canGoOn) await this.#writer.resume(last!);
