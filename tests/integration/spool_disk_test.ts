@@ -571,6 +571,36 @@ Deno.test("a folder that was replaced is noticed at the next segment, and what i
   await spool.close();
 });
 
+Deno.test("after a sync that failed nothing of it is believed, and another segment is begun", async () => {
+  await using dir = await tempDir();
+  const { syncData } = Deno.FsFile.prototype;
+  const syncs: string[] = [];
+  {
+    await using disk = await openDisk(dir.path);
+    const { storage } = disk;
+    const [one] = await put(storage, record(1), record(2));
+    await waitFor("the next segment", () => namesIn(dir.path).includes("spare.log"));
+    Deno.FsFile.prototype.syncData = () => {
+      syncs.push("failed");
+      return Promise.reject(new Error("Input/output error (os error 5)"));
+    };
+    try {
+      const changes = { append: [record(3)], remove: [one!] };
+      const error = await assertRejects(async () => await storage.commit(changes), StorageError);
+      assertEquals(error.full, false);
+    } finally {
+      Deno.FsFile.prototype.syncData = syncData;
+    }
+    assertEquals(storage.usage.messages, 2, "nothing of the commit took place");
+    await put(storage, record(4));
+    assertEquals([syncs, segmentsIn(dir.path).length], [["failed"], 2]);
+    assertEquals(topics(await readAll(storage)), ["t/1", "t/2", "t/4"]);
+  }
+  await using disk = await openDisk(dir.path);
+  assertEquals(topics(await readAll(disk.storage)), ["t/1", "t/2", "t/4"]);
+  assertEquals(disk.log.lines, []);
+});
+
 Deno.test("a closed storage says so", async () => {
   await using dir = await tempDir();
   const { storage } = await openDisk(dir.path);

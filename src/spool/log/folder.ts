@@ -127,12 +127,13 @@ export class Folder implements Disposable {
     await this.sync();
   }
 
-  /** Copies a damaged file to where it can be looked at, in place of the oldest ones there; the path, or why not. */
-  keepDamaged(name: string): string {
+  /** Puts a damaged file where it can be looked at, in place of the oldest ones there; the path, or why not. */
+  keepDamaged(name: string, how: "copy" | "move" = "copy"): string {
     const dir = this.path(DAMAGED);
     try {
       Deno.mkdirSync(dir, { recursive: true, mode: 0o700 });
-      Deno.copyFileSync(this.path(name), `${dir}/${name}`);
+      const put = how === "move" ? Deno.renameSync : Deno.copyFileSync;
+      put(this.path(name), `${dir}/${name}`);
       const kept = [...Deno.readDirSync(dir)].map((entry) => entry.name).sort();
       for (const old of kept.slice(0, -MAX_DAMAGED_FILES)) Deno.removeSync(`${dir}/${old}`);
       return `${dir}/${name}`;

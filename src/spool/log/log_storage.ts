@@ -388,7 +388,11 @@ class LogStorage implements SpoolStorage {
     this.#inBackground(async () => {
       if (!this.#writer.segment?.isCheckpointed) return;
       const empty = this.#contents.segments.filter((one) => this.#isEmpty(one));
-      for (const { name } of empty) this.#folder.remove(name);
+      for (const { name, isDamaged } of empty) {
+        // What could not be read may be readable elsewhere.
+        if (isDamaged) this.#folder.keepDamaged(name, "move");
+        else this.#folder.remove(name);
+      }
       this.#contents.segments = this.#contents.segments.filter((one) => !empty.includes(one));
       if (empty.length > 0) this.#writer.hurry();
       if (worst === undefined || worst.messages === 0) return;
