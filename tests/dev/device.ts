@@ -149,7 +149,10 @@ async function endedWith(code: number): Promise<void> {
   );
 }
 
-/** Clients that connect, wait a moment and leave, again and again; what refused them. */
+/**
+ * Clients that connect, wait a moment and leave, again and again; what refused them. A queue that is full of those who left makes
+ * others wait (EAGAIN), until the daemon is back and empties it.
+ */
 async function crowd(): Promise<string[]> {
   const refusals = new Set<string>();
   const until = performance.now() + CROWD_MS;
@@ -159,7 +162,8 @@ async function crowd(): Promise<string[]> {
         using _conn = await Deno.connect({ transport: "unix", path: SOCKET });
         await new Promise((resolve) => setTimeout(resolve, 5));
       } catch (error) {
-        refusals.add(messageOf(error));
+        if (!(error instanceof Deno.errors.WouldBlock)) refusals.add(messageOf(error));
+        await new Promise((resolve) => setTimeout(resolve, 100));
       }
     }
   }));
@@ -202,7 +206,8 @@ async function main(host: string): Promise<void> {
     await run("systemctl", "stop", ...UNITS);
     await Deno.remove(DROP_IN, { recursive: true });
     await must("systemctl", "daemon-reload");
-    for (const file of [...mine, files.serverCert, files.serverKey]) await Deno.remove(file);
+    const written = [...mine, files.serverCert, files.serverKey, `${files.key}.away`];
+    await must("rm", "-f", ...written);
   }
 }
 
