@@ -9,6 +9,7 @@ import { AWS_RATE_LIMITS } from "../aws/rate_window.ts";
 import { CredentialFiles } from "../mqtt/credential_files.ts";
 import { readCredentials } from "../mqtt/credentials.ts";
 import { createDial } from "../mqtt/dial.ts";
+import { ReadGate } from "../mqtt/read_gate.ts";
 import { ConnectionPool, type PooledConnection, type PoolHandler } from "../mqtt/pool.ts";
 import type { ConnackInfo, LinkEnd } from "../mqtt/link.ts";
 import { Spool } from "../spool/spool.ts";
@@ -27,6 +28,7 @@ import { PubackWaiters } from "../publish/puback.ts";
 import { Publisher } from "../publish/publisher.ts";
 import { Qos0Queue } from "../publish/qos0_queue.ts";
 import { StatusReport } from "./status_report.ts";
+import { RejectedMessages } from "../subscribe/rejected_messages.ts";
 import { Subscriptions } from "../subscribe/subscriptions.ts";
 
 /** How long a stop waits for answers to clients and for PUBACKs, in ms. */
@@ -158,6 +160,8 @@ class LocalDaemon implements Daemon, PoolHandler {
   readonly #intake: Intake;
   readonly #publisher: Publisher;
   readonly #files: CredentialFiles;
+  readonly #gate: ReadGate;
+  readonly #rejected: RejectedMessages;
   readonly #pool: ConnectionPool;
   readonly #subscriptions: Subscriptions;
   readonly #readiness: Readiness;
@@ -189,9 +193,11 @@ class LocalDaemon implements Daemon, PoolHandler {
     this.#queue = queue;
     this.#files = new CredentialFiles(log, clock);
     this.#files.onMended = () => this.reconnect("the credential files can be used again");
+    const gate = this.#gate = new ReadGate(clock);
+    const { add: onRejected } = this.#rejected = new RejectedMessages(clock, log);
     this.#pool = new ConnectionPool({
       target: (index) => targetOf(this.#config!, index),
-      dial: createDial({ log, clock, files: this.#files }),
+      dial: createDial({ log, clock, files: this.#files, gate, onRejected }),
       handler: this,
       clock,
       log,
@@ -225,6 +231,8 @@ class LocalDaemon implements Daemon, PoolHandler {
         clock,
         connections: this.#pool.all,
         subscriptions: this.#subscriptions,
+        rejected: this.#rejected,
+        gate: this.#gate,
         intake: this.#intake,
         publisher: this.#publisher,
         queue: this.#queue,
@@ -235,7 +243,7 @@ class LocalDaemon implements Daemon, PoolHandler {
       }),
       log,
     });
-    this.#server = await startBus(path, { table, log, clock }, fd);
+    this.#server = await startBus(path, { table, log, clock, backPressure: this.#gate }, fd);
     log.info("serving the core bus", { socket: path });
     this.#subscriptions.start();
   }

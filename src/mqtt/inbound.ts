@@ -54,7 +54,7 @@ export class Inbound {
   discard(): void {
     this.#state = "discarding";
     const { gate, stream } = this.#options;
-    gate.offRelease(this.#run);
+    gate.offRelease(this.#later);
     stream.off("readable", this.#onReadable);
     stream.resume();
   }
@@ -62,6 +62,9 @@ export class Inbound {
   readonly #onReadable = (): void => {
     if (this.#state === "idle") this.#run();
   };
+
+  /** Not at once: who released is in the middle of something. */
+  readonly #later = (): void => void setImmediate(this.#run);
 
   #readOn(): void {
     const { clock, gate, onPacket } = this.#options;
@@ -92,11 +95,11 @@ export class Inbound {
 
   #wait(): void {
     this.#state = "due";
-    this.#options.gate.onRelease(this.#run);
+    this.#options.gate.onRelease(this.#later);
   }
 
   #yield(): void {
     this.#state = "due";
-    setImmediate(this.#run);
+    this.#later();
   }
 }
