@@ -311,8 +311,9 @@ export class Spool {
     const started = this.#clock.now();
     whenDone(
       () => this.#storage.commit(batch),
-      (seqs) => {
-        this.#queue.took(this.#clock.now() - started);
+      (seqs, isLate) => {
+        const isBusy = this.#isDue || batch.append.length > 1;
+        if (isLate) this.#queue.took(this.#clock.now() - started, isBusy);
         this.#onCommitted(batch, seqs);
       },
       (error) => this.#onCommitFailed(batch, error),
