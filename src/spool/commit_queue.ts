@@ -3,13 +3,10 @@ import type { Clock, Timer } from "../base/clock.ts";
 import type { BusError } from "../base/errors.ts";
 import type { Changes, NewRecord } from "./storage.ts";
 
-/**
- * How long a message waits for others to share its sync, in ms: while several come at once, and on a slow disk for this part of what
- * a sync takes. A sync costs more than a message, and clients come back when they are answered.
- */
+/** On a slow disk a message waits this part of a sync for others to share the next one, and so long at most, in ms. */
+const GATHER_PART = 10;
 const MIN_GATHER_MS = 1;
 const MAX_GATHER_MS = 5;
-const GATHER_PART = 10;
 
 /** How long a removal waits at most for messages to share their sync, in ms, and how many do. */
 export const MAX_REMOVAL_MS = 1_000;
@@ -49,8 +46,8 @@ type NewMessages = Pick<Batch, "append" | "evictions" | "dones" | "bytes">;
 const NOTHING_NEW: NewMessages = { append: [], evictions: new Map(), dones: [], bytes: 0 };
 
 /**
- * What waits for a commit, and when that comes: for one message at the end of the turn, for several a little later; for removals alone
- * when there are 100 of them, or after a second.
+ * What waits for a commit, and when that comes: for a message at the end of the turn, or a little later on a slow disk, whose clients
+ * come back when they are answered; for removals alone when there are 100 of them, or after a second.
  */
 export class CommitQueue {
   #append: NewRecord[] = [];
@@ -138,10 +135,9 @@ export class CommitQueue {
     else this.clock.after(this.#gatherMs, due);
   }
 
-  /** A commit took so many ms. @param isBusy Whether several messages came at once. */
-  took(ms: number, isBusy: boolean): void {
-    const least = isBusy ? MIN_GATHER_MS : 0;
-    this.#gatherMs = Math.min(MAX_GATHER_MS, Math.max(least, ms / GATHER_PART));
+  /** A commit took so many ms. */
+  took(ms: number): void {
+    this.#gatherMs = Math.min(MAX_GATHER_MS, ms / GATHER_PART);
   }
 
   /** Has what failed committed later. */

@@ -311,9 +311,8 @@ export class Spool {
     const started = this.#clock.now();
     whenDone(
       () => this.#storage.commit(batch),
-      (seqs, isLate) => {
-        const isBusy = this.#isDue || batch.append.length > 1;
-        if (isLate) this.#queue.took(this.#clock.now() - started, isBusy);
+      (seqs) => {
+        this.#queue.took(this.#clock.now() - started);
         this.#onCommitted(batch, seqs);
       },
       (error) => this.#onCommitFailed(batch, error),
