@@ -3,7 +3,7 @@ import { BusError, Code, codeName, messageOf } from "../base/errors.ts";
 import { encodeValueFrame, type Frame } from "../wire/frame.ts";
 import { FrameReader } from "../wire/frame_reader.ts";
 import { decodeValue, type Value, type ValueMap } from "../wire/object.ts";
-import type { BusConn } from "./conn.ts";
+import type { BusConn } from "./listener.ts";
 import { Outbox, type OutboxOwner } from "./outbox.ts";
 import { RequestType } from "./request.ts";
 

@@ -1,6 +1,6 @@
 import { createServer, type Server, type Socket } from "node:net";
 import { messageOf } from "../base/errors.ts";
-import type { BusConn, BusListener } from "./conn.ts";
+import type { BusConn, BusListener } from "./listener.ts";
 
 /** Clients that may wait to be accepted here; Node's server takes them from the kernel's queue by itself. */
 export const MAX_WAITING = 128;

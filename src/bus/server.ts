@@ -1,7 +1,7 @@
 import type { Clock, Timer } from "../base/clock.ts";
 import { messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
-import type { BusConn, BusListener } from "./conn.ts";
+import type { BusConn, BusListener } from "./listener.ts";
 import {
   ACCEPT_PAUSE_MS,
   CLOSE_GRACE_MS,
@@ -18,7 +18,7 @@ import { createSocket } from "./socket_file.ts";
 /** What the server needs, wherever its listener comes from. */
 export interface ServeOptions {
   readonly table: MethodTable;
-  /** Gets a line for whatever a client may cause as often as it likes: one that holds floods back, as `QuietLog` does. */
+  /** Gets a line for whatever a client may cause as often as it likes: one that holds floods back, as `RateLimitedLog` does. */
   readonly log: Log;
   readonly clock: Clock;
   /** Most clients at once. */

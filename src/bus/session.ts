@@ -3,15 +3,15 @@ import { BusError, Code, messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { Frame } from "../wire/frame.ts";
 import type { FrameReader } from "../wire/frame_reader.ts";
-import type { BusConn } from "./conn.ts";
+import type { BusConn } from "./listener.ts";
 import { Deadlines } from "./deadlines.ts";
 import { FRAMES_PER_TURN, MAX_PENDING_ANSWERS, PAUSE_QUEUED_BYTES } from "./limits.ts";
 import type { CallMethod, MethodTable, SubscribeMethod } from "./methods.ts";
 import { Outbox, type OutboxOwner } from "./outbox.ts";
 import type { ReaderPool } from "./reader_pool.ts";
-import { PendingReply, type ReplyOwner } from "./reply.ts";
+import { PendingReply, type ReplyOwner } from "./replies.ts";
 import { readRequest, type Request, RequestType, requestType } from "./request.ts";
-import { BusSubscription, type SubscriptionOwner } from "./subscription.ts";
+import { BusSubscription, type SubscriptionOwner } from "./subscriber.ts";
 
 /** The server as its sessions see it. */
 export interface SessionHost {

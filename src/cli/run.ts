@@ -2,8 +2,8 @@ import type { Command } from "./help.ts";
 import type { Option, Parsed } from "./args.ts";
 import { parseOptions, usage } from "./args.ts";
 import { Exit, ExitError } from "../base/errors.ts";
-import type { Given } from "../daemon/config.ts";
-import { type Setting, type SettingName, SETTINGS } from "../daemon/settings.ts";
+import type { Given } from "../config/resolve.ts";
+import { type Setting, type SettingName, SETTINGS } from "../config/settings.ts";
 
 /** The option that `deno task compile` bakes in as the program's first argument (iotcored-6). */
 const CEILING: Option = {

@@ -3,7 +3,7 @@ import { BusError, Code } from "../base/errors.ts";
 import type { Value } from "../wire/object.ts";
 import { Feed } from "./feed.ts";
 import { Calls } from "./calls.ts";
-import { readStatus, type Status } from "./status.ts";
+import { readStatus, type Status } from "../status/status.ts";
 
 /** Where the daemon listens unless it is told otherwise. */
 export const DEFAULT_SOCKET = "/run/greengrass/aws_iot_mqtt";

@@ -42,4 +42,4 @@ export type {
   QueueView,
   SpoolView,
   Status,
-} from "./status.ts";
+} from "../status/status.ts";

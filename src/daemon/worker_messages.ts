@@ -1,7 +1,7 @@
 import type { Exit } from "../base/errors.ts";
 import type { Level, LogFormat } from "../base/log.ts";
 import type { MemoryContents } from "../spool/memory_storage.ts";
-import type { Config } from "./config.ts";
+import type { Config } from "../config/resolve.ts";
 
 /** How the worker logs: its lines go to the outer thread, which writes them. */
 export interface LogSetup {

@@ -13,7 +13,7 @@ import type {
   PublishResult,
   Qos,
   SubscribeResult,
-} from "./port.ts";
+} from "./link.ts";
 import { nameOf } from "./tls.ts";
 
 /** How long the broker may take to answer SUBSCRIBE or UNSUBSCRIBE, in ms. */

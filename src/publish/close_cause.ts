@@ -1,4 +1,4 @@
-import type { LinkEnd } from "../mqtt/port.ts";
+import type { LinkEnd } from "../mqtt/link.ts";
 
 /**
  * Which packets without an answer a closed link may have been closed for: `any`; only PUBLISH; only PUBLISH of QoS 1; only SUBSCRIBE and

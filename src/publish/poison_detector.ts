@@ -1,4 +1,4 @@
-import type { LinkEnd } from "../mqtt/port.ts";
+import type { LinkEnd } from "../mqtt/link.ts";
 import { accusedBy } from "./close_cause.ts";
 import { type Condemned, Standings } from "./standings.ts";
 import { type Subject, type Suspicion, Unproven } from "./unproven.ts";

@@ -1,14 +1,10 @@
 import { utf8 } from "../../src/base/bytes.ts";
 import { systemClock } from "../../src/base/clock.ts";
 import { BusError, Code, ExitError } from "../../src/base/errors.ts";
-import { loadConfig } from "../../src/daemon/config_load.ts";
-import {
-  CONFIG_ANSWER_MS,
-  CONFIG_READERS,
-  ConfigService,
-} from "../../src/daemon/config_service.ts";
-import { ConfigWatch } from "../../src/daemon/config_watch.ts";
-import type { Config } from "../../src/daemon/config.ts";
+import { loadConfig } from "../../src/config/load.ts";
+import { CONFIG_ANSWER_MS, CONFIG_READERS, ConfigService } from "../../src/config/service.ts";
+import { ConfigWatch } from "../../src/config/watch.ts";
+import type { Config } from "../../src/config/resolve.ts";
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "../deps.ts";
 import { FakeClock } from "../support/fake_clock.ts";
 import { fakeLog } from "../support/fake_log.ts";

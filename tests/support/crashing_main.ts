@@ -7,7 +7,7 @@ import { systemClock } from "../../src/base/clock.ts";
 import type { FaultPoint } from "../../src/base/fault.ts";
 import { createLog } from "../../src/base/log.ts";
 import { parseRunArgs } from "../../src/cli/run.ts";
-import { resolveConfig } from "../../src/daemon/config.ts";
+import { resolveConfig } from "../../src/config/resolve.ts";
 import { startDaemon } from "../../src/daemon/daemon.ts";
 import { setImmediate } from "node:timers";
 

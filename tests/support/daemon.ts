@@ -2,7 +2,7 @@ import { utf8 } from "../../src/base/bytes.ts";
 import { systemClock } from "../../src/base/clock.ts";
 import type { BusError } from "../../src/base/errors.ts";
 import { type BusConnection, connectBus, subscribe } from "../../src/bus/client.ts";
-import { type Given, resolveConfig } from "../../src/daemon/config.ts";
+import { type Given, resolveConfig } from "../../src/config/resolve.ts";
 import { type Daemon, startDaemon } from "../../src/daemon/daemon.ts";
 import type { Value } from "../../src/wire/object.ts";
 import { type FakeLog, fakeLog } from "./fake_log.ts";

@@ -4,7 +4,7 @@ import { BusError, Code } from "../../src/base/errors.ts";
 import { call, type MethodTable, subscribe, type Subscriber } from "../../src/bus/methods.ts";
 import { bufferList } from "../../src/bus/params.ts";
 import { type BusServer, startServer } from "../../src/bus/server.ts";
-import { CONFIG_PREFIX } from "../../src/daemon/settings.ts";
+import { CONFIG_PREFIX } from "../../src/config/settings.ts";
 import { encodeValueFrame } from "../../src/wire/frame.ts";
 import type { Value } from "../../src/wire/object.ts";
 import { fakeLog } from "./fake_log.ts";

@@ -1,5 +1,5 @@
 import { type BusConnection, call } from "../../src/bus/client.ts";
-import { readStatus, type Status } from "../../src/client/status.ts";
+import { readStatus, type Status } from "../../src/status/status.ts";
 import { connected, publishParams } from "./daemon.ts";
 import type { Ledger } from "./ledger.ts";
 

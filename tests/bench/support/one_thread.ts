@@ -8,7 +8,7 @@
 
 import { systemClock } from "../../../src/base/clock.ts";
 import { createLog } from "../../../src/base/log.ts";
-import { resolveConfig } from "../../../src/daemon/config.ts";
+import { resolveConfig } from "../../../src/config/resolve.ts";
 import { startDaemon } from "../../../src/daemon/daemon.ts";
 
 const [endpoint, rootca, cert, key, busDir, spool] = Deno.args as [

@@ -3,10 +3,10 @@
 import { assert, assertEquals, assertLess, assertStringIncludes } from "../../deps.ts";
 import { utf8 } from "../../../src/base/bytes.ts";
 import { BusError, Code, Exit } from "../../../src/base/errors.ts";
-import { LOG_BURST } from "../../../src/base/quiet_log.ts";
+import { LOG_BURST } from "../../../src/base/rate_limited_log.ts";
 import { call } from "../../../src/bus/client.ts";
-import { readStatus, type Status } from "../../../src/client/status.ts";
-import { MAX_VIRTUAL_FILTERS } from "../../../src/daemon/subscriptions.ts";
+import { readStatus, type Status } from "../../../src/status/status.ts";
+import { MAX_VIRTUAL_FILTERS } from "../../../src/subscribe/subscriptions.ts";
 import { BAD_COMPANY, open, requestFrame, startCrowd, writeAll } from "../../support/crowd.ts";
 import { connected, listen, listenSoon, publish, publishParams } from "../../support/daemon.ts";
 import { runProgram, startProgram } from "../../support/program.ts";

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertLessOrEqual } from "../../deps.ts";
-import { LOG_BURST } from "../../../src/base/quiet_log.ts";
+import { LOG_BURST } from "../../../src/base/rate_limited_log.ts";
 import { ACCEPT_PAUSE_MS, DESCRIPTOR_PAUSE_MS } from "../../../src/bus/limits.ts";
 import { call, type Reply } from "../../../src/bus/methods.ts";
 import { waitFor } from "../../support/wait.ts";

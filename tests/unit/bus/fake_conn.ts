@@ -1,5 +1,5 @@
 import type { Bytes } from "../../../src/base/bytes.ts";
-import type { BusConn, BusListener } from "../../../src/bus/conn.ts";
+import type { BusConn, BusListener } from "../../../src/bus/listener.ts";
 import type { Frame } from "../../../src/wire/frame.ts";
 import { FrameReader } from "../../../src/wire/frame_reader.ts";
 

@@ -1,4 +1,4 @@
-import { duration, grouped, size, statusLine, statusPage } from "../../../src/cli/status_page.ts";
+import { duration, grouped, size, statusLine, statusPage } from "../../../src/status/page.ts";
 import { Screen } from "../../../src/cli/status_screen.ts";
 import { assert, assertEquals } from "../../deps.ts";
 import { SAMPLE_STATUS } from "../../support/sample_status.ts";

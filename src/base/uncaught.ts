@@ -1,0 +1,28 @@
+/**
+ * Hears of errors and rejections that nothing caught, in this thread: after a bug like that nothing is known for sure. Only the
+ * first counts, as others tend to follow from it. Without this, Deno ends the program by itself, with 1.
+ *
+ * @returns what takes it back
+ */
+export function onUncaught(handle: (error: unknown) => void): () => void {
+  let heard = false;
+  const hear = (event: Event, error: unknown): void => {
+    event.preventDefault();
+    if (heard) return;
+    heard = true;
+    handle(error);
+  };
+  const onError = (event: ErrorEvent): void => hear(event, event.error);
+  const onRejection = (event: PromiseRejectionEvent): void => hear(event, event.reason);
+  globalThis.addEventListener("error", onError);
+  globalThis.addEventListener("unhandledrejection", onRejection);
+  return () => {
+    globalThis.removeEventListener("error", onError);
+    globalThis.removeEventListener("unhandledrejection", onRejection);
+  };
+}
+
+/** The stack of anything that was thrown, in one line; `undefined` when it has none. */
+export function stackOf(error: unknown): string | undefined {
+  return error instanceof Error ? error.stack?.replaceAll(/\s*\n\s*/g, " | ") : undefined;
+}

@@ -1,0 +1,96 @@
+import { fromUtf8 } from "../base/bytes.ts";
+import { BusError, Code } from "../base/errors.ts";
+import type { Log } from "../base/log.ts";
+import { call, either, type MethodTable, subscribe } from "../bus/methods.ts";
+import {
+  buffer,
+  bufferOrList,
+  optionalBoolean,
+  optionalBuffer,
+  optionalInt,
+} from "../bus/params.ts";
+import type { Qos } from "../mqtt/link.ts";
+import type { ConnectionStatusFeed } from "./readiness.ts";
+import { MAX_LOGGED_CHARACTERS, RequestValidator } from "./request_validator.ts";
+import type { Intake } from "../publish/intake.ts";
+import { MAX_EXPIRY_S } from "../publish/publisher.ts";
+import type { StatusReport } from "./status_report.ts";
+import type { Subscriptions } from "../subscribe/subscriptions.ts";
+
+/** Checked by the validator, which can say for how long a topic. */
+const anyQos = optionalInt(Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER, 0);
+
+const NO_PAYLOAD = new Uint8Array(0);
+
+/** What the methods work on. */
+export interface MethodOptions {
+  readonly intake: Pick<Intake, "publish">;
+  readonly subscriptions: Pick<Subscriptions, "add">;
+  readonly connection: Pick<ConnectionStatusFeed, "add">;
+  readonly status: StatusReport;
+  readonly log: Log;
+}
+
+/** The methods of the interface `aws_iot_mqtt` (iotcored-1). */
+export function busMethods(
+  { intake, subscriptions, connection, status, log }: MethodOptions,
+): MethodTable {
+  const validator = new RequestValidator(log);
+  return {
+    publish: call({
+      topic: buffer,
+      payload: optionalBuffer,
+      qos: anyQos,
+      ack: optionalBuffer,
+      message_expiry: optionalInt(1, MAX_EXPIRY_S, undefined),
+    }, (params, reply) => {
+      const topic = validator.topic(params.topic);
+      const payload = params.payload ?? NO_PAYLOAD;
+      validator.payload(payload.length, params.topic.length);
+      const qos = validator.qos(params.qos, params.topic.length);
+      const untilAcknowledged = params.ack !== undefined && waitsForBroker(params.ack, qos);
+      intake.publish({
+        topic,
+        payload,
+        qos,
+        messageExpiry: params.message_expiry,
+        untilAcknowledged,
+      }, reply);
+    }),
+    subscribe: subscribe({
+      topic_filter: bufferOrList,
+      qos: anyQos,
+      virtual: optionalBoolean(false),
+    }, (params, subscriber) => {
+      const filters = params.topic_filter.map((filter) => validator.filter(filter));
+      if (filters.length === 0) {
+        throw new BusError(
+          Code.INVALID,
+          "Cannot subscribe: topic_filter must hold at least one filter",
+        );
+      }
+      const qos = validator.qos(params.qos, params.topic_filter[0]!.length);
+      subscriber.label = filters.join(" ").slice(0, MAX_LOGGED_CHARACTERS);
+      subscriptions.add(filters, qos, params.virtual, subscriber);
+    }),
+    connection_status: subscribe({}, (_params, subscriber) => connection.add(subscriber)),
+    status: either(
+      call({}, () => status.value()),
+      subscribe({}, (_params, subscriber) => status.watch(subscriber)),
+    ),
+  } satisfies MethodTable;
+}
+
+function waitsForBroker(ack: Uint8Array, qos: Qos): boolean {
+  const text = fromUtf8(ack);
+  if (text !== "accepted" && text !== "broker") {
+    throw new BusError(Code.INVALID, "Cannot publish: ack must be accepted or broker");
+  }
+  if (text === "broker" && qos === 0) {
+    throw new BusError(
+      Code.INVALID,
+      "Cannot publish: ack=broker needs qos 1, for QoS 0 has no PUBACK",
+    );
+  }
+  return text === "broker";
+}

@@ -1,0 +1,63 @@
+import type { Bytes } from "../base/bytes.ts";
+import { sizeOf } from "../spool/policy.ts";
+
+/** Bytes of QoS 0 messages that wait for the rate limit at most. */
+export const QOS0_QUEUE_BYTES = 4_194_304;
+
+/** A QoS 0 message that waits. */
+export interface WaitingMessage {
+  readonly topic: string;
+  readonly payload: Bytes;
+  /** Milliseconds since the epoch; `undefined`: never. */
+  readonly expiresAt: number | undefined;
+  /** What it counts for, in bytes, with an overhead. */
+  readonly size: number;
+}
+
+/** QoS 0 messages that were accepted while connected and wait for the rate limit, in order; bounded. */
+export class Qos0Queue {
+  /** Told when a message was put into the queue. */
+  onAvailable: () => void = () => {};
+  #waiting: WaitingMessage[] = [];
+  #head = 0;
+  #bytes = 0;
+
+  /** Messages that wait. */
+  get length(): number {
+    return this.#waiting.length - this.#head;
+  }
+
+  /** Bytes that wait, with an overhead for each message. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** Puts a message at the end; `false` when there is no room for it. */
+  push(topic: string, payload: Bytes, expiresAt: number | undefined): boolean {
+    const size = sizeOf(topic, payload.length);
+    if (this.#bytes + size > QOS0_QUEUE_BYTES) return false;
+    this.#waiting.push({ topic, payload, expiresAt, size });
+    this.#bytes += size;
+    return true;
+  }
+
+  /** The first message, which stays. */
+  peek(): WaitingMessage | undefined {
+    return this.#waiting[this.#head];
+  }
+
+  /** Takes the first message out. */
+  shift(): void {
+    const first = this.#waiting[this.#head];
+    if (first === undefined) return;
+    this.#bytes -= first.size;
+    this.#head++;
+    if (this.#head === this.#waiting.length) {
+      this.#waiting.length = this.#head = 0;
+    } else if (this.#head >= 1_024) {
+      // Shifting an array moves all that is behind: done once for many.
+      this.#waiting = this.#waiting.slice(this.#head);
+      this.#head = 0;
+    }
+  }
+}

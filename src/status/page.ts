@@ -1,0 +1,167 @@
+import type { ConnectionView, Status } from "./status.ts";
+
+/** Messages in quarantine that the page names. */
+const NAMED_QUARANTINED = 5;
+
+const LABEL_WIDTH = 13;
+
+/**
+ * The status as lines for a person.
+ *
+ * @param now Milliseconds since the Unix epoch, for how long connections have been up.
+ */
+export function statusPage(status: Status, socket: string, now: number): string[] {
+  return [
+    `iotcored ${status.version}, up ${duration(status.uptime)}, at ${visible(socket)}`,
+    "",
+    ...status.connections.flatMap((connection) => connectionLines(connection, now)),
+    ...spoolLines(status),
+    ...publishLines(status),
+    row("received", `${grouped(status.received)} messages`),
+    ...clientLines(status),
+  ];
+}
+
+/** The status in one line, for a log. */
+export function statusLine(status: Status, now: number): string {
+  const { connections, spool, publishes } = status;
+  const up = connections.filter(({ connected }) => connected).length;
+  const fields = {
+    connected: `${up}/${connections.length}`,
+    spool_messages: spool.messages,
+    spool_bytes: spool.bytes,
+    accepted: publishes.accepted,
+    sent: publishes.sent,
+    acknowledged: publishes.acknowledged,
+    refused_by_broker: publishes.refused_by_broker,
+    throttled_ms: publishes.throttled_ms,
+    received: status.received,
+    clients: status.clients.open,
+    quarantined: spool.quarantined_messages,
+  };
+  const pairs = Object.entries(fields).map(([name, value]) => `${name}=${value}`);
+  return `${new Date(now).toISOString()} ${pairs.join(" ")}`;
+}
+
+function connectionLines(connection: ConnectionView, now: number): string[] {
+  const { client_id, connected, since, subscriptions, in_flight, last_error } = connection;
+  const state = connected ? `up ${duration(now - (since ?? now))}` : "DOWN";
+  const lines = [
+    row(
+      "connection",
+      visible(client_id) || "(new)",
+      state,
+      `${subscriptions} subscriptions`,
+      `${in_flight} in flight`,
+    ),
+  ];
+  if (last_error !== null) {
+    lines.push(row("", `${connected ? "before that" : "reason"}: ${visible(last_error)}`));
+  }
+  return lines;
+}
+
+function spoolLines({ spool }: Status): string[] {
+  const percent = spool.max_bytes === 0 ? 0 : Math.floor(100 * spool.bytes / spool.max_bytes);
+  const lines = [
+    row(
+      "spool",
+      spool.storage,
+      `${grouped(spool.messages)} messages`,
+      `${size(spool.bytes)} of ${size(spool.max_bytes)} (${percent}%)`,
+      ...(spool.oldest_age_ms > 0 ? [`oldest ${duration(spool.oldest_age_ms)}`] : []),
+    ),
+    row(
+      "",
+      `evicted ${grouped(spool.evicted)}`,
+      `expired ${grouped(spool.expired)}`,
+      `refused ${grouped(spool.refused)}`,
+      `failed ${grouped(spool.failed)}`,
+      `in quarantine ${grouped(spool.quarantined_messages)}`,
+    ),
+  ];
+  for (const { seq, topic, reason } of spool.quarantined.slice(0, NAMED_QUARANTINED)) {
+    lines.push(row("", `#${seq} ${visible(topic)}: ${visible(reason)}`));
+  }
+  const more = spool.quarantined_messages -
+    Math.min(NAMED_QUARANTINED, spool.quarantined.length);
+  if (more > 0) lines.push(row("", `and ${grouped(more)} more`));
+  return lines;
+}
+
+function publishLines({ publishes }: Status): string[] {
+  return [
+    row(
+      "publishes",
+      `accepted ${grouped(publishes.accepted)}`,
+      `sent ${grouped(publishes.sent)}`,
+      `acknowledged ${grouped(publishes.acknowledged)}`,
+      `refused by broker ${grouped(publishes.refused_by_broker)}`,
+    ),
+    row(
+      "",
+      `expired ${grouped(publishes.expired)}`,
+      `QoS 0 waiting ${grouped(publishes.waiting_qos0_messages)}`,
+      `throttled for ${duration(publishes.throttled_ms)}`,
+    ),
+  ];
+}
+
+function clientLines({ clients, queues }: Status): string[] {
+  const lines = [
+    row(
+      "clients",
+      `${grouped(clients.open)} open`,
+      `${grouped(clients.total)} in all`,
+      `${grouped(clients.subscriptions)} subscribed`,
+      `closed as slow ${grouped(clients.closed_as_slow)}`,
+      `requests refused ${grouped(clients.refused)}`,
+    ),
+  ];
+  const filling = queues.filter(({ fill, bound }) => bound > 0 && fill >= bound / 2);
+  for (const { name, fill, bound } of filling) {
+    lines.push(row("", `${visible(name)} is at ${grouped(fill)} of ${grouped(bound)}`));
+  }
+  return lines;
+}
+
+function row(label: string, ...cells: readonly string[]): string {
+  return `${label.padEnd(LABEL_WIDTH)}${cells.join("   ")}`;
+}
+
+/** A number with commas between its thousands. */
+export function grouped(number: number): string {
+  return String(number).replaceAll(/\B(?=(\d{3})+$)/g, ",");
+}
+
+/** Bytes with a unit that keeps the number short. */
+export function size(bytes: number): string {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  let amount = bytes;
+  let unit = 0;
+  while (amount >= 1_024 && unit < units.length - 1) {
+    amount /= 1_024;
+    unit++;
+  }
+  return unit === 0 ? `${bytes} B` : `${amount.toFixed(1)} ${units[unit]}`;
+}
+
+/** A length of time by its two largest units. */
+export function duration(ms: number): string {
+  const seconds = Math.max(0, Math.floor(ms / 1_000));
+  if (seconds < 10) return `${(Math.max(0, ms) / 1_000).toFixed(1)} s`;
+  if (seconds < 60) return `${seconds} s`;
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 60) return `${minutes} min ${seconds % 60} s`;
+  const hours = Math.floor(minutes / 60);
+  if (hours < 48) return `${hours} h ${minutes % 60} min`;
+  return `${Math.floor(hours / 24)} d ${hours % 24} h`;
+}
+
+/** Clients choose topics: none of them may move the cursor of who looks. */
+function visible(text: string): string {
+  return text.replace(
+    /[\p{Cc}\p{Cf}\u2028\u2029]/gu,
+    (char) => `\\u${char.codePointAt(0)!.toString(16).padStart(4, "0")}`,
+  );
+}

@@ -1,0 +1,317 @@
+import { utf8 } from "../../../src/base/bytes.ts";
+import { BusError, Code, Exit, ExitError } from "../../../src/base/errors.ts";
+import { type Config, type Given, resolveConfig } from "../../../src/config/resolve.ts";
+import { ConfigWatch, watchedPaths } from "../../../src/config/watch.ts";
+import { CONFIG_PREFIX } from "../../../src/config/settings.ts";
+import type { Value } from "../../../src/wire/object.ts";
+import { assert, assertEquals, assertGreater, assertStringIncludes } from "../../deps.ts";
+import { FakeClock } from "../../support/fake_clock.ts";
+import { fakeLog } from "../../support/fake_log.ts";
+import { FakeSource, type FakeWatch, noService, REQUIRED, turn } from "./fake_source.ts";
+
+const pure = { permissions: "none" } as const;
+const ENDPOINT = CONFIG_PREFIX + "iotDataEndpoint";
+
+/** A watch with its world; what it applies is kept. */
+class Watching implements AsyncDisposable {
+  readonly clock = new FakeClock();
+  readonly log = fakeLog();
+  readonly source = new FakeSource();
+  readonly applied: Config[] = [];
+  readonly watch: ConfigWatch;
+  refuse: ExitError | undefined;
+
+  constructor(given: Given = {}) {
+    const { clock, log, source } = this;
+    const environment = {};
+    this.watch = new ConfigWatch({
+      given,
+      environment,
+      ceiling: 1,
+      source,
+      clock,
+      log,
+      random: () => 0.5,
+      current: resolveConfig(given, environment, new Map(Object.entries(REQUIRED)), 1),
+      apply: (config) => {
+        if (this.refuse !== undefined) return Promise.reject(this.refuse);
+        this.applied.push(config);
+        return Promise.resolve();
+      },
+    });
+  }
+
+  /** Watches that are open. */
+  get open(): FakeWatch[] {
+    return this.source.watches.filter(({ open }) => open);
+  }
+
+  async accepted(): Promise<void> {
+    for (const watch of this.open) watch.accept();
+    await this.pass(100);
+  }
+
+  set(key: string, value: Value | string): void {
+    this.source.values.set(key, typeof value === "string" ? utf8(value) : value);
+    this.open[0]?.write();
+  }
+
+  async pass(ms: number): Promise<void> {
+    await turn();
+    this.clock.advance(ms);
+    await turn();
+  }
+
+  logged(level: string): string[] {
+    return this.log.lines.filter((line) => line.level === level).map(({ text, fields }) =>
+      `${text} ${JSON.stringify(fields)}`
+    );
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.watch.stop();
+    assertEquals(this.clock.timers, 0);
+    assertEquals(this.open, []);
+  }
+}
+
+Deno.test("two paths are watched, above every key that is read", pure, async () => {
+  await using t = new Watching();
+  assertEquals(t.source.watches.map(({ path }) => path).sort(), [
+    "services/aws.greengrass.NucleusLite/configuration",
+    "system",
+  ]);
+  const given = { id: "a", rootca: "/a", cert: "/b", key: "/c" };
+  assertEquals(watchedPaths({ given, environment: {}, ceiling: 1 }), [
+    "services/aws.greengrass.NucleusLite/configuration",
+  ]);
+});
+
+Deno.test(
+  "iotcored-7: a change is applied without a restart, once for writes that come together",
+  pure,
+  async () => {
+    await using t = new Watching();
+    await t.accepted();
+    const before = t.source.reads;
+    t.set(ENDPOINT, "new.example");
+    await t.pass(40);
+    t.set("system/thingName", "other");
+    await t.pass(40);
+    assertEquals(t.applied, []);
+    await t.pass(20);
+    assertEquals(t.applied.map(({ host, id }) => [host, id]), [["new.example", "other"]]);
+    assertEquals(t.source.reads, before + 1);
+  },
+);
+
+Deno.test("writes that never pause do not keep a change from being applied", pure, async () => {
+  await using t = new Watching();
+  await t.accepted();
+  t.set(ENDPOINT, "new.example");
+  for (let i = 0; i < 12; i++) {
+    t.open[1]!.write();
+    await t.pass(10);
+  }
+  assertEquals(t.applied.map(({ host }) => host), ["new.example"]);
+});
+
+Deno.test("a change that is no change does nothing", pure, async () => {
+  await using t = new Watching();
+  await t.accepted();
+  t.set(ENDPOINT, "broker.example");
+  t.set(CONFIG_PREFIX + "mqtt/port", 8883n);
+  t.set(CONFIG_PREFIX + "other", "value");
+  await t.pass(100);
+  assertGreater(t.source.reads, 1);
+  assertEquals(t.applied, []);
+  assertEquals(t.log.lines, []);
+});
+
+Deno.test("what was written before the watch stood is seen when it stands", pure, async () => {
+  await using t = new Watching();
+  t.source.values.set(ENDPOINT, utf8("new.example"));
+  await t.pass(10_000);
+  assertEquals(t.applied, []);
+  await t.accepted();
+  assertEquals(t.applied.map(({ host }) => host), ["new.example"]);
+});
+
+const BAD: readonly (readonly [string, Value | string, string])[] = [
+  [ENDPOINT, "mqtts://x", "--endpoint"],
+  [ENDPOINT, new Map(), "--endpoint"],
+  ["system/thingName", "", "--id"],
+  [CONFIG_PREFIX + "mqtt/port", "x", "--port"],
+];
+
+for (const [key, value, option] of BAD) {
+  Deno.test(
+    `a bad ${key} is told once, and the old config stays until a good one comes`,
+    pure,
+    async () => {
+      await using t = new Watching();
+      await t.accepted();
+      t.set(key, value);
+      await t.pass(100);
+      t.open[0]!.write();
+      await t.pass(100);
+      const errors = t.logged("error");
+      assertEquals(errors.length, 1);
+      assertStringIncludes(errors[0]!, option);
+      assertStringIncludes(errors[0]!, key);
+      assertEquals(t.applied, []);
+      t.set(key, REQUIRED[key] ?? "8883");
+      await t.pass(100);
+      assertEquals(t.applied, []);
+      assertStringIncludes(t.logged("info").join(), "it is as before");
+      t.set(key, key.endsWith("port") ? "1" : "good.example");
+      await t.pass(100);
+      assertEquals(t.applied.length, 1);
+    },
+  );
+}
+
+Deno.test("a required key that goes away keeps the old config", pure, async () => {
+  await using t = new Watching();
+  await t.accepted();
+  t.source.values.delete("system/thingName");
+  t.open[0]!.write();
+  await t.pass(100);
+  assertEquals(t.applied, []);
+  assertStringIncludes(t.logged("error").join(), "--id (config key system/thingName)");
+});
+
+Deno.test(
+  "a config that the daemon refuses is tried again, for its files may come later",
+  pure,
+  async () => {
+    await using t = new Watching();
+    await t.accepted();
+    t.refuse = new ExitError(Exit.CONFIG, "Cannot use --cert /new.pem: it cannot be read");
+    t.set("system/certificateFilePath", "/new.pem");
+    await t.pass(100);
+    const before = t.source.reads;
+    for (let i = 0; i < 10; i++) await t.pass(1_000);
+    const tries = t.source.reads - before;
+    assert(tries >= 2 && tries <= 6, `${tries} tries in 10 s`);
+    assertEquals(t.logged("error").length, 1);
+    t.refuse = undefined;
+    await t.pass(128_000);
+    assertEquals(t.applied.map(({ cert }) => cert), ["/new.pem"]);
+    const settled = t.source.reads;
+    await t.pass(200_000);
+    assertEquals(t.source.reads, settled);
+  },
+);
+
+Deno.test(
+  "a config that cannot be read is read again with backoff, and told once",
+  pure,
+  async () => {
+    await using t = new Watching();
+    await t.accepted();
+    t.source.error = noService;
+    t.set(ENDPOINT, "new.example");
+    await t.pass(100);
+    const before = t.source.reads;
+    for (let i = 0; i < 60; i++) await t.pass(1_000);
+    const tries = t.source.reads - before;
+    assert(tries >= 3 && tries <= 10, `${tries} tries in 60 s`);
+    assertEquals(t.logged("warn").length, 1);
+    t.source.error = undefined;
+    await t.pass(128_000);
+    assertEquals(t.applied.map(({ host }) => host), ["new.example"]);
+  },
+);
+
+Deno.test("a write while the config is read makes it read once more", pure, async () => {
+  await using t = new Watching();
+  await t.accepted();
+  t.source.slow = true;
+  t.open[0]!.write();
+  await t.pass(100);
+  const before = t.source.reads;
+  t.open[0]!.write();
+  t.open[0]!.write();
+  await t.pass(1_000);
+  assertEquals(t.source.reads, before);
+  t.source.slow = false;
+  t.source.values.set(ENDPOINT, utf8("new.example"));
+  t.source.release?.();
+  await t.pass(100);
+  assertEquals(t.source.reads, before + 1);
+  assertEquals(t.applied.length, 1);
+});
+
+Deno.test(
+  "a lost watch is made again with growing waits, and what was missed is read",
+  pure,
+  async () => {
+    await using t = new Watching();
+    await t.accepted();
+    for (const watch of t.open) watch.end();
+    t.source.values.set(ENDPOINT, utf8("new.example"));
+    await turn();
+    const made: number[] = [];
+    for (let second = 0; second < 60; second++) {
+      for (const watch of t.open) watch.end(noService);
+      const before = t.source.watches.length;
+      await t.pass(500);
+      if (t.source.watches.length > before) made.push(t.clock.now());
+    }
+    assert(made.length >= 4 && made.length <= 8, `${made}`);
+    const waits = made.slice(1).map((at, i) => at - made[i]!);
+    assertGreater(waits.at(-1)!, waits[0]! * 4);
+    assertEquals(t.logged("warn").length, 2, "once for each path");
+    assertEquals(t.applied, []);
+    await t.pass(128_000);
+    await t.accepted();
+    assertEquals(t.applied.map(({ host }) => host), ["new.example"]);
+    assertStringIncludes(t.logged("info").join(), "seen again");
+  },
+);
+
+Deno.test(
+  "a path where nothing stands yet is no fault, and is watched when it is there",
+  pure,
+  async () => {
+    await using t = new Watching();
+    for (const watch of t.open) watch.end(new BusError(Code.NOENTRY, "NOENTRY"));
+    await t.pass(1_000);
+    assertEquals(t.logged("warn"), []);
+    assertEquals(t.logged("info").length, 2);
+    assertEquals(t.open.length, 2);
+  },
+);
+
+Deno.test(
+  "a watch that is accepted and dropped at once does not begin from the shortest wait each time",
+  pure,
+  async () => {
+    await using t = new Watching({ id: "a", rootca: "/a", cert: "/b", key: "/c" });
+    let made = 0;
+    for (let i = 0; i < 60; i++) {
+      const [watch] = t.open;
+      if (watch !== undefined) {
+        made++;
+        watch.accept();
+        await turn();
+        watch.end();
+      }
+      await t.pass(1_000);
+    }
+    assert(made >= 4 && made <= 9, `${made} watches in 60 s`);
+  },
+);
+
+Deno.test("stopping ends a reading that is under way", pure, async () => {
+  const t = new Watching();
+  await t.accepted();
+  t.source.slow = true;
+  t.set(ENDPOINT, "new.example");
+  await t.pass(100);
+  await t[Symbol.asyncDispose]();
+  t.watch.refresh();
+  assertEquals(t.clock.timers, 0);
+  assertEquals([t.applied, t.log.lines], [[], []]);
+});

@@ -1,0 +1,644 @@
+import { assert, assertEquals, assertLessOrEqual, assertStringIncludes } from "../../deps.ts";
+import { utf8 } from "../../../src/base/bytes.ts";
+import { Code } from "../../../src/base/errors.ts";
+import { ACK_OVERDUE_MS } from "../../../src/publish/puback.ts";
+import { AWS_RATE_LIMITS } from "../../../src/aws/rate_window.ts";
+import type { LinkEnd, OutgoingPublish, PublishResult } from "../../../src/mqtt/link.ts";
+import { FakeClock } from "../../support/fake_clock.ts";
+import { fakeLog } from "../../support/fake_log.ts";
+import { publishing, type PublishingOptions } from "../../support/publishing.ts";
+
+const pure = { permissions: "none" } as const;
+
+const LOST: LinkEnd = { by: "peer", reason: "the broker closed the connection" };
+const OK: PublishResult = { code: 0, reason: "" };
+
+/** A link that keeps what is sent, with its time, and answers when the test says so. */
+class FakeLink {
+  buffered = 0;
+  readonly reconnects: string[] = [];
+  readonly sent: (OutgoingPublish & { readonly at: number })[] = [];
+  #open: { readonly text: string; readonly done: (result: PublishResult | undefined) => void }[] =
+    [];
+  /** Answers QoS 1 at once when set. */
+  auto: ((text: string) => PublishResult | undefined) | undefined;
+
+  constructor(readonly clock: FakeClock) {}
+
+  publish(message: OutgoingPublish, done: (result: PublishResult | undefined) => void): boolean {
+    const text = new TextDecoder().decode(message.payload);
+    this.sent.push({ ...message, at: this.clock.now() });
+    if (message.qos === 0) done(OK);
+    else this.#open.push({ text, done });
+    const result = message.qos === 1 ? this.auto?.(text) : undefined;
+    if (result !== undefined) this.answer(text, result);
+    return true;
+  }
+
+  /** Answers one message, or all. */
+  answer(text?: string, result: PublishResult = OK): void {
+    const isMeant = (entry: { text: string }): boolean => text === undefined || entry.text === text;
+    const answered = this.#open.filter(isMeant);
+    this.#open = this.#open.filter((entry) => !isMeant(entry));
+    for (const { done } of answered) done(result);
+  }
+
+  reconnect(reason: string): void {
+    this.reconnects.push(reason);
+  }
+
+  /** What has no PUBACK. */
+  get open(): string[] {
+    return this.#open.map(({ text }) => text);
+  }
+
+  /** The link ends: nothing more is answered. */
+  lose(): void {
+    for (const { done } of this.#open.splice(0)) done(undefined);
+  }
+
+  get texts(): string[] {
+    return this.sent.map(({ payload }) => new TextDecoder().decode(payload));
+  }
+}
+
+function setUp(options: PublishingOptions = {}) {
+  const clock = new FakeClock();
+  const log = fakeLog();
+  const { spool, queue, waiters, publisher, intake } = publishing(clock, log, options);
+  const link = new FakeLink(clock);
+  const publish = (text: string, qos: 0 | 1 = 1, more: { expiry?: number; ack?: boolean } = {}) => {
+    const reply = { is: "asked" };
+    intake.publish({
+      topic: "t",
+      payload: utf8(text),
+      qos,
+      messageExpiry: more.expiry,
+      untilAcknowledged: more.ack ?? false,
+    }, {
+      respond: () => reply.is = "ok",
+      refuse: (error) => reply.is = `${error.code}${error.reason ? ` ${error.reason}` : ""}`,
+    });
+    return reply;
+  };
+  const publishMany = (from: number, to: number): void => {
+    for (let number = from; number < to; number++) publish(`${number}`);
+  };
+  const lose = (end = LOST): void => {
+    link.lose();
+    publisher.down(end);
+  };
+  const up = (receiveMaximum = 65_535): void => publisher.up(link, receiveMaximum);
+  return {
+    clock,
+    log,
+    spool,
+    queue,
+    waiters,
+    intake,
+    publisher,
+    link,
+    publish,
+    publishMany,
+    lose,
+    up,
+  };
+}
+
+function numbers(from: number, to: number): string[] {
+  return Array.from({ length: to - from }, (_, index) => `${from + index}`);
+}
+
+Deno.test(
+  "messages leave in the order of their acceptance, and the spool with their PUBACK",
+  pure,
+  () => {
+    const { intake, spool, publisher, link, publishMany, up } = setUp();
+    publishMany(0, 3);
+    up();
+    publishMany(3, 5);
+    assertEquals(link.texts, numbers(0, 5));
+    assertEquals([spool.stats().messages, publisher.inFlight], [5, 5]);
+    link.answer("1");
+    assertEquals([spool.stats().messages, publisher.inFlight], [4, 4]);
+    link.answer();
+    assertEquals([spool.stats().messages, publisher.inFlight], [0, 0]);
+    assertEquals(intake.accepted, 5);
+    assertEquals(publisher.counters, {
+      sent: 5,
+      acknowledged: 5,
+      refusedByBroker: 0,
+      expired: 0,
+      throttledMs: 0,
+    });
+  },
+);
+
+Deno.test(
+  "no more are in flight than maxInFlight, nor than the broker's receive maximum",
+  pure,
+  () => {
+    for (const [maxInFlight, receiveMaximum, expected] of [[5, 65_535, 5], [100, 3, 3]] as const) {
+      const { link, publishMany, up } = setUp({ maxInFlight });
+      up(receiveMaximum);
+      publishMany(0, 10);
+      assertEquals(link.texts, numbers(0, expected));
+      link.answer("0");
+      assertEquals(link.texts, numbers(0, expected + 1));
+      link.auto = () => OK;
+      link.answer();
+      assertEquals(link.texts, numbers(0, 10));
+    }
+  },
+);
+
+Deno.test(
+  "after a reconnect what was not acknowledged goes first, as a duplicate, then the rest",
+  pure,
+  () => {
+    const { link, publishMany, lose, up } = setUp();
+    up();
+    publishMany(0, 4);
+    link.answer("1");
+    lose();
+    publishMany(4, 6);
+    link.sent.length = 0;
+    up();
+    assertEquals(
+      link.sent.map(({ payload, dup }) => [new TextDecoder().decode(payload), dup]),
+      [["0", true], ["2", true], ["3", true], ["4", false], ["5", false]],
+    );
+  },
+);
+
+Deno.test("an answer that comes when its link is gone changes nothing", pure, () => {
+  const { clock, spool, publisher, publish } = setUp();
+  const held: ((result: PublishResult | undefined) => void)[] = [];
+  const first = {
+    buffered: 0,
+    reconnect: () => {},
+    publish: (_: OutgoingPublish, done: (result: PublishResult | undefined) => void) =>
+      held.push(done) > 0,
+  };
+  publisher.up(first, 100);
+  publish("a");
+  publisher.down(LOST);
+  publisher.up(new FakeLink(clock), 100);
+  held[0]!(OK);
+  assertEquals(spool.stats().messages, 1);
+});
+
+Deno.test("QoS 0 is sent at once while connected, and refused with NOCONN while not", pure, () => {
+  const { spool, link, publish, lose, up } = setUp();
+  assertEquals(publish("a", 0).is, `${Code.NOCONN}`);
+  up();
+  assertEquals(publish("b", 0).is, "ok");
+  assertEquals([link.texts, spool.stats().messages], [["b"], 0]);
+  lose();
+  assertEquals(publish("c", 0).is, `${Code.NOCONN}`);
+});
+
+Deno.test(
+  "QoS 0 is kept while not connected when keepQos0WhenOffline says so, and goes with the rest",
+  pure,
+  () => {
+    const { spool, link, publish, up } = setUp({ keepQos0WhenOffline: true });
+    publish("a", 1);
+    assertEquals(publish("b", 0).is, "ok");
+    publish("c", 1);
+    up();
+    assertEquals(link.sent.map(({ qos, dup }) => [qos, dup]), [[1, false], [0, false], [1, false]]);
+    assertEquals(link.texts, ["a", "b", "c"]);
+    link.answer();
+    assertEquals(spool.stats().messages, 0);
+  },
+);
+
+Deno.test("QoS 0 does not wait for the PUBACKs of others", pure, () => {
+  const { link, publish, publishMany, up } = setUp({ maxInFlight: 1 });
+  up();
+  publishMany(0, 3);
+  publish("zero", 0);
+  assertEquals(link.texts, ["0", "zero"]);
+});
+
+Deno.test("a full spool refuses with NOMEM and keeps what it has accepted", pure, () => {
+  const { link, publish, up } = setUp({ maxBytes: 200 });
+  const replies = ["a", "b", "c", "d"].map((text) => publish(text).is);
+  assertEquals(replies, ["ok", "ok", "ok", `${Code.NOMEM}`]);
+  up();
+  assertEquals(link.texts, ["a", "b", "c"]);
+});
+
+Deno.test(
+  "no second holds more than 100 messages, of both QoS together, and none is lost",
+  pure,
+  () => {
+    const { clock, publisher, queue, link, publish, up } = setUp({ limits: AWS_RATE_LIMITS });
+    link.auto = () => OK;
+    up();
+    for (let number = 0; number < 500; number++) publish(`${number}`, number % 2 === 0 ? 0 : 1);
+    assertEquals([link.sent.length, queue.length], [50, 225]);
+    for (let turn = 0; turn < 100; turn++) clock.advance(100);
+    assertEquals(new Set(link.texts).size, 500);
+    for (const [index, { at }] of link.sent.entries()) {
+      const before = link.sent[index - 100];
+      if (before !== undefined) assert(at - before.at > 1_000);
+    }
+    assertLessOrEqual(link.sent.at(-1)!.at, 5_500);
+    assertEquals([queue.length, queue.bytes], [0, 0]);
+    assert(publisher.counters.throttledMs > 4_000);
+  },
+);
+
+Deno.test("what is held up on the way for 300 ms does not double the broker's second", pure, () => {
+  const { clock, link, publishMany, up } = setUp({ limits: AWS_RATE_LIMITS });
+  link.auto = () => OK;
+  up();
+  publishMany(0, 500);
+  for (let turn = 0; turn < 600; turn++) clock.advance(10);
+  for (let from = 0; from < 5_000; from += 50) {
+    const arrivals = link.sent.map(({ at }) => at >= from && at < from + 300 ? from + 300 : at);
+    for (const [index, at] of arrivals.entries()) {
+      const before = arrivals[index - 125];
+      if (before !== undefined) assert(at - before > 1_000, `126 in a second, held up at ${from}`);
+    }
+  }
+});
+
+Deno.test(
+  "a message counts for the rate until a second after its PUBACK, as the broker may have seen it only then",
+  pure,
+  () => {
+    const { clock, link, publishMany, up } = setUp({ limits: AWS_RATE_LIMITS });
+    up();
+    publishMany(0, 300);
+    clock.advance(1_000);
+    assertEquals(link.sent.length, 100);
+    // They were stuck on the way for a second.
+    link.answer();
+    clock.advance(999);
+    assertEquals(link.sent.length, 100);
+    link.auto = () => OK;
+    clock.advance(60);
+    assert(link.sent.length > 100);
+  },
+);
+
+Deno.test("QoS 0 that may have been held up with a late QoS 1 message counts with it", pure, () => {
+  const { clock, link, publish, up } = setUp({ limits: AWS_RATE_LIMITS });
+  up();
+  for (let number = 0; number < 30; number++) publish("zero", 0);
+  publish("one", 1);
+  for (let number = 0; number < 200; number++) publish("more", 0);
+  clock.advance(1_000);
+  assertEquals(link.sent.length, 100);
+  link.answer("one");
+  clock.advance(999);
+  assertEquals(link.sent.length, 100);
+  clock.advance(100);
+  assert(link.sent.length > 100);
+});
+
+Deno.test(
+  "a PUBACK that does not come within a minute makes a new link, over which the message goes again",
+  pure,
+  () => {
+    const { clock, spool, link, publishMany, lose, up } = setUp();
+    up();
+    publishMany(0, 3);
+    link.answer("0");
+    link.answer("2");
+    clock.advance(ACK_OVERDUE_MS - 1);
+    assertEquals(link.reconnects, []);
+    clock.advance(1);
+    assertEquals(link.reconnects.length, 1);
+    lose({ by: "local", reason: "closed here" });
+    up();
+    assertEquals(link.open, ["1"]);
+    link.answer();
+    assertEquals([spool.stats().messages, spool.stats().quarantined], [0, []]);
+    clock.advance(ACK_OVERDUE_MS * 3);
+    assertEquals([link.reconnects.length, clock.timers], [1, 0]);
+  },
+);
+
+Deno.test("a PUBACK cannot be overdue while the message is still being written", pure, () => {
+  const { clock, link, publishMany, up } = setUp();
+  up();
+  publishMany(0, 1);
+  link.buffered = 1;
+  clock.advance(ACK_OVERDUE_MS);
+  assertEquals(link.reconnects, []);
+  link.buffered = 0;
+  clock.advance(ACK_OVERDUE_MS);
+  assertEquals(link.reconnects.length, 1);
+});
+
+Deno.test("a younger message has its own minute", pure, () => {
+  const { clock, link, publishMany, up } = setUp();
+  up();
+  publishMany(0, 1);
+  clock.advance(30_000);
+  publishMany(1, 2);
+  link.answer("0");
+  clock.advance(ACK_OVERDUE_MS - 1);
+  assertEquals(link.reconnects, []);
+  clock.advance(1);
+  assertEquals(link.reconnects.length, 1);
+});
+
+Deno.test("no second holds more than 512 KiB", pure, () => {
+  const { clock, link, publish, up } = setUp({ limits: AWS_RATE_LIMITS, maxBytes: 10_000_000 });
+  link.auto = () => OK;
+  up();
+  for (let number = 0; number < 20; number++) publish("x".repeat(131_072));
+  for (let turn = 0; turn < 200; turn++) clock.advance(50);
+  assertEquals(link.sent.length, 20);
+  for (const [index, { at }] of link.sent.entries()) {
+    // Four of them with their topics are more than 512 KiB.
+    const before = link.sent[index - 3];
+    if (before !== undefined) assert(at - before.at > 1_000);
+  }
+});
+
+Deno.test("what arrives counts for the rate as well, but never takes all of it", pure, () => {
+  const { clock, publisher, link, publishMany, up } = setUp({ limits: AWS_RATE_LIMITS });
+  link.auto = () => OK;
+  up();
+  for (let number = 0; number < 60; number++) publisher.arrived("t", 10);
+  publishMany(0, 100);
+  clock.advance(1_099);
+  assertEquals(link.sent.length, 40);
+  for (let second = 0; second < 10; second++) {
+    for (let number = 0; number < 1_000; number++) publisher.arrived("t", 10);
+    clock.advance(1_100);
+  }
+  assertEquals(link.sent.length, 100);
+});
+
+Deno.test("both queues get their turn when the rate is short", pure, () => {
+  const { clock, link, publish, up } = setUp({
+    limits: { count: 2, bytes: 1_000_000, windowMs: 1_000 },
+  });
+  link.auto = () => OK;
+  up();
+  for (let number = 0; number < 10; number++) publish(`zero ${number}`, 0);
+  for (let number = 0; number < 10; number++) publish(`one ${number}`, 1);
+  clock.advance(3_000);
+  assertEquals(link.texts.slice(1), ["one 0", "zero 1", "one 1", "zero 2", "one 2", "zero 3"]);
+});
+
+Deno.test(
+  "a QoS 0 message that waits when the link breaks is sent after the reconnect",
+  pure,
+  () => {
+    const { clock, link, publish, lose, up } = setUp({
+      limits: { count: 1, bytes: 1_000_000, windowMs: 1_000 },
+    });
+    up();
+    publish("a", 0);
+    publish("b", 0);
+    lose();
+    clock.advance(5_000);
+    assertEquals(link.texts, ["a"]);
+    up();
+    assertEquals(link.texts, ["a", "b"]);
+  },
+);
+
+Deno.test("more QoS 0 than may wait is refused with NOMEM", pure, () => {
+  const { queue, publish, up } = setUp({ limits: AWS_RATE_LIMITS });
+  up();
+  const answers = new Set<string>();
+  for (let number = 0; number < 50; number++) answers.add(publish("x".repeat(131_072), 0).is);
+  assertEquals([...answers], ["ok", `${Code.NOMEM}`]);
+  assertLessOrEqual(queue.bytes, 4_194_304);
+});
+
+Deno.test(
+  "ack=broker is answered by the PUBACK: with REMOTE and the reason when the broker refuses",
+  pure,
+  () => {
+    const { link, publish, spool, up } = setUp();
+    up();
+    const [good, bad, other] = [
+      publish("good", 1, { ack: true }),
+      publish("bad", 1, { ack: true }),
+      publish("other"),
+    ];
+    assertEquals([good.is, bad.is, other.is], ["asked", "asked", "ok"]);
+    link.answer("good", { code: 0x10, reason: "" });
+    link.answer("bad", { code: 0x87, reason: "Not authorized" });
+    assertEquals([good.is, bad.is], ["ok", `${Code.REMOTE} Not authorized`]);
+    assertEquals(spool.stats().messages, 1);
+  },
+);
+
+Deno.test(
+  "ack=broker is answered with TIMEOUT after 30 s, and the message stays spooled",
+  pure,
+  () => {
+    const { clock, spool, publish } = setUp();
+    const reply = publish("a", 1, { ack: true });
+    clock.advance(29_999);
+    assertEquals(reply.is, "asked");
+    clock.advance(1);
+    assertEquals([reply.is, spool.stats().messages], [`${Code.TIMEOUT}`, 1]);
+  },
+);
+
+Deno.test(
+  "a message that the broker refuses is given up and counted; the log has its size, not its topic",
+  pure,
+  () => {
+    const { log, publisher, spool, link, publish, up } = setUp();
+    up();
+    publish("a");
+    link.answer("a", { code: 0x99, reason: "Payload format invalid" });
+    assertEquals([spool.stats().messages, publisher.counters.refusedByBroker], [0, 1]);
+    const [line] = log.lines.filter(({ level }) => level === "warn");
+    assertEquals([line!.fields.reason, line!.fields.topic_length, line!.fields.topic], [
+      "Payload format invalid",
+      1,
+      undefined,
+    ]);
+  },
+);
+
+Deno.test(
+  "quota exceeded (0x97) pauses for a second; then the messages go again, in order and not as duplicates",
+  pure,
+  () => {
+    const { clock, log, link, publish, publishMany, up } = setUp();
+    up();
+    publishMany(0, 5);
+    for (const text of ["1", "2", "3"]) link.answer(text, { code: 0x97, reason: "Quota exceeded" });
+    link.answer("0");
+    publishMany(5, 6);
+    publish("zero", 0);
+    clock.advance(999);
+    assertEquals(link.texts, numbers(0, 5));
+    link.sent.length = 0;
+    clock.advance(1);
+    assertEquals(link.texts.filter((text) => text !== "zero"), ["1", "2", "3", "5"]);
+    assertEquals(link.sent.some(({ dup }) => dup), false);
+    assertEquals(log.lines.filter(({ text }) => text.includes("quota")).length, 1);
+  },
+);
+
+Deno.test("message_expiry is passed on with what is left of it, in whole seconds", pure, () => {
+  const { clock, link, publish, up } = setUp();
+  publish("a", 1, { expiry: 100 });
+  publish("b");
+  clock.advance(30_500);
+  up();
+  publish("c", 0, { expiry: 7 });
+  assertEquals(link.sent.map(({ messageExpiry }) => messageExpiry), [70, undefined, 7]);
+});
+
+Deno.test("a message that expires before its turn comes is not sent, and counted", pure, () => {
+  const { clock, publisher, spool, link, publish, up } = setUp({
+    limits: { count: 1, bytes: 1_000_000, windowMs: 5_000 },
+  });
+  link.auto = () => OK;
+  up();
+  publish("a");
+  publish("b", 1, { expiry: 2 });
+  publish("zero", 0, { expiry: 2 });
+  publish("c");
+  clock.advance(20_000);
+  assertEquals([link.texts, spool.stats().messages], [["a", "c"], 0]);
+  assertEquals(publisher.counters.expired + spool.stats().expired, 2);
+});
+
+Deno.test(
+  "a message that closes the connection three times as the only one in flight is put in quarantine",
+  pure,
+  () => {
+    const { log, spool, link, publish, lose, up } = setUp();
+    const reply = publish("bad", 1, { ack: true });
+    for (let close = 0; close < 3; close++) {
+      up();
+      assertEquals(link.open, ["bad"]);
+      lose();
+    }
+    up();
+    assertEquals([link.open, link.sent.length], [[], 3]);
+    assertEquals(spool.stats().quarantined.map(({ topic }) => topic), ["t"]);
+    assertStringIncludes(reply.is, `${Code.REMOTE} put in quarantine`);
+    assertEquals(log.lines.filter(({ level }) => level === "error").length, 1);
+    publish("good");
+    assertEquals(link.open, ["good"]);
+  },
+);
+
+Deno.test(
+  "a guilty message in the middle of many is found, and every other one is acknowledged once",
+  pure,
+  () => {
+    const { spool, link, publish, publishMany, lose, up } = setUp();
+    publishMany(0, 40);
+    publish("bad");
+    publishMany(41, 200);
+    const acknowledged: string[] = [];
+    let closes = 0;
+    while (spool.stats().quarantined.length === 0 && closes < 10) {
+      up();
+      // The broker handles one after the other, until the guilty one makes it close; PUBACKs are lost with the link.
+      while (link.open.length > 0 && link.open[0] !== "bad") {
+        const alone = link.open.length === 1;
+        const text = link.open[0]!;
+        if (!alone && closes < 2 && link.open.includes("bad")) break;
+        acknowledged.push(text);
+        link.answer(text);
+      }
+      lose();
+      closes++;
+    }
+    assertEquals(closes, 5);
+    up();
+    while (link.open.length > 0) {
+      acknowledged.push(link.open[0]!);
+      link.answer(link.open[0]!);
+    }
+    assertEquals(acknowledged, [...numbers(0, 40), ...numbers(41, 200)]);
+    assertEquals(spool.stats().messages, 1);
+  },
+);
+
+Deno.test("while a suspect is under way nothing else is, not even QoS 0", pure, () => {
+  const { link, publish, lose, up } = setUp();
+  publish("a");
+  publish("b");
+  for (let close = 0; close < 2; close++) {
+    up();
+    lose();
+  }
+  link.sent.length = 0;
+  up();
+  publish("zero", 0);
+  assertEquals(link.texts, ["a"]);
+  link.answer("a");
+  publish("another zero", 0);
+  assertEquals(link.texts, ["a", "zero", "b"]);
+  link.answer("b");
+  assertEquals(link.texts, ["a", "zero", "b", "another zero"]);
+});
+
+Deno.test("a link that was given up at this end, or went silent, accuses no message", pure, () => {
+  const { spool, publish, lose, up } = setUp();
+  publish("a");
+  for (const by of ["local", "keep-alive", "protocol", "local", "keep-alive"] as const) {
+    up();
+    lose({ by, reason: "" });
+  }
+  assertEquals(spool.stats().quarantined, []);
+});
+
+Deno.test(
+  "draining ends when everything was acknowledged, with the time, or with the link",
+  pure,
+  async () => {
+    const drained = async (act: (all: ReturnType<typeof setUp>) => void): Promise<number> => {
+      const all = setUp({ maxInFlight: 1 });
+      all.up();
+      all.publishMany(0, 3);
+      const done = all.publisher.drain(3_000, true).then(() => all.clock.now());
+      all.clock.advance(1_000);
+      act(all);
+      return await done;
+    };
+    assertEquals(
+      await drained(({ link }) => [0, 1, 2].forEach((text) => link.answer(`${text}`))),
+      1_000,
+    );
+    assertEquals(await drained(({ lose }) => lose()), 1_000);
+    assertEquals(await drained(({ clock }) => clock.advance(2_000)), 3_000);
+  },
+);
+
+Deno.test(
+  "draining what a disk keeps waits only for what is in flight, and sends no more of it",
+  pure,
+  async () => {
+    const { link, publisher, publishMany, up } = setUp({ maxInFlight: 2 });
+    up();
+    publishMany(0, 5);
+    const done = publisher.drain(3_000, false);
+    link.answer("0");
+    link.answer("1");
+    await done;
+    assertEquals(link.texts, ["0", "1"]);
+  },
+);
+
+Deno.test("stopping answers who waits for a PUBACK and leaves no timer", pure, () => {
+  const { clock, publisher, waiters, publish, up } = setUp({ limits: AWS_RATE_LIMITS });
+  up();
+  const reply = publish("a", 1, { ack: true });
+  for (let number = 0; number < 200; number++) publish("b", 0);
+  publisher.stop();
+  waiters.stop();
+  assertEquals([reply.is, clock.timers], [`${Code.NOCONN}`, 0]);
+});

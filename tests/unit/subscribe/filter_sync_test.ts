@@ -1,0 +1,218 @@
+import { assertEquals } from "../../deps.ts";
+import { FakeClock } from "../../support/fake_clock.ts";
+import { waitFor } from "../../support/wait.ts";
+import {
+  type FilterLink,
+  FilterSync,
+  SUBSCRIBE_PACKETS_PER_SECOND,
+} from "../../../src/subscribe/filter_sync.ts";
+import type { Qos, SubscribeResult } from "../../../src/mqtt/link.ts";
+
+const pure = { permissions: "none" } as const;
+
+/** A broker that answers each packet when told to, or at once. */
+class FakeBroker implements FilterLink {
+  readonly packets: string[] = [];
+  readonly refused = new Set<string>();
+  hold = false;
+  readonly #held: (() => void)[] = [];
+
+  subscribe(filters: readonly string[], qos: Qos): Promise<readonly SubscribeResult[] | undefined> {
+    this.packets.push(`subscribe ${filters.join(" ")} qos ${qos}`);
+    return this.#answer(
+      filters.map((filter) => ({ code: this.refused.has(filter) ? 0x87 : qos, reason: "" })),
+    );
+  }
+
+  unsubscribe(filters: readonly string[]): Promise<boolean> {
+    this.packets.push(`unsubscribe ${filters.join(" ")}`);
+    return this.#answer(true).then((answer) => answer ?? false);
+  }
+
+  /** Answers what was held back. */
+  release(): void {
+    for (const answer of this.#held.splice(0)) answer();
+  }
+
+  #answer<T>(value: T): Promise<T | undefined> {
+    if (!this.hold) return Promise.resolve(value);
+    return new Promise((resolve) => this.#held.push(() => resolve(value)));
+  }
+}
+
+function setUp() {
+  const clock = new FakeClock();
+  const broker = new FakeBroker();
+  const answers: string[] = [];
+  let synced = 0;
+  const sync = new FilterSync(clock, {
+    onAnswer: (filter, { code }) => answers.push(`${filter} ${code}`),
+    onSynced: () => synced++,
+  });
+  const settle = async (): Promise<void> => {
+    for (let i = 0; i < 50; i++) await Promise.resolve();
+  };
+  return { clock, broker, answers, sync, settle, synced: () => synced };
+}
+
+Deno.test("filters wanted in one turn share packets of at most 8", pure, async () => {
+  const { broker, sync, settle, answers } = setUp();
+  sync.up(broker, false);
+  for (let i = 0; i < 10; i++) sync.want(`f${i}`, 1);
+  await settle();
+  assertEquals(broker.packets, [
+    "subscribe f0 f1 f2 f3 f4 f5 f6 f7 qos 1",
+    "subscribe f8 f9 qos 1",
+  ]);
+  assertEquals(answers.length, 10);
+});
+
+Deno.test(
+  "a filter that is wanted twice is subscribed once, and again only for a higher QoS",
+  pure,
+  async () => {
+    const { broker, sync, settle } = setUp();
+    sync.up(broker, false);
+    sync.want("a", 0);
+    sync.want("a", 0);
+    await settle();
+    sync.want("a", 1);
+    sync.want("a", 0);
+    await settle();
+    assertEquals(broker.packets, ["subscribe a qos 0", "subscribe a qos 1"]);
+  },
+);
+
+Deno.test("what is wanted while offline is made when the connection is up", pure, async () => {
+  const { broker, sync, settle, synced } = setUp();
+  sync.want("a", 1);
+  await settle();
+  assertEquals([broker.packets.length, synced()], [0, 0]);
+  sync.up(broker, false);
+  await settle();
+  assertEquals([broker.packets, synced()], [["subscribe a qos 1"], 1]);
+});
+
+Deno.test(
+  "everything is made again on a new connection, and what was dropped meanwhile is left in a resumed session",
+  pure,
+  async () => {
+    const { broker, sync, settle } = setUp();
+    sync.want("a", 1);
+    sync.want("b", 1);
+    sync.up(broker, false);
+    await settle();
+    sync.down();
+    sync.drop("b");
+    broker.packets.length = 0;
+    sync.up(broker, true);
+    await settle();
+    assertEquals(broker.packets, ["unsubscribe b", "subscribe a qos 1"]);
+    sync.down();
+    broker.packets.length = 0;
+    sync.up(broker, false);
+    await settle();
+    assertEquals(broker.packets, ["subscribe a qos 1"]);
+  },
+);
+
+Deno.test(
+  "a filter that is dropped while its SUBSCRIBE is under way is left afterwards, without an answer",
+  pure,
+  async () => {
+    const { broker, sync, settle, answers } = setUp();
+    broker.hold = true;
+    sync.up(broker, false);
+    sync.want("a", 1);
+    await settle();
+    sync.drop("a");
+    broker.hold = false;
+    broker.release();
+    await settle();
+    assertEquals([broker.packets, answers], [["subscribe a qos 1", "unsubscribe a"], []]);
+  },
+);
+
+Deno.test("a filter that is wanted again while it is being left is made again", pure, async () => {
+  const { broker, sync, settle } = setUp();
+  sync.up(broker, false);
+  sync.want("a", 1);
+  await settle();
+  broker.hold = true;
+  sync.drop("a");
+  await settle();
+  sync.want("a", 1);
+  assertEquals(sync.has("a", 1), false);
+  broker.hold = false;
+  broker.release();
+  await settle();
+  assertEquals(broker.packets, ["subscribe a qos 1", "unsubscribe a", "subscribe a qos 1"]);
+  assertEquals(sync.has("a", 1), true);
+});
+
+Deno.test("a refused filter is no longer wanted", pure, async () => {
+  const { broker, sync, settle, answers } = setUp();
+  broker.refused.add("no");
+  sync.up(broker, false);
+  sync.want("no", 1);
+  await settle();
+  assertEquals([answers, sync.size, sync.synced], [["no 135"], 0, true]);
+});
+
+Deno.test("a link that breaks during a packet leaves nothing stuck", pure, async () => {
+  const { broker, sync, settle } = setUp();
+  broker.hold = true;
+  sync.up(broker, false);
+  sync.want("a", 1);
+  await settle();
+  sync.down();
+  const next = new FakeBroker();
+  sync.up(next, false);
+  broker.release();
+  await settle();
+  assertEquals([next.packets, sync.synced], [["subscribe a qos 1"], true]);
+});
+
+Deno.test("packets are paced, and the pause ends with the link", pure, async () => {
+  const { broker, clock, sync, settle } = setUp();
+  for (let i = 0; i < 8 * (SUBSCRIBE_PACKETS_PER_SECOND + 5); i++) sync.want(`f${i}`, 1);
+  sync.up(broker, false);
+  await settle();
+  await settle();
+  assertEquals(broker.packets.length, SUBSCRIBE_PACKETS_PER_SECOND);
+  sync.down();
+  assertEquals(clock.timers, 0);
+  clock.advance(1_000);
+  sync.up(broker, false);
+  await waitFor("the pace to allow more", async () => {
+    clock.advance(100);
+    await settle();
+    return sync.synced;
+  });
+});
+
+Deno.test(
+  "what to send is decided after the pause: a filter wanted again in it is not left",
+  pure,
+  async () => {
+    const { broker, clock, sync, settle } = setUp();
+    sync.up(broker, false);
+    sync.want("a", 1);
+    await settle();
+    for (let i = 1; i < SUBSCRIBE_PACKETS_PER_SECOND; i++) {
+      sync.want(`other/${i}`, 1);
+      await settle();
+    }
+    assertEquals(broker.packets.length, SUBSCRIBE_PACKETS_PER_SECOND);
+    sync.drop("a");
+    await settle();
+    assertEquals(sync.has("a", 1), true);
+    sync.want("a", 1);
+    clock.advance(1_000);
+    await settle();
+    assertEquals(broker.packets.slice(-1), [
+      `subscribe other/${SUBSCRIBE_PACKETS_PER_SECOND - 1} qos 1`,
+    ]);
+    assertEquals([sync.has("a", 1), sync.synced, clock.timers], [true, true, 0]);
+  },
+);
