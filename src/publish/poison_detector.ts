@@ -1,10 +1,13 @@
 import type { LinkEnd } from "../mqtt/link.ts";
 import { accusedBy } from "./close_cause.ts";
-import { type Condemned, Standings } from "./standings.ts";
+import { type Condemned, POSTPONE_MS, Standings } from "./standings.ts";
 import { type Subject, type Suspicion, Unproven } from "./unproven.ts";
 
 /** How long what is not suspected goes at full speed between two trials, while it has something to send, in ms. */
 export const SLICE_MS = 100;
+
+/** How long after a link is up no filter is tried, in ms: a close for one sooner would bring the next CONNECT no nearer. */
+export const HEAD_START_MS = 500;
 
 /** How long a trial may take, and how long it is waited for an empty link before it, in ms. */
 export const TRIAL_MS = 5_000;
@@ -18,7 +21,7 @@ export const FENCE_SPACING_MS = 2_000;
 /** Where the link is between trials. */
 export type Phase =
   | { readonly type: "down" }
-  /** What is not suspected may go. `until`: when a suspect that waits gets its turn; `undefined`: none waits. */
+  /** What is not suspected may go. `until`: when a suspect that waits gets its turn, if one does. */
   | { readonly type: "open"; readonly since: number; readonly until: number | undefined }
   /** Nothing goes until everything is proven. */
   | { readonly type: "draining"; readonly until: number; readonly fence: Fence }
@@ -35,8 +38,11 @@ export type Phase =
 /** A PINGREQ whose PINGRESP proves what was written before it: still to be written, written, answered. */
 type Fence = "due" | number | "answered";
 
-/** Whether a packet may be written now; `alone`: as the only filter of its packet, or as the trial that it begins. */
-export type Admission = "send" | "alone" | "wait" | Condemned;
+/**
+ * Whether a packet may be written now. `alone`: as the only filter of its packet, or as the trial that it begins; `wait`: nothing may go
+ * now; `held`: others may, but its subject is suspect and waits for its trial.
+ */
+export type Admission = "send" | "alone" | "wait" | "held" | Condemned;
 
 /** Somebody is refused from now on. */
 export interface Culprit extends Suspicion {
@@ -51,6 +57,8 @@ export interface CloseFinding {
   /** Whether a suspect was alone in flight: the next attempt to connect needs no backoff, as the cause is being found. */
   readonly trial: boolean;
 }
+
+const NO_SUBJECTS: readonly Subject[] = [];
 
 const NOTHING: CloseFinding = { culprit: undefined, suspected: 0, trial: false };
 
@@ -67,6 +75,8 @@ export class PoisonDetector {
   readonly #unproven = new Unproven();
   #phase: Phase = { type: "down" };
   #lastFenceAt = -Infinity;
+  /** When a subject whose trial was postponed may be tried again, in ms of the clock. */
+  #retryAt = Infinity;
   #trials = 0;
 
   /** Where the link is. A new object with each change. */
@@ -93,12 +103,13 @@ export class PoisonDetector {
   /** A link is up, with nothing written on it. */
   up(now: number): void {
     this.#lastFenceAt = -Infinity;
-    this.#phase = { type: "open", since: now, until: undefined };
+    this.#phase = { type: "open", since: now + HEAD_START_MS, until: undefined };
   }
 
   /**
-   * Whether a packet about this subject may be written now. Who is told `send` or `alone` writes it in the same turn and says so;
-   * who is told `wait` asks again when {@linkcode phase} has changed. What is not suspected is to be asked for first.
+   * Whether a packet about this subject may be written now. Who is told `send` or `alone` writes it in the same turn and says so; who is
+   * told `wait` or `held` asks again when {@linkcode phase} has changed. What is not suspected is to be asked for first: without anything in
+   * flight, a suspect's turn is now.
    *
    * @param seq The spool's number of a PUBLISH of QoS 1.
    */
@@ -108,16 +119,24 @@ export class PoisonDetector {
     const phase = this.#phase;
     if (found === undefined) return phase.type === "open" ? "send" : "wait";
     if (found.type === "silent") return phase.type === "open" ? "alone" : "wait";
-    if (phase.type === "turn") return isNext(found, seq, now) ? "alone" : "wait";
-    if (phase.type !== "open" || !isNext(found, seq, now)) return "wait";
-    if (this.#unproven.size === 0) {
-      this.#phase = { type: "turn", until: now + TURN_MS };
-      return "alone";
+    if (!isNext(found, seq, now)) return "held";
+    if (phase.type === "turn") return "alone";
+    if (phase.type !== "open") return "wait";
+    // Filters are subscribed before anything is published: that has its chance first.
+    if (this.#unproven.size > 0 || (subject.kind === "filter" && now < phase.since)) {
+      this.#demanded(phase, now);
+      return "held";
     }
-    if (phase.until === undefined) {
-      this.#phase = { ...phase, until: Math.max(now, phase.since + SLICE_MS) };
-    }
-    return "wait";
+    this.#phase = { type: "turn", until: now + TURN_MS };
+    return "alone";
+  }
+
+  /** A packet waits for the trial of its subject: there is one soon, whatever else is sent. Whether it is a suspect's at all. */
+  demand(subject: Subject, seq: number | undefined, now: number): boolean {
+    const found = this.#standings.caseOf(subject, now);
+    if (found?.type !== "suspect") return false;
+    if (this.#phase.type === "open" && isNext(found, seq, now)) this.#demanded(this.#phase, now);
+    return true;
   }
 
   /** A PUBLISH of QoS 0 was written. */
@@ -170,21 +189,23 @@ export class PoisonDetector {
     return order;
   }
 
-  /** The broker answered a packet of this link. */
-  answered(order: number, now: number): void {
+  /** The broker answered a packet of this link; returns the subjects that are no longer suspect. */
+  answered(order: number, now: number): readonly Subject[] {
     const phase = this.#phase;
-    let cleared = false;
+    let cleared: Subject[] | undefined;
+    let passed = false;
     this.#unproven.answered(order, (subject, seq) => {
-      this.#standings.proven(subject, seq);
-      cleared ||= phase.type === "trial" && isSame(phase.suspicion.subject, subject);
+      if (this.#standings.proven(subject, seq)) (cleared ??= []).push(subject);
+      passed ||= phase.type === "trial" && isSame(phase.suspicion.subject, subject);
     });
     if (phase.type === "trial") {
-      if (cleared) this.#phase = { type: "open", since: now, until: undefined };
+      if (passed) this.#phase = { type: "open", since: now, until: undefined };
       else if (phase.fence === order) this.#phase = { ...phase, fence: "answered" };
     } else if (phase.type === "draining") {
       if (phase.fence === order) this.#phase = { ...phase, fence: "answered" };
       if (this.#unproven.size === 0) this.#phase = { type: "turn", until: now + TURN_MS };
     }
+    return cleared ?? NO_SUBJECTS;
   }
 
   /** A filter had no answer within the deadline of its SUBSCRIBE; the refusal if it is condemned for that. */
@@ -201,12 +222,18 @@ export class PoisonDetector {
 
   /** When {@linkcode tick} has something to do, in ms of the clock. */
   get tickAt(): number | undefined {
-    return this.#phase.type === "down" ? undefined : this.#phase.until;
+    if (this.#phase.type === "down") return undefined;
+    const at = Math.min(this.#phase.until ?? Infinity, this.#retryAt);
+    return at === Infinity ? undefined : at;
   }
 
   /** Time has passed. */
   tick(now: number): void {
     const phase = this.#phase;
+    if (phase.type !== "down" && now >= this.#retryAt) {
+      this.#retryAt = Infinity;
+      this.#phase = { ...phase };
+    }
     if (phase.type === "down" || phase.until === undefined || now < phase.until) return;
     this.#unproven.dropStale(now);
     switch (phase.type) {
@@ -267,10 +294,19 @@ export class PoisonDetector {
     this.#phase = { type: "trial", suspicion, until: now + TRIAL_MS, fence: "due" };
   }
 
+  #demanded(phase: Extract<Phase, { type: "open" }>, now: number): void {
+    if (phase.until !== undefined) return;
+    const slice = this.#unproven.size === 0 ? 0 : SLICE_MS;
+    this.#phase = { ...phase, until: Math.max(now, phase.since + slice) };
+  }
+
   #endUndecided({ suspicion, fence }: Extract<Phase, { type: "trial" }>, now: number): void {
     // The broker went past the packet and did not close: whatever it has against it, the connection stands.
     if (fence === "answered") this.#standings.proven(suspicion.subject, suspicion.seq);
-    else this.#standings.putOff(suspicion.subject, now);
+    else {
+      this.#standings.postpone(suspicion.subject, now);
+      this.#retryAt = now + POSTPONE_MS;
+    }
     this.#phase = { type: "open", since: now, until: undefined };
   }
 }

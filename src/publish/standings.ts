@@ -16,7 +16,7 @@ export const MOST_SOLE_CLOSES = 6;
 export const UNEXPLAINED_MS = 60_000;
 
 /** How long a subject is not tried again when its trial had no answer at all, in ms. */
-export const PUT_OFF_MS = 60_000;
+export const POSTPONE_MS = 60_000;
 
 /** Proven subjects that are remembered at most, and as many suspect and condemned ones; of more, the oldest are forgotten. */
 export const MAX_SUBJECTS = 1_024;
@@ -98,38 +98,36 @@ export class Standings {
     }
   }
 
-  /** The broker took a packet of this subject and the link stood. */
-  proven({ kind, name }: Subject, seq: number | undefined): void {
+  /** The broker took a packet of this subject and the link stood; whether that ends a suspicion. */
+  proven({ kind, name }: Subject, seq: number | undefined): boolean {
     const known = this.#known[kind];
     if (known.get(name) !== "proven") {
       known.delete(name);
       put(known, name, "proven");
     }
     const cases = this.#cases[kind];
-    if (cases.size === 0) return;
+    if (cases.size === 0) return false;
     const found = cases.get(name);
+    if (found === undefined || found.type === "condemned") return false;
     // Another packet of the topic does not clear the message that the link was closed for.
-    if (found?.type === "suspect" && found.lastSole !== undefined && found.lastSole !== seq) return;
-    if (found === undefined || found.type === "condemned") return;
+    if (found.type === "suspect" && (found.lastSole ?? seq) !== seq) return false;
     if (found.type === "suspect") found.soleCloses.forEach((close) => close.explained = false);
     cases.delete(name);
+    return true;
   }
 
-  /** The link was closed with many packets in flight: makes suspects of them; returns how many are new ones. */
+  /**
+   * The link was closed with many packets in flight: makes suspects of them; returns how many are new ones. Those that the broker took
+   * before are excused once: more often than not it is somebody else, or the network.
+   */
   suspect(suspicions: readonly Suspicion[], now: number): number {
     const close = this.#closed(now);
-    const doubtful = suspicions.filter(({ subject: { kind, name } }) =>
-      this.#known[kind].get(name) !== "proven"
-    );
-    // Those that the broker took before are excused once, when there is somebody else.
-    const accused = doubtful.length > 0 ? doubtful : suspicions;
-    if (doubtful.length > 0) {
-      for (const { subject: { kind, name } } of suspicions) {
-        if (this.#known[kind].get(name) === "proven") this.#known[kind].set(name, "excused");
-      }
-    }
     let added = 0;
-    for (const { subject } of accused) if (this.#accuse(subject, close, now)) added++;
+    for (const subject of distinct(suspicions)) {
+      const known = this.#known[subject.kind];
+      if (known.get(subject.name) === "proven") known.set(subject.name, "excused");
+      else if (this.#accuse(subject, close, now)) added++;
+    }
     return added;
   }
 
@@ -171,10 +169,10 @@ export class Standings {
   }
 
   /** A trial had no answer at all. */
-  putOff({ kind, name }: Subject, now: number): void {
+  postpone({ kind, name }: Subject, now: number): void {
     const found = this.#cases[kind].get(name);
     if (found?.type !== "suspect") return;
-    this.#cases[kind].set(name, { ...found, notBefore: now + PUT_OFF_MS });
+    this.#cases[kind].set(name, { ...found, notBefore: now + POSTPONE_MS });
   }
 
   /** A message will not be sent any more: the next one of its topic may be tried. */
@@ -234,6 +232,12 @@ export class Standings {
 
 function suspectOf(since: number, provenBefore: boolean, closes: readonly Close[]): Suspect {
   return { type: "suspect", since, provenBefore, closes, soleCloses: [], notBefore: since };
+}
+
+/** Each topic and filter once. */
+function distinct(suspicions: readonly Suspicion[]): Iterable<Subject> {
+  return new Map(suspicions.map(({ subject }) => [`${subject.kind} ${subject.name}`, subject]))
+    .values();
 }
 
 /** Sets an entry, and forgets the oldest one above the bound. */

@@ -85,6 +85,15 @@ export class MemoryStorage implements SpoolStorage {
     this.#quarantined.set(seq, { ...record, reason: cutReason(reason) });
   }
 
+  release(seqs: readonly number[]): number {
+    const kept = seqs.flatMap((seq) => this.#quarantined.get(seq) ?? []);
+    for (const record of kept) {
+      this.#remove(record.seq);
+      this.#append(withoutPlace(record));
+    }
+    return kept.length;
+  }
+
   quarantined(): readonly Quarantined[] {
     return [...this.#quarantined.values()]
       .map(({ seq, topic, reason, size }) => ({ seq, topic, reason, size }))

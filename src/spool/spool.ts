@@ -15,6 +15,9 @@ export type { AppendDone, SpoolMessage, SpoolOptions, SpoolStats } from "./spool
 /** What waits for a commit before it is committed at once, in bytes. */
 export const MAX_GROUP_BYTES = 262_144;
 
+/** The part of the spool's bytes that the quarantine may take. */
+export const QUARANTINE_SHARE = 0.25;
+
 /** How long after a storage error the removals are tried again, and reading is, in ms. */
 const RETRY_MS = 1_000;
 
@@ -143,11 +146,46 @@ export class Spool {
     this.#schedule();
   }
 
-  /** Keeps a message that was taken, without ever handing it out again. */
-  quarantine(seq: number, reason: string): void {
+  /**
+   * Keeps a message that was taken, without handing it out again; `false`: quarantine is full, and the message is removed as if it were
+   * settled, so that it takes no room from others.
+   */
+  quarantine(seq: number, reason: string): boolean {
+    const size = this.#taken.get(seq) ?? 0;
+    const kept = this.#storage.quarantined().reduce((sum, one) => sum + one.size, 0);
+    if (kept + size > this.#maxBytes * QUARANTINE_SHARE) {
+      this.settled(seq);
+      return false;
+    }
     this.#taken.delete(seq);
     this.#withheld.set(seq, reason);
     this.#commit();
+    return true;
+  }
+
+  /**
+   * Hands messages of the quarantine out again. Returns how many there were.
+   *
+   * @throws {BusError} FAILURE when the storage fails: they stay in quarantine
+   */
+  release(seqs: readonly number[]): number {
+    const released = this.#orFailure(() => this.#storage.release(seqs));
+    if (released > 0) this.onAvailable?.();
+    return released;
+  }
+
+  /**
+   * Removes messages of the quarantine for good. Returns how many there were.
+   *
+   * @throws {BusError} FAILURE when the storage fails: they stay in quarantine
+   */
+  discard(seqs: readonly number[]): number {
+    const wanted = new Set(seqs);
+    const remove = this.#storage.quarantined().map(({ seq }) => seq).filter((seq) =>
+      wanted.has(seq)
+    );
+    if (remove.length > 0) this.#orFailure(() => this.#storage.commit({ append: [], remove }));
+    return remove.length;
   }
 
   /** What `status` shows. */
@@ -326,6 +364,15 @@ export class Spool {
     if (appending && this.#try(alone) === undefined) return this.#removals.committed(removing);
     this.#retryLater();
     this.#removals.postponed();
+  }
+
+  #orFailure<T>(run: () => T): T {
+    try {
+      return run();
+    } catch (error) {
+      if (!(error instanceof StorageError)) throw error;
+      throw new BusError(Code.FAILURE, `Cannot change the quarantine: ${error.message}`);
+    }
   }
 
   /** Runs what may fail because of the storage, and returns that error. */

@@ -172,6 +172,18 @@ class SqliteStorage implements SpoolStorage {
     this.#guarded(() => this.#withRoom(false, () => this.#quarantine(seq, cutReason(reason))));
   }
 
+  release(seqs: readonly number[]): number {
+    const wanted = new Set(seqs);
+    return this.#guarded(() => {
+      const kept = [...this.#db.quarantine()].filter(({ seq }) => wanted.has(seq));
+      this.#withRoom(
+        true,
+        () => this.#commit({ append: kept.map(asNewRecord), remove: kept.map(({ seq }) => seq) }),
+      );
+      return kept.length;
+    });
+  }
+
   quarantined(): readonly Quarantined[] {
     return this.#quarantined;
   }

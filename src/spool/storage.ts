@@ -66,6 +66,8 @@ export interface SpoolStorage {
   oldestAcceptedAt(): number | undefined;
   /** Keeps a message without handing it out again. `reason` is cut to 255 bytes. */
   quarantine(seq: number, reason: string): void;
+  /** Hands messages of the quarantine out again, as the newest ones. Returns how many there were. */
+  release(seqs: readonly number[]): number;
   /** Everything in quarantine, oldest first. */
   quarantined(): readonly Quarantined[];
   /** Tells the storage that it does not hold what its counters say: it looks for damage and saves what it can. */

@@ -205,7 +205,7 @@ class Model {
       const { seq, topic } = message;
       if (this.#inFlight.has(seq) || waiting.has(topic)) continue;
       const admission = this.#detector.ask(TOPIC(topic), seq, this.#now);
-      if (admission === "wait") waiting.add(topic);
+      if (admission === "wait" || admission === "held") waiting.add(topic);
       else if (typeof admission === "object") this.#quarantine(topic);
       else {
         this.#inFlight.set(seq, message);
@@ -221,7 +221,7 @@ class Model {
       const { topic } = message;
       if (waiting.has(topic)) continue;
       const admission = this.#detector.ask(TOPIC(topic), undefined, this.#now);
-      if (admission === "wait") {
+      if (admission === "wait" || admission === "held") {
         waiting.add(topic);
         continue;
       }
