@@ -21,8 +21,15 @@ export const FENCE_SPACING_MS = 2_000;
 /** Where the link is between trials. */
 export type Phase =
   | { readonly type: "down" }
-  /** What is not suspected may go. `until`: when a suspect that waits gets its turn, if one does. */
-  | { readonly type: "open"; readonly since: number; readonly until: number | undefined }
+  /**
+   * What is not suspected may go. `filtersFrom`: no filter is tried before it; `until`: when a suspect that waits gets its turn, if one
+   * does.
+   */
+  | {
+    readonly type: "open";
+    readonly filtersFrom: number;
+    readonly until: number | undefined;
+  }
   /** Nothing goes until everything is proven. */
   | { readonly type: "draining"; readonly until: number; readonly fence: Fence }
   /** The link is empty: one suspect may go. */
@@ -103,7 +110,7 @@ export class PoisonDetector {
   /** A link is up, with nothing written on it. */
   up(now: number): void {
     this.#lastFenceAt = -Infinity;
-    this.#phase = { type: "open", since: now + HEAD_START_MS, until: undefined };
+    this.#phase = openPhase(now, HEAD_START_MS);
   }
 
   /**
@@ -123,8 +130,8 @@ export class PoisonDetector {
     if (phase.type === "turn") return "alone";
     if (phase.type !== "open") return "wait";
     // Filters are subscribed before anything is published: that has its chance first.
-    if (this.#unproven.size > 0 || (subject.kind === "filter" && now < phase.since)) {
-      this.#demanded(phase, now);
+    if (this.#unproven.size > 0 || earliest(phase, subject) > now) {
+      this.#demanded(phase, subject, now);
       return "held";
     }
     this.#phase = { type: "turn", until: now + TURN_MS };
@@ -135,7 +142,9 @@ export class PoisonDetector {
   demand(subject: Subject, seq: number | undefined, now: number): boolean {
     const found = this.#standings.caseOf(subject, now);
     if (found?.type !== "suspect") return false;
-    if (this.#phase.type === "open" && isNext(found, seq, now)) this.#demanded(this.#phase, now);
+    if (this.#phase.type === "open" && isNext(found, seq, now)) {
+      this.#demanded(this.#phase, subject, now);
+    }
     return true;
   }
 
@@ -199,7 +208,7 @@ export class PoisonDetector {
       passed ||= phase.type === "trial" && isSame(phase.suspicion.subject, subject);
     });
     if (phase.type === "trial") {
-      if (passed) this.#phase = { type: "open", since: now, until: undefined };
+      if (passed) this.#phase = openPhase(now);
       else if (phase.fence === order) this.#phase = { ...phase, fence: "answered" };
     } else if (phase.type === "draining") {
       if (phase.fence === order) this.#phase = { ...phase, fence: "answered" };
@@ -246,13 +255,13 @@ export class PoisonDetector {
         // What the broker still owes was written before the fence, which it has answered: it is not going to close for that.
         this.#phase = phase.fence === "answered"
           ? { type: "turn", until: now + TURN_MS }
-          : { type: "open", since: now, until: undefined };
+          : openPhase(now);
         return;
       case "trial":
         this.#endUndecided(phase, now);
         return;
       case "turn":
-        this.#phase = { type: "open", since: now, until: undefined };
+        this.#phase = openPhase(now);
     }
   }
 
@@ -294,10 +303,11 @@ export class PoisonDetector {
     this.#phase = { type: "trial", suspicion, until: now + TRIAL_MS, fence: "due" };
   }
 
-  #demanded(phase: Extract<Phase, { type: "open" }>, now: number): void {
+  #demanded(phase: Open, subject: Subject, now: number): void {
     if (phase.until !== undefined) return;
     const slice = this.#unproven.size === 0 ? 0 : SLICE_MS;
-    this.#phase = { ...phase, until: Math.max(now, phase.since + slice) };
+    const until = Math.max(now + slice, earliest(phase, subject));
+    this.#phase = { ...phase, until };
   }
 
   #endUndecided({ suspicion, fence }: Extract<Phase, { type: "trial" }>, now: number): void {
@@ -307,8 +317,20 @@ export class PoisonDetector {
       this.#standings.postpone(suspicion.subject, now);
       this.#retryAt = now + POSTPONE_MS;
     }
-    this.#phase = { type: "open", since: now, until: undefined };
+    this.#phase = openPhase(now);
   }
+}
+
+type Open = Extract<Phase, { type: "open" }>;
+
+/** @param headStartMs How long no filter is tried, in ms. */
+function openPhase(now: number, headStartMs = 0): Open {
+  return { type: "open", filtersFrom: now + headStartMs, until: undefined };
+}
+
+/** When a trial of the subject may begin, in ms of the clock. */
+function earliest({ filtersFrom }: Open, { kind }: Subject): number {
+  return kind === "filter" ? filtersFrom : -Infinity;
 }
 
 /** Whether it is this packet's turn among those of its subject. */
