@@ -64,7 +64,7 @@ export const Exit = {
   CANTCREATE: 73,
   /** Tools: the output cannot be written. */
   IOERR: 74,
-  /** Another start is needed, and will do; tools: not now, the same may succeed later. */
+  /** Tools: not now, the same may succeed later. */
   TEMPFAIL: 75,
   /** Tools: the daemon does not speak as expected. */
   PROTOCOL: 76,
@@ -93,6 +93,11 @@ export function messageOf(error: unknown): string {
     ? refusalText(text, Deno.build.standalone)
     : undefined;
   return refused ?? text.replaceAll(/\s*\n\s*/g, " ");
+}
+
+/** The stack of anything that was thrown, in one line; `undefined` when it has none. */
+export function stackOf(error: unknown): string | undefined {
+  return error instanceof Error ? error.stack?.replaceAll(/\s*\n\s*/g, " | ") : undefined;
 }
 
 /** The options of `deno task compile`, by what was refused. */

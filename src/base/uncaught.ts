@@ -1,5 +1,5 @@
 /**
- * Hears of errors and rejections that nothing caught, in this thread: after a bug like that nothing is known for sure. Only the
+ * Hears of errors and rejections that nothing caught: after a bug like that nothing is known for sure. Only the
  * first counts, as others tend to follow from it. Without this, Deno ends the program by itself, with 1.
  *
  * @returns what takes it back
@@ -20,9 +20,4 @@ export function onUncaught(handle: (error: unknown) => void): () => void {
     globalThis.removeEventListener("error", onError);
     globalThis.removeEventListener("unhandledrejection", onRejection);
   };
-}
-
-/** The stack of anything that was thrown, in one line; `undefined` when it has none. */
-export function stackOf(error: unknown): string | undefined {
-  return error instanceof Error ? error.stack?.replaceAll(/\s*\n\s*/g, " | ") : undefined;
 }

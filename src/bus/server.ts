@@ -11,7 +11,7 @@ import {
   SWEEP_MS,
 } from "./limits.ts";
 import type { MethodTable } from "./methods.ts";
-import { ReaderPool } from "./reader_pool.ts";
+import { ReaderPool } from "../wire/frame_reader.ts";
 import { Session, type SessionHost } from "./session.ts";
 import { createSocket } from "./socket_file.ts";
 

@@ -1,13 +1,13 @@
+import { MAX_PAYLOAD_BYTES } from "../aws/limits.ts";
 import { type Bytes, concat } from "../base/bytes.ts";
 import { Exit, type Exit as ExitCode, ExitError, messageOf } from "../base/errors.ts";
 import type { PublishOptions } from "../client/client.ts";
 import { checkTopic } from "../topic/filter.ts";
 import { type Parsed, usage } from "./args.ts";
-import { MAX_PAYLOAD_BYTES, pieces, publishLines, type Source } from "./publish_stream.ts";
+import { pieces, publishLines, type Source } from "./publish_lines.ts";
 import {
   checked,
   connectTool,
-  exitNotes,
   numberOf,
   QOS_OPTION,
   qosOf,
@@ -15,8 +15,8 @@ import {
   textOf,
   type Tool,
   TOOL_OPTIONS,
-  toolError,
-} from "./tools.ts";
+} from "./tool.ts";
+import { exitNotes, toolError } from "./tool_errors.ts";
 
 /** `iotcored publish`. */
 export const PUBLISH: Tool = {

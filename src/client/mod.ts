@@ -25,8 +25,8 @@ export {
   type Client,
   connect,
   type ConnectOptions,
-  DEFAULT_PATIENCE_MS,
   DEFAULT_SOCKET,
+  DEFAULT_TIMEOUT_MS,
   type Message,
   type Messages,
   type PublishOptions,
@@ -42,4 +42,4 @@ export type {
   QueueView,
   SpoolView,
   Status,
-} from "../status/status.ts";
+} from "../status/types.ts";

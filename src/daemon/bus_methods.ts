@@ -9,7 +9,7 @@ import {
   optionalBuffer,
   optionalInt,
 } from "../bus/params.ts";
-import type { Qos } from "../mqtt/link.ts";
+import type { Qos } from "../aws/limits.ts";
 import type { ConnectionStatusFeed } from "./readiness.ts";
 import { MAX_LOGGED_CHARACTERS, RequestValidator } from "./request_validator.ts";
 import type { Intake } from "../publish/intake.ts";

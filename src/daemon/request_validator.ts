@@ -1,11 +1,8 @@
+import { MAX_PAYLOAD_BYTES, type Qos } from "../aws/limits.ts";
 import { fromUtf8 } from "../base/bytes.ts";
 import { BusError, Code } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
-import type { Qos } from "../mqtt/link.ts";
 import { checkFilter, checkTopic } from "../topic/filter.ts";
-
-/** Payload of one message, in bytes (AWS IoT Core quotas). */
-export const MAX_PAYLOAD_BYTES = 131_072;
 
 /** Of a topic, or of the filters of a subscription, the log holds so many characters at most. */
 export const MAX_LOGGED_CHARACTERS = 512;

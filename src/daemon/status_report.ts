@@ -1,7 +1,8 @@
 import type { Clock, Timer } from "../base/clock.ts";
 import { VERSION } from "../base/version.ts";
 import type { BusCounters } from "../bus/server.ts";
-import { type QueueView, type Status, statusValue } from "../status/status.ts";
+import type { QueueView, Status } from "../status/types.ts";
+import { statusValue } from "../status/codec.ts";
 import { MAX_CLIENTS, MAX_QUEUED_BYTES } from "../bus/limits.ts";
 import type { Subscriber } from "../bus/methods.ts";
 import type { PooledConnection } from "../mqtt/pool.ts";
@@ -9,7 +10,7 @@ import type { Intake } from "../publish/intake.ts";
 import type { Publisher } from "../publish/publisher.ts";
 import { QOS0_QUEUE_BYTES, type Qos0Queue } from "../publish/qos0_queue.ts";
 import { MAX_UNWRITTEN_BYTES } from "../publish/send_throttle.ts";
-import { FILTERS_PER_CONNECTION } from "../subscribe/filter_assignment.ts";
+import { FILTERS_PER_CONNECTION } from "../aws/limits.ts";
 import { MAX_VIRTUAL_FILTERS } from "../subscribe/subscriptions.ts";
 import type { SpoolStats } from "../spool/spool.ts";
 import { encodeValueFrame } from "../wire/frame.ts";
@@ -48,6 +49,8 @@ export interface StatusSources {
   readonly clients: () => BusCounters | undefined;
   /** As it is now. */
   readonly config: () => { readonly maxInFlight: number; readonly maxConnections: number };
+  /** Why a changed configuration is not used, or not in full. */
+  readonly waiting: () => string | undefined;
 }
 
 /** What is needed of a client that watches the status. */
@@ -114,6 +117,7 @@ export class StatusReport {
         refused: clients.refused,
       },
       queues: this.#queues(spool, clients),
+      config_waiting: this.#sources.waiting() ?? null,
     };
   }
 
@@ -123,6 +127,7 @@ export class StatusReport {
       client_id: status.clientId,
       connected: status.connected,
       since: status.since ?? null,
+      address: status.address ?? null,
       subscriptions: subscriptions.assignments.get(index)?.sync.size ?? 0,
       in_flight: status.inFlight,
       buffered_bytes: buffered,

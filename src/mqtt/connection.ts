@@ -1,3 +1,4 @@
+import type { Qos } from "../aws/limits.ts";
 import type { Bytes } from "../base/bytes.ts";
 import { type Clock, systemClock, type Timer } from "../base/clock.ts";
 import { ExitError, messageOf } from "../base/errors.ts";
@@ -11,13 +12,9 @@ import type {
   MqttLink,
   OutgoingPublish,
   PublishResult,
-  Qos,
   SubscribeResult,
 } from "./link.ts";
 import { nameOf } from "./tls.ts";
-
-/** How long the broker may take to answer SUBSCRIBE or UNSUBSCRIBE, in ms. */
-export const ANSWER_MS = 10_000;
 
 /** Gets what happens on a connection, in order. */
 export interface ConnectionHandler {
@@ -46,13 +43,15 @@ export interface ConnectionOptions {
   readonly random?: () => number;
 }
 
-/** How a connection is. */
-export interface ConnectionStatus {
+/** How a connection is at one moment. */
+export interface ConnectionSnapshot {
   /** Of the last attempt; empty before the first. */
   readonly clientId: string;
   readonly connected: boolean;
   /** When the link came up, in ms since the epoch; `undefined` while there is none. */
   readonly since: number | undefined;
+  /** Where the TCP connection leads, the broker or the proxy; `undefined` without a link. */
+  readonly address: string | undefined;
   /** QoS 1 publishes without PUBACK. */
   readonly inFlight: number;
   /** Why the last attempt failed or the last link was lost, in one line. */
@@ -65,8 +64,6 @@ interface Call {
   link?: MqttLink;
   /** The link ended before its promise was looked at. */
   ended?: LinkEnd;
-  /** Stands for the reason that the link itself gives. */
-  blame?: LinkEnd;
 }
 
 /** A connection to the broker that is kept up (iotcored-2, iotcored-3): it performs what {@linkcode step} decides. */
@@ -95,7 +92,7 @@ export class Connection {
 
   /** Begins to connect; does nothing when it has begun. */
   start(): void {
-    this.#happened({ is: "start" });
+    this.#happened({ type: "start" });
   }
 
   /**
@@ -113,7 +110,6 @@ export class Connection {
     link.publish(message, (result) => {
       this.#inFlight--;
       done(result);
-      if (this.#inFlight === 0 && this.#state.is === "stopping") this.#happened({ is: "drained" });
     });
     return true;
   }
@@ -122,27 +118,32 @@ export class Connection {
   subscribe(filters: readonly string[], qos: Qos): Promise<readonly SubscribeResult[] | undefined> {
     const link = this.#up();
     if (link === undefined) return Promise.resolve(undefined);
-    return this.#answered("SUBSCRIBE", link.subscribe(filters, qos));
+    return link.subscribe(filters, qos);
   }
 
   /** Sends one UNSUBSCRIBE; `false` without a link or when it ended first. */
   unsubscribe(filters: readonly string[]): Promise<boolean> {
     const link = this.#up();
     if (link === undefined) return Promise.resolve(false);
-    return this.#answered("UNSUBSCRIBE", link.unsubscribe(filters));
+    return link.unsubscribe(filters);
+  }
+
+  /** Sends a PINGREQ; `done` is called with its PINGRESP, and not without a link or when it ends first. */
+  ping(done: () => void): void {
+    this.#up()?.ping(done);
   }
 
   /** Makes a new link with a fresh target and credentials, without backoff; also after `onFailed`. */
   reconnect(reason: string): void {
-    this.#happened({ is: "reconnect", reason });
+    this.#happened({ type: "reconnect", reason });
   }
 
   /**
-   * Stops: publishes in flight have `graceMs` to be acknowledged, then DISCONNECT is sent. Resolves when every socket is gone.
-   * A second call does not wait any longer.
+   * Stops: DISCONNECT is sent, and whatever is in flight has no answer any more. Resolves when every socket is gone; a second
+   * call does not wait for the broker to hang up.
    */
-  async stop(options: { readonly graceMs?: number } = {}): Promise<void> {
-    this.#happened({ is: "stop", graceMs: options.graceMs ?? 0 });
+  async stop(): Promise<void> {
+    this.#happened({ type: "stop" });
     await this.#stopped.promise;
     await Promise.all(this.#closing);
   }
@@ -152,33 +153,19 @@ export class Connection {
     return this.#call?.link?.buffered ?? 0;
   }
 
-  get status(): ConnectionStatus {
+  get status(): ConnectionSnapshot {
     return {
       clientId: this.#target?.clientId ?? "",
-      connected: this.#state.is === "up",
+      connected: this.#state.type === "up",
       since: this.#since,
+      address: this.#up()?.address,
       inFlight: this.#inFlight,
       lastError: this.#lastError,
     };
   }
 
   #up(): MqttLink | undefined {
-    return this.#state.is === "up" ? this.#call?.link : undefined;
-  }
-
-  /** A broker that does not answer in time is as good as gone. */
-  async #answered<T>(what: string, answer: Promise<T>): Promise<T> {
-    const call = this.#call;
-    const timer = this.#clock.after(ANSWER_MS, () => {
-      if (call?.link === undefined) return;
-      call.blame = { by: "protocol", reason: `${what} was not answered within ${ANSWER_MS} ms` };
-      this.#track(call.link.close(true));
-    });
-    try {
-      return await answer;
-    } finally {
-      timer.cancel();
-    }
+    return this.#state.type === "up" ? this.#call?.link : undefined;
   }
 
   /** Steps one event at a time: callbacks of the effects may cause further ones. */
@@ -199,7 +186,7 @@ export class Connection {
   }
 
   #perform(effect: Effect): void {
-    switch (effect.do) {
+    switch (effect.type) {
       case "open":
         return this.#open();
       case "abort":
@@ -211,13 +198,10 @@ export class Connection {
         return;
       case "timer":
         this.#timer?.cancel();
-        this.#timer = this.#clock.after(effect.ms, () => this.#happened({ is: "timer" }));
+        this.#timer = this.#clock.after(effect.ms, () => this.#happened({ type: "timer" }));
         return;
       case "cancel-timer":
         return this.#timer?.cancel();
-      case "drain":
-        if (this.#inFlight === 0) this.#happened({ is: "drained" });
-        return;
       case "up":
         return this.#onUp();
       case "down":
@@ -227,7 +211,10 @@ export class Connection {
       case "stopped":
         return this.#stopped.resolve();
       case "log":
-        return this.#options.log[effect.level](effect.text, { client: this.#target?.clientId });
+        return this.#options.log[effect.level](effect.text, {
+          client: this.#target?.clientId,
+          ...effect.fields,
+        });
     }
   }
 
@@ -246,11 +233,12 @@ export class Connection {
       if (this.#call !== call) return;
       const failure = toFailure(error);
       this.#lastError = failure.message;
-      return this.#happened({ is: "refused", failure });
+      return this.#happened({ type: "refused", failure });
     }
     if (this.#call !== call) return await link.close(true);
     call.link = link;
-    this.#happened({ is: "linked", sessionPresent: link.connack.sessionPresent });
+    const { address, connack: { sessionPresent } } = link;
+    this.#happened({ type: "linked", sessionPresent, address });
     if (call.ended !== undefined) this.#onEnd(call, call.ended);
   }
 
@@ -270,11 +258,10 @@ export class Connection {
       call.ended = end;
       return;
     }
-    const reason = call.blame ?? end;
-    if (reason.by !== "local") this.#lastError = reason.reason;
+    if (end.by !== "local") this.#lastError = end.reason;
     this.#call = undefined;
     this.#since = undefined;
-    this.#happened({ is: "ended", end: reason });
+    this.#happened({ type: "ended", end });
   }
 
   #onUp(): void {

@@ -1,8 +1,7 @@
 import { backoffDelay } from "../base/backoff.ts";
 import { Exit } from "../base/errors.ts";
-import type { Level } from "../base/log.ts";
-import { isAuthentication, isSilentClose } from "./classify.ts";
-import type { ConnectError } from "./connect_error.ts";
+import type { Fields, Level } from "../base/log.ts";
+import { type ConnectError, isAuthentication, isSilentClose } from "./connect_error.ts";
 import type { LinkEnd } from "./link.ts";
 
 /** A connection that stood this long was good: the next wait is a short one again, in ms. */
@@ -41,51 +40,53 @@ export interface History {
 export type State =
   & { readonly history: History }
   & (
-    | { readonly is: "idle" }
+    | { readonly type: "idle" }
     /** Until the next attempt may begin, in ms of the clock. */
-    | { readonly is: "waiting"; readonly until: number }
-    | { readonly is: "connecting" }
-    | { readonly is: "up"; readonly since: number }
+    | { readonly type: "waiting"; readonly until: number }
+    | { readonly type: "connecting" }
+    | { readonly type: "up"; readonly since: number }
     /** The link is being closed to make another one. */
-    | { readonly is: "replacing" }
-    /** Waits for answers to what is in flight, then for the end of the link. */
-    | { readonly is: "stopping"; readonly phase: "draining" | "closing" }
-    | { readonly is: "stopped" }
+    | { readonly type: "replacing" }
+    /** The link is being closed for good. */
+    | { readonly type: "stopping" }
+    | { readonly type: "stopped" }
     /** Refused for good: credentials or their files. */
-    | { readonly is: "failed" }
+    | { readonly type: "failed" }
   );
 
 /** What can happen; each event brings the time (ms of the clock) and a random number in [0, 1). */
 export type Event =
   & { readonly now: number; readonly random: number }
   & (
-    | { readonly is: "start" }
-    | { readonly is: "timer" }
-    | { readonly is: "linked"; readonly sessionPresent: boolean }
-    | { readonly is: "refused"; readonly failure: ConnectError }
-    | { readonly is: "ended"; readonly end: LinkEnd }
+    | { readonly type: "start" }
+    | { readonly type: "timer" }
+    /** @property address Where the TCP connection leads. */
+    | { readonly type: "linked"; readonly sessionPresent: boolean; readonly address: string }
+    | { readonly type: "refused"; readonly failure: ConnectError }
+    | { readonly type: "ended"; readonly end: LinkEnd }
     /** Wanted by the operator (SIGHUP) or a changed configuration. */
-    | { readonly is: "reconnect"; readonly reason: string }
-    | { readonly is: "stop"; readonly graceMs: number }
-    /** Nothing is in flight any more. */
-    | { readonly is: "drained" }
+    | { readonly type: "reconnect"; readonly reason: string }
+    | { readonly type: "stop" }
   );
 
 /** What the driver has to do, in order. */
 export type Effect =
-  | { readonly do: "open" }
+  | { readonly type: "open" }
   /** Gives the attempt up; nothing more comes from it. */
-  | { readonly do: "abort" }
-  | { readonly do: "close"; readonly force: boolean }
-  | { readonly do: "timer"; readonly ms: number }
-  | { readonly do: "cancel-timer" }
-  /** Sends `drained` as soon as nothing is in flight. */
-  | { readonly do: "drain" }
-  | { readonly do: "up" }
-  | { readonly do: "down"; readonly end: LinkEnd }
-  | { readonly do: "fail"; readonly exit: 77 | 78; readonly failure: ConnectError }
-  | { readonly do: "stopped" }
-  | { readonly do: "log"; readonly level: Level; readonly text: string };
+  | { readonly type: "abort" }
+  | { readonly type: "close"; readonly force: boolean }
+  | { readonly type: "timer"; readonly ms: number }
+  | { readonly type: "cancel-timer" }
+  | { readonly type: "up" }
+  | { readonly type: "down"; readonly end: LinkEnd }
+  | { readonly type: "fail"; readonly exit: 77 | 78; readonly failure: ConnectError }
+  | { readonly type: "stopped" }
+  | {
+    readonly type: "log";
+    readonly level: Level;
+    readonly text: string;
+    readonly fields?: Fields;
+  };
 
 /** A state and what to do on the way to it. */
 export interface Step {
@@ -96,60 +97,53 @@ export interface Step {
 const FRESH: History = { attempt: 0, connectAt: undefined, silent: 0, quick: 0, everUp: false };
 
 /** Where every connection begins. */
-export const INITIAL: State = { is: "idle", history: FRESH };
+export const INITIAL: State = { type: "idle", history: FRESH };
 
 /** What follows when something happens (iotcored-2, iotcored-3, iotcored-4). What means nothing in a state is ignored. */
 export function step(state: State, event: Event): Step {
-  switch (event.is) {
+  switch (event.type) {
     case "start":
       return onStart(state, event);
     case "timer":
       return onTimer(state, event);
     case "linked":
-      return state.is === "connecting" ? onLinked(state.history, event) : stay(state);
+      return state.type === "connecting" ? onLinked(state.history, event) : stay(state);
     case "refused":
-      return state.is === "connecting" ? onRefused(state.history, event) : stay(state);
+      return state.type === "connecting" ? onRefused(state.history, event) : stay(state);
     case "ended":
       return onEnded(state, event);
     case "reconnect":
       return onReconnect(state, event);
     case "stop":
-      return onStop(state, event);
-    case "drained":
-      return state.is === "stopping" && state.phase === "draining" ? hangUp(state) : stay(state);
+      return onStop(state);
   }
 }
 
-type Of<K extends Event["is"]> = Extract<Event, { is: K }>;
+type Of<K extends Event["type"]> = Extract<Event, { type: K }>;
 
 function stay(state: State): Step {
   return { state, effects: [] };
 }
 
 function onStart(state: State, event: Of<"start">): Step {
-  const begins = state.is === "idle" || state.is === "stopped" || state.is === "failed";
+  const begins = state.type === "idle" || state.type === "stopped" || state.type === "failed";
   return begins ? attempt(forgiven(state.history), event.now, event.now) : stay(state);
 }
 
 function onTimer(state: State, event: Of<"timer">): Step {
   // Timers may fire a little early.
-  if (state.is === "waiting") return attempt(state.history, state.until, event.now);
-  if (state.is === "stopping" && state.phase === "draining") {
-    const text = "The broker did not acknowledge everything in the time allowed for stopping";
-    return before(hangUp(state), [{ do: "log", level: "warn", text }]);
-  }
-  return stay(state);
+  return state.type === "waiting" ? attempt(state.history, state.until, event.now) : stay(state);
 }
 
-function onLinked(history: History, { now, sessionPresent }: Of<"linked">): Step {
+function onLinked(history: History, { now, sessionPresent, address }: Of<"linked">): Step {
   const text = sessionPresent ? "Connected; the session was resumed" : "Connected";
   return {
     state: {
-      is: "up",
+      type: "up",
       since: now,
       history: { ...history, connectAt: now, silent: 0, everUp: true },
     },
-    effects: [{ do: "log", level: "info", text }, { do: "up" }],
+    effects: [{ type: "log", level: "info", text, fields: { address } }, { type: "up" }],
   };
 }
 
@@ -158,8 +152,8 @@ function onRefused(history: History, { failure, now, random }: Of<"refused">): S
   const connectAt = failure.stage === "connack" ? now : history.connectAt;
   if (exit !== undefined) {
     return {
-      state: { is: "failed", history: { ...history, connectAt } },
-      effects: [{ do: "fail", exit, failure }],
+      state: { type: "failed", history: { ...history, connectAt } },
+      effects: [{ type: "fail", exit, failure }],
     };
   }
   const silent = isSilentClose(failure) ? history.silent + 1 : 0;
@@ -182,16 +176,16 @@ function verdict(history: History, failure: ConnectError): 77 | 78 | undefined {
 }
 
 function onEnded(state: State, event: Of<"ended">): Step {
-  const down: Effect = { do: "down", end: event.end };
-  switch (state.is) {
+  const down: Effect = { type: "down", end: event.end };
+  switch (state.type) {
     case "up":
       return before(onLost(state.history, state.since, event), [down]);
     case "replacing":
       return before(attempt(state.history, event.now, event.now), [down]);
     case "stopping":
       return {
-        state: { is: "stopped", history: state.history },
-        effects: [{ do: "cancel-timer" }, down, { do: "stopped" }],
+        state: { type: "stopped", history: state.history },
+        effects: [down, { type: "stopped" }],
       };
     default:
       return stay(state);
@@ -224,54 +218,44 @@ function every(count: number, first: number): boolean {
 }
 
 function onReconnect(state: State, { now, reason }: Of<"reconnect">): Step {
-  const log: Effect = { do: "log", level: "info", text: `Reconnecting: ${reason}` };
+  const log: Effect = { type: "log", level: "info", text: `Reconnecting: ${reason}` };
   const history = forgiven(state.history);
-  switch (state.is) {
+  switch (state.type) {
     case "waiting":
-      return before(attempt(history, now, now), [{ do: "cancel-timer" }, log]);
+      return before(attempt(history, now, now), [{ type: "cancel-timer" }, log]);
     case "failed":
       return before(attempt(history, now, now), [log]);
     case "connecting":
       // CONNECT may just have been sent.
-      return before(attempt({ ...history, connectAt: now }, now, now), [{ do: "abort" }, log]);
+      return before(attempt({ ...history, connectAt: now }, now, now), [{ type: "abort" }, log]);
     case "up":
-      return { state: { is: "replacing", history }, effects: [log, { do: "close", force: false }] };
+      return {
+        state: { type: "replacing", history },
+        effects: [log, { type: "close", force: false }],
+      };
     default:
       return stay(state);
   }
 }
 
-function onStop(state: State, { graceMs }: Of<"stop">): Step {
+function onStop(state: State): Step {
   const { history } = state;
-  const stopped: State = { is: "stopped", history };
-  switch (state.is) {
+  const stopping: State = { type: "stopping", history };
+  const stopped: State = { type: "stopped", history };
+  switch (state.type) {
     case "up":
-      if (graceMs <= 0) return hangUp(state);
-      return {
-        state: { is: "stopping", phase: "draining", history },
-        effects: [{ do: "timer", ms: graceMs }, { do: "drain" }],
-      };
+      return { state: stopping, effects: [{ type: "close", force: false }] };
     case "replacing":
-      return { state: { is: "stopping", phase: "closing", history }, effects: [] };
+      return { state: stopping, effects: [] };
     case "stopping":
-      return {
-        state: { is: "stopping", phase: "closing", history },
-        effects: [{ do: "cancel-timer" }, { do: "close", force: true }],
-      };
+      return { state: stopping, effects: [{ type: "close", force: true }] };
     case "connecting":
-      return { state: stopped, effects: [{ do: "abort" }, { do: "stopped" }] };
+      return { state: stopped, effects: [{ type: "abort" }, { type: "stopped" }] };
     case "waiting":
-      return { state: stopped, effects: [{ do: "cancel-timer" }, { do: "stopped" }] };
+      return { state: stopped, effects: [{ type: "cancel-timer" }, { type: "stopped" }] };
     default:
-      return { state: stopped, effects: [{ do: "stopped" }] };
+      return { state: stopped, effects: [{ type: "stopped" }] };
   }
-}
-
-function hangUp({ history }: State): Step {
-  return {
-    state: { is: "stopping", phase: "closing", history },
-    effects: [{ do: "cancel-timer" }, { do: "close", force: false }],
-  };
 }
 
 /** Waits with backoff, then tries again (iotcored-3). */
@@ -283,13 +267,13 @@ function retry(
 ): Step {
   const notBefore = now + backoffDelay(history.attempt, random);
   const next = attempt({ ...history, attempt: history.attempt + 1 }, notBefore, now);
-  const wait = next.state.is === "waiting" ? next.state.until - now : 0;
+  const wait = next.state.type === "waiting" ? next.state.until - now : 0;
   const effects: Effect[] = [{
-    do: "log",
+    type: "log",
     level: "warn",
     text: `${text}; next attempt in ${(wait / 1_000).toFixed(1)} s`,
   }];
-  if (hint !== undefined) effects.push({ do: "log", level: "warn", text: hint });
+  if (hint !== undefined) effects.push({ type: "log", level: "warn", text: hint });
   return before(next, effects);
 }
 
@@ -299,9 +283,9 @@ function attempt(history: History, notBefore: number, now: number): Step {
   const until = connectAt === undefined
     ? notBefore
     : Math.max(notBefore, connectAt + CONNECT_SPACING_MS);
-  return until <= now ? { state: { is: "connecting", history }, effects: [{ do: "open" }] } : {
-    state: { is: "waiting", until, history },
-    effects: [{ do: "timer", ms: Math.ceil(until - now) }],
+  return until <= now ? { state: { type: "connecting", history }, effects: [{ type: "open" }] } : {
+    state: { type: "waiting", until, history },
+    effects: [{ type: "timer", ms: Math.ceil(until - now) }],
   };
 }
 

@@ -1,7 +1,5 @@
+import type { Qos } from "../aws/limits.ts";
 import type { Bytes } from "../base/bytes.ts";
-
-/** QoS levels of AWS IoT Core; 2 does not exist there. */
-export type Qos = 0 | 1;
 
 /** Protocol versions that are spoken. */
 export type MqttVersion = "5" | "3.1.1";
@@ -35,10 +33,11 @@ export interface OutgoingPublish {
 /** Why a link ended. */
 export interface LinkEnd {
   /**
-   * `peer`: the other side closed or reset it or sent DISCONNECT; `keep-alive`: half-open, nothing came for 1.5 times the
-   * keep-alive; `protocol`: the other side broke MQTT; `local`: {@linkcode MqttLink.close} was called.
+   * `peer`: the other side closed or reset it or sent DISCONNECT; `network`: the socket says what failed, or TLS does by an alert;
+   * `keep-alive`: half-open, nothing came for 1.5 times the keep-alive; `protocol`: the other side broke MQTT; `local`:
+   * {@linkcode MqttLink.close} was called.
    */
-  readonly by: "peer" | "keep-alive" | "protocol" | "local";
+  readonly by: "peer" | "network" | "keep-alive" | "protocol" | "local";
   /** One line for the log. */
   readonly reason: string;
   /** The reason code of the broker's DISCONNECT [MQTT5-3.14.2.1]; 0x8E is "session taken over". */
@@ -64,6 +63,8 @@ export interface LinkHandler {
 /** One established MQTT connection; over when {@linkcode LinkHandler.onEnd} was called. */
 export interface MqttLink {
   readonly connack: ConnackInfo;
+  /** Where the TCP connection leads, the broker or the proxy: `192.0.2.1:8883`. */
+  readonly address: string;
   /** Bytes that were written and not yet taken by the socket. */
   readonly buffered: number;
   /** Sends a message; `done` is called once, with `undefined` when the link ended before the answer. */
@@ -72,6 +73,8 @@ export interface MqttLink {
   subscribe(filters: readonly string[], qos: Qos): Promise<readonly SubscribeResult[] | undefined>;
   /** Sends one UNSUBSCRIBE; `false` when the link ended before the answer. */
   unsubscribe(filters: readonly string[]): Promise<boolean>;
+  /** Sends a PINGREQ; `done` is called with its PINGRESP, and not when the link ends first. */
+  ping(done: () => void): void;
   /** Sends DISCONNECT and closes, or just closes when `force`; resolves when the socket is gone. */
   close(force?: boolean): Promise<void>;
 }

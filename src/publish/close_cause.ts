@@ -55,8 +55,9 @@ const STATED: ReadonlySet<number> = new Set([
 /** Whom the end of a link accuses, by the cause that it states or may hide. A code that no specification names hides its cause. */
 export function accusedBy({ by, code }: Pick<LinkEnd, "by" | "code">): Accused {
   switch (by) {
-    // Closed here, or by nobody: no packet did that.
+    // Closed here, or not at all: no packet did that.
     case "local":
+    case "network":
     case "keep-alive":
       return "none";
     // An answer that cannot be parsed may be the answer to one message, and comes again with it.

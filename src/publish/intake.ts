@@ -2,7 +2,7 @@ import type { Bytes } from "../base/bytes.ts";
 import type { Clock } from "../base/clock.ts";
 import { BusError, Code } from "../base/errors.ts";
 import type { FaultHook } from "../base/fault.ts";
-import type { Qos } from "../mqtt/link.ts";
+import type { Qos } from "../aws/limits.ts";
 import type { Spool } from "../spool/spool.ts";
 import type { PubackWaiters, PublishReply } from "./puback.ts";
 import type { Publisher } from "./publisher.ts";

@@ -1,4 +1,5 @@
 import type { Bytes } from "../base/bytes.ts";
+import { Deque } from "../base/deque.ts";
 import { sizeOf } from "../spool/policy.ts";
 
 /** Bytes of QoS 0 messages that wait for the rate limit at most. */
@@ -18,8 +19,7 @@ export interface WaitingMessage {
 export class Qos0Queue {
   /** Told when a message was put into the queue. */
   onAvailable: () => void = () => {};
-  #waiting: WaitingMessage[] = [];
-  #head = 0;
+  readonly #waiting = new Deque<WaitingMessage>();
   #length = 0;
   #bytes = 0;
 
@@ -45,25 +45,17 @@ export class Qos0Queue {
 
   /** The first message, which stays. */
   peek(): WaitingMessage | undefined {
-    return this.#waiting[this.#head];
+    return this.#waiting.peek();
+  }
+
+  /** Takes the first message out; it counts until it is {@linkcode done}. */
+  shift(): void {
+    this.#waiting.shift();
   }
 
   /** A message that was taken out waits no longer. */
   done({ size }: WaitingMessage): void {
     this.#length--;
     this.#bytes -= size;
-  }
-
-  /** Takes the first message out; it counts until it is {@linkcode done}. */
-  shift(): void {
-    if (this.#head === this.#waiting.length) return;
-    this.#head++;
-    if (this.#head === this.#waiting.length) {
-      this.#waiting.length = this.#head = 0;
-    } else if (this.#head >= 1_024) {
-      // Shifting an array moves all that is behind: done once for many.
-      this.#waiting = this.#waiting.slice(this.#head);
-      this.#head = 0;
-    }
   }
 }

@@ -1,3 +1,4 @@
+import { FILTERS_PER_CONNECTION } from "../aws/limits.ts";
 import type { Clock, Timer } from "../base/clock.ts";
 import { BusError, Code } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
@@ -5,9 +6,6 @@ import type { PooledConnection } from "../mqtt/pool.ts";
 import type { ConnackInfo } from "../mqtt/link.ts";
 import { Trie } from "../topic/trie.ts";
 import { FilterSync, type FilterSyncHandler } from "./filter_sync.ts";
-
-/** Subscriptions on one connection (AWS IoT Core quotas). */
-export const FILTERS_PER_CONNECTION = 50;
 
 /** How long a connection without subscriptions is kept, in ms. */
 export const IDLE_CONNECTION_MS = 60_000;

@@ -1,9 +1,10 @@
+import type { Qos } from "../aws/limits.ts";
 import { type Bytes, utf8 } from "../base/bytes.ts";
 import type { Clock } from "../base/clock.ts";
 import { BusError, Code } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { Subscriber } from "../bus/methods.ts";
-import type { ConnackInfo, Qos, SubscribeResult } from "../mqtt/link.ts";
+import type { ConnackInfo, SubscribeResult } from "../mqtt/link.ts";
 import { localFilter } from "../topic/filter.ts";
 import { Trie } from "../topic/trie.ts";
 import { encodeValueFrame } from "../wire/frame.ts";

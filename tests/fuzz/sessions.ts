@@ -2,7 +2,7 @@ import { type Bytes, concat } from "../../src/base/bytes.ts";
 import { Code, codeName } from "../../src/base/errors.ts";
 import type { Log } from "../../src/base/log.ts";
 import type { MethodTable } from "../../src/bus/methods.ts";
-import { ReaderPool } from "../../src/bus/reader_pool.ts";
+import { ReaderPool } from "../../src/wire/frame_reader.ts";
 import { Session, type SessionHost } from "../../src/bus/session.ts";
 import { ConnectionStatusFeed } from "../../src/daemon/readiness.ts";
 import { busMethods } from "../../src/daemon/bus_methods.ts";
@@ -62,6 +62,7 @@ function daemonTable(clock: FakeClock, log: Log): MethodTable {
     ...{ clock, subscriptions, intake, publisher, queue, spool, config },
     connections: new Map(),
     clients: () => undefined,
+    waiting: () => undefined,
   });
   return busMethods({ intake, subscriptions, connection, status, log });
 }

@@ -5,7 +5,7 @@ const HERE = new URL(".", import.meta.url).pathname;
 const COMPILERS = ["cc", "gcc", "clang"];
 
 /** How long one run may take; a client that gets no answer gives up much earlier by itself. */
-const PATIENCE_MS = 300_000;
+const CONFIG_TIMEOUT_MS = 300_000;
 
 /** What the clients of one run saw. */
 export interface Run {
@@ -100,7 +100,7 @@ export class Clients {
     let late: ReturnType<typeof setTimeout> | undefined;
     try {
       for (const child of children) await start(child);
-      late = setTimeout(() => children.forEach(kill), PATIENCE_MS);
+      late = setTimeout(() => children.forEach(kill), CONFIG_TIMEOUT_MS);
       await outputs;
     } catch (error) {
       children.forEach(kill);

@@ -1,5 +1,5 @@
 import { type Bytes, concat, fromUtf8, utf8 } from "../../../src/base/bytes.ts";
-import { jsonLine, Output, plainLine, verboseLine } from "../../../src/cli/subscribe_output.ts";
+import { jsonLine, Output, plainLine, verboseLine } from "../../../src/cli/output.ts";
 import { assert, assertEquals } from "../../deps.ts";
 
 const BINARY = new Uint8Array([0xff, 0x00, 0x0a, 0x80]);

@@ -1,5 +1,9 @@
-import { fromSocketError, isAuthentication, isSilentClose } from "../../../src/mqtt/classify.ts";
-import { ConnectError } from "../../../src/mqtt/connect_error.ts";
+import {
+  ConnectError,
+  fromSocketError,
+  isAuthentication,
+  isSilentClose,
+} from "../../../src/mqtt/connect_error.ts";
 import { codeText, describeCode, reasonName } from "../../../src/mqtt/reason_codes.ts";
 import { assert, assertEquals, assertStrictEquals } from "../../deps.ts";
 

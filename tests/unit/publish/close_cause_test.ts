@@ -32,7 +32,8 @@ Deno.test(
   },
 );
 
-Deno.test("our own close and a silent network accuse nobody", pure, () => {
+Deno.test("our own close and a network that fails or is silent accuse nobody", pure, () => {
+  assertEquals(accusedBy({ by: "network" }), "none");
   assertEquals(accusedBy({ by: "local" }), "none");
   assertEquals(accusedBy({ by: "keep-alive" }), "none");
 });

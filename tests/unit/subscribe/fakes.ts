@@ -2,7 +2,8 @@ import type { BusError } from "../../../src/base/errors.ts";
 import type { Bytes } from "../../../src/base/bytes.ts";
 import type { FilterConnection, FilterPool } from "../../../src/subscribe/filter_assignment.ts";
 import type { MessageSubscriber } from "../../../src/subscribe/subscriptions.ts";
-import type { Qos, SubscribeResult } from "../../../src/mqtt/link.ts";
+import type { Qos } from "../../../src/aws/limits.ts";
+import type { SubscribeResult } from "../../../src/mqtt/link.ts";
 import { decodeFrame } from "../../../src/wire/frame.ts";
 import { decodeValue } from "../../../src/wire/object.ts";
 
@@ -12,6 +13,7 @@ export class FakeConnection implements FilterConnection {
     clientId: "thing",
     connected: false,
     since: undefined,
+    address: undefined,
     inFlight: 0,
     lastError: undefined as string | undefined,
   };

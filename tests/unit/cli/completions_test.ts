@@ -1,5 +1,5 @@
 import { allCommands } from "../../../src/cli/commands.ts";
-import { bashCompletions } from "../../../src/cli/complete.ts";
+import { bashCompletions } from "../../../src/cli/completions.ts";
 import { assert, assertStringIncludes } from "../../deps.ts";
 
 Deno.test("the completions know every subcommand, option and choice", async () => {
