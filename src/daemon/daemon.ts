@@ -24,6 +24,7 @@ import { busMethods } from "./bus_methods.ts";
 import { Intake } from "../publish/intake.ts";
 import { PubackWaiters } from "../publish/puback.ts";
 import { Publisher } from "../publish/publisher.ts";
+import { SendGates } from "../publish/send_gates.ts";
 import { Qos0Queue } from "../publish/qos0_queue.ts";
 import { StatusReport } from "./status_report.ts";
 import { Subscriptions } from "../subscribe/subscriptions.ts";
@@ -128,6 +129,7 @@ class LocalDaemon implements Daemon, PoolHandler {
   readonly #spool: Spool;
   readonly #queue: Qos0Queue;
   readonly #waiters: PubackWaiters;
+  readonly #gates: SendGates;
   readonly #intake: Intake;
   readonly #publisher: Publisher;
   readonly #pool: ConnectionPool;
@@ -153,7 +155,9 @@ class LocalDaemon implements Daemon, PoolHandler {
     this.#spool = new Spool({ storage, maxBytes: config.spoolMaxBytes, clock, log, fault });
     const queue = new Qos0Queue();
     this.#waiters = new PubackWaiters(clock);
-    const shared = { spool: this.#spool, queue, waiters: this.#waiters, clock, fault };
+    this.#gates = new SendGates(clock, log);
+    const gate = this.#gates.of(0);
+    const shared = { spool: this.#spool, queue, waiters: this.#waiters, gate, clock, fault };
     const limits = config.rateLimit ? AWS_RATE_LIMITS : undefined;
     const { maxInFlight, keepQos0WhenOffline, maxConnections } = config;
     this.#publisher = new Publisher({ ...shared, log, limits, maxInFlight });
@@ -170,6 +174,8 @@ class LocalDaemon implements Daemon, PoolHandler {
     this.#subscriptions = new Subscriptions({
       maxConnections,
       pool: this.#pool,
+      gate: (index) => this.#gates.of(index),
+      refusal: (name) => this.#gates.refusal({ kind: "filter", name })?.reason,
       clock,
       log,
       onSynced: () => this.#readiness.synced(),
@@ -177,7 +183,8 @@ class LocalDaemon implements Daemon, PoolHandler {
     this.#readiness = new Readiness({
       clock,
       assignments: () => this.#subscriptions.assignments,
-      onChange: (ready) => this.#onReadiness(ready),
+      onChange: (ready) => this.#dependencies.onConnected?.(ready),
+      onSend: () => this.#onSend(),
     });
   }
 
@@ -196,6 +203,7 @@ class LocalDaemon implements Daemon, PoolHandler {
         subscriptions: this.#subscriptions,
         intake: this.#intake,
         publisher: this.#publisher,
+        gates: this.#gates,
         queue: this.#queue,
         spool: this.#spool,
         clients: () => this.#server?.counters(),
@@ -210,6 +218,7 @@ class LocalDaemon implements Daemon, PoolHandler {
   }
 
   reconnect(reason: string): void {
+    this.#gates.retryRefused();
     this.#pool.reconnect(reason);
   }
 
@@ -267,6 +276,7 @@ class LocalDaemon implements Daemon, PoolHandler {
     );
     this.#publisher.stop();
     this.#waiters.stop();
+    this.#gates.stop();
     this.#readiness.down();
     this.#subscriptions.stop();
     await this.#pool.stop();
@@ -336,15 +346,23 @@ class LocalDaemon implements Daemon, PoolHandler {
       this.#proven = this.#config;
       this.#trial?.end();
     }
+    this.#gates.of(connection.index).up(connection);
+    if (connection.index === 0) this.#readiness.up();
     this.#subscriptions.up(connection, connack);
     this.#pool.wakeOthers(connection);
   }
 
   /** @inheritdoc */
   onDown(connection: PooledConnection, end: LinkEnd): void {
+    const { culprit, trial } = this.#gates.of(connection.index).down(end);
     this.#subscriptions.down(connection);
+    if (culprit?.subject.kind === "filter") {
+      this.#subscriptions.refuse(culprit.subject.name, culprit.refusal.reason);
+    }
+    // Nothing is wrong with the network or the broker: there is nothing to wait for but the spacing of CONNECTs.
+    if (trial) connection.reconnect("to find what the broker closes the connection for");
     if (connection.index > 0) return;
-    this.#publisher.down(end);
+    this.#publisher.down(culprit);
     this.#readiness.down();
   }
 
@@ -362,9 +380,8 @@ class LocalDaemon implements Daemon, PoolHandler {
     else this.#fail(error);
   }
 
-  #onReadiness(ready: boolean): void {
-    this.#dependencies.onConnected?.(ready);
+  #onSend(): void {
     const connection = this.#pool.all.get(0);
-    if (ready && connection !== undefined) this.#publisher.up(connection, this.#receiveMaximum);
+    if (connection !== undefined) this.#publisher.up(connection, this.#receiveMaximum);
   }
 }

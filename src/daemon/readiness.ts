@@ -2,6 +2,9 @@ import type { Clock, Timer } from "../base/clock.ts";
 import type { Subscriber } from "../bus/methods.ts";
 import { encodeValueFrame } from "../wire/frame.ts";
 
+/** How long subscriptions go before publishing after a connect, in ms. */
+export const SUBSCRIBE_HEAD_START_MS = 2_000;
+
 /** How long the other connections may take to subscribe again before clients hear that connection 0 is back, in ms. */
 const OTHERS_GRACE_MS = 5_000;
 
@@ -44,19 +47,28 @@ export interface ReadinessOptions {
   readonly assignments: () => Synced;
   /** Told when the daemon becomes ready, and when it no longer is. */
   readonly onChange: (ready: boolean) => void;
+  /** Told once a link when messages may be sent: when the daemon is ready, or its subscriptions have had their head start. */
+  readonly onSend: () => void;
 }
 
 /**
  * When the daemon counts as connected: connection 0 has made its subscriptions, and the others theirs, or they take too long for
- * that. Then clients hear it and messages are sent.
+ * that. Then clients hear it. Messages are sent by then, or when subscriptions have had their head start.
  */
 export class Readiness {
   readonly feed: ConnectionStatusFeed = new ConnectionStatusFeed();
   readonly #options: ReadinessOptions;
   #waiting: Timer | undefined;
+  /** Runs until messages may be sent; `undefined` when they may, or there is no link. */
+  #headStart: Timer | undefined;
 
   constructor(options: ReadinessOptions) {
     this.#options = options;
+  }
+
+  /** Connection 0 is up. */
+  up(): void {
+    this.#headStart = this.#options.clock.after(SUBSCRIBE_HEAD_START_MS, () => this.#send());
   }
 
   /** A connection has made its subscriptions. */
@@ -70,6 +82,8 @@ export class Readiness {
 
   /** Connection 0 is gone, or the daemon stops. */
   down(): void {
+    this.#headStart?.cancel();
+    this.#headStart = undefined;
     this.#set(false);
   }
 
@@ -79,5 +93,13 @@ export class Readiness {
     if (ready === this.feed.connected) return;
     this.feed.set(ready);
     this.#options.onChange(ready);
+    if (ready) this.#send();
+  }
+
+  #send(): void {
+    if (this.#headStart === undefined) return;
+    this.#headStart.cancel();
+    this.#headStart = undefined;
+    this.#options.onSend();
   }
 }

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { say } from "../dev/account.ts";
+import { say } from "../dev/say.ts";
 import { BAD_NETWORK, GOOD_NETWORK, run } from "../unit/publish/poison_model.ts";
 
 const [histories, firstSeed] = [Number(Deno.args[0] ?? 10_000), Number(Deno.args[1] ?? 1)];

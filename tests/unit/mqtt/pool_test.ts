@@ -27,6 +27,7 @@ function setUp() {
       publish: () => {},
       subscribe: () => Promise.resolve(undefined),
       unsubscribe: () => Promise.resolve(false),
+      ping: () => {},
       close: () => {
         handler.onEnd({ by: "local", reason: "closed here" });
         return Promise.resolve();

@@ -42,6 +42,10 @@ class FailingStorage implements SpoolStorage {
     if (this.fails.quarantine) throw new StorageError("disk is full");
     this.#memory.quarantine(seq, reason);
   }
+  release(seqs: readonly number[]): number {
+    if (this.fails.quarantine) throw new StorageError("disk is full");
+    return this.#memory.release(seqs);
+  }
   quarantined(): readonly Quarantined[] {
     return this.#memory.quarantined();
   }
