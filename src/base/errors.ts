@@ -32,9 +32,12 @@ export function codeName(code: number): string {
 
 /** A refusal that a client of the core bus is told about, by its code. */
 export class BusError extends Error {
+  /** Tells it from other errors. */
   override readonly name = "BusError";
 
   /**
+   * Makes a refusal.
+   *
    * @param code What the client gets in the `error` header.
    * @param message For the log; never holds a payload.
    * @param reason What a broker said, for the `reason` header of REMOTE.
@@ -98,6 +101,24 @@ export function messageOf(error: unknown): string {
 /** The stack of anything that was thrown, in one line; `undefined` when it has none. */
 export function stackOf(error: unknown): string | undefined {
   return error instanceof Error ? error.stack?.replaceAll(/\s*\n\s*/g, " | ") : undefined;
+}
+
+/** How something that was thrown ends the program. */
+export interface Failure {
+  readonly exit: Exit;
+  /** What is wrong, in one line. */
+  readonly text: string;
+  /** Where a fault of this program is; what was thrown on purpose has none. */
+  readonly stack: string | undefined;
+}
+
+/** What becomes of anything that was thrown: a missing permission is a matter of configuration. */
+export function failureOf(error: unknown): Failure {
+  const text = messageOf(error);
+  if (error instanceof ExitError) return { exit: error.exit, text, stack: undefined };
+  if (error instanceof Deno.errors.NotCapable) return { exit: Exit.CONFIG, text, stack: undefined };
+  const stack = error instanceof Error ? error.stack : undefined;
+  return { exit: Exit.INTERNAL, text: `unexpected error: ${text}`, stack };
 }
 
 /** The options of `deno task compile`, by what was refused. */

@@ -8,9 +8,6 @@ export const TARGETS = ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"]
 /** A value of `--target`. */
 export type Target = typeof TARGETS[number];
 
-/** The hosts that the program may reach unless `--endpoint` names others. */
-export const DEFAULT_ENDPOINTS: readonly string[] = ["*.amazonaws.com", "*.amazonaws.com.cn"];
-
 /** The ports of an endpoint pattern without one: MQTT, and MQTT told from HTTPS by ALPN. */
 export const ENDPOINT_PORTS: readonly number[] = [8883, 443];
 
@@ -18,15 +15,18 @@ export const ENDPOINT_PORTS: readonly number[] = [8883, 443];
 export interface BuildOptions {
   /** The most connections that the program may use (iotcored-6). */
   readonly ceiling: number;
-  /** `HOST`, `HOST:PORT`, `*.DOMAIN` or `*.DOMAIN:PORT`. */
+  /** `HOST`, `HOST:PORT`, `HOST:*`, or the same with `*.DOMAIN`; none: the data endpoints of AWS IoT Core. */
   readonly endpoints: readonly string[];
   /** `HOST:PORT`. */
   readonly proxies: readonly string[];
   /** Absolute paths that may be read beside the usual ones. */
   readonly read: readonly string[];
-  /** An absolute path. */
-  readonly busDir: string;
-  readonly interfaceName: string;
+  /** Absolute paths that may be read in place of the usual folders; none: those. */
+  readonly onlyRead: readonly string[];
+  /** Absolute paths, at least one. */
+  readonly busDirs: readonly string[];
+  /** At least one. */
+  readonly interfaceNames: readonly string[];
   /** Absolute paths of spool folders beside the usual one. */
   readonly spools: readonly string[];
   /** None: for this machine. */
@@ -46,7 +46,8 @@ export const BUILD_OPTIONS: readonly Option[] = [
     option: "endpoint",
     value: "PATTERN",
     repeats: true,
-    help: "HOST[:PORT] or *.DOMAIN[:PORT] that may be reached, in place of AWS IoT Core's",
+    help:
+      "HOST[:PORT] or *.DOMAIN[:PORT], with * for any port, that may be reached, in place of AWS IoT Core's regions",
   },
   {
     option: "proxy",
@@ -60,9 +61,25 @@ export const BUILD_OPTIONS: readonly Option[] = [
     repeats: true,
     help: "a file or folder of credentials that may be read, beside the usual folders",
   },
+  {
+    option: "only-read",
+    value: "PATH",
+    repeats: true,
+    help: "a file or folder of credentials that may be read, in place of the usual folders",
+  },
   { option: "spool", value: "DIR", repeats: true, help: "a spool folder beside /var/lib/iotcored" },
-  { option: "bus-dir", value: "DIR", help: "the folder of the core bus (/run/greengrass)" },
-  { option: "interface-name", value: "NAME", help: "the name of the socket (aws_iot_mqtt)" },
+  {
+    option: "bus-dir",
+    value: "DIR",
+    repeats: true,
+    help: "the folder of the core bus (/run/greengrass)",
+  },
+  {
+    option: "interface-name",
+    value: "NAME",
+    repeats: true,
+    help: "the name of the socket (aws_iot_mqtt)",
+  },
   {
     option: "target",
     value: "TARGET",
@@ -79,16 +96,17 @@ export const BUILD_OPTIONS: readonly Option[] = [
  */
 export function parseBuildArgs(args: readonly string[]): BuildOptions {
   const parsed = parse(args[0] === "--" ? args.slice(1) : args);
-  const endpoints = all(parsed, "endpoint", isEndpoint, "be HOST, HOST:PORT or *.DOMAIN[:PORT]");
-  const interfaceName = one(parsed, "interface-name") ?? INTERFACE_NAME;
-  checkInterfaceName(interfaceName);
+  const interfaceNames = parsed.values.get("interface-name") ?? [INTERFACE_NAME];
+  for (const name of interfaceNames) checkInterfaceName(name);
+  const busDirs = all(parsed, "bus-dir", isDevicePath, PATH_RULE).map(tidy);
   return {
     ceiling: ceilingOf(one(parsed, "max-connections") ?? "1"),
-    endpoints: endpoints.length > 0 ? endpoints : DEFAULT_ENDPOINTS,
+    endpoints: all(parsed, "endpoint", isEndpoint, "be HOST, HOST:PORT or *.DOMAIN[:PORT]"),
     proxies: all(parsed, "proxy", isProxy, "be HOST:PORT"),
     read: all(parsed, "read", isDevicePath, PATH_RULE).map(tidy),
-    busDir: tidy(all(parsed, "bus-dir", isDevicePath, PATH_RULE)[0] ?? BUS_DIR),
-    interfaceName,
+    onlyRead: all(parsed, "only-read", isDevicePath, PATH_RULE).map(tidy),
+    busDirs: busDirs.length > 0 ? busDirs : [BUS_DIR],
+    interfaceNames,
     spools: all(parsed, "spool", isDevicePath, PATH_RULE).map(tidy),
     targets: all(parsed, "target", isTarget, `be ${TARGETS.join(" or ")}`) as Target[],
     help: parsed.values.has("help"),
@@ -111,8 +129,8 @@ const PATH_RULE = "be an absolute path on the device, without a comma";
 const HOST = /^[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?$/;
 
 function isEndpoint(text: string): boolean {
-  const [, host = "", port] = /^(.*?)(?::(\d+))?$/.exec(text) ?? [];
-  return isHost(host.replace(/^\*\.(?=.*\.)/, "")) && isPort(port ?? "1");
+  const [, host = "", port = "*"] = /^(.*?)(?::(\d+|\*))?$/.exec(text) ?? [];
+  return isHost(host.replace(/^\*\.(?=.*\.)/, "")) && (port === "*" || isPort(port));
 }
 
 function isProxy(text: string): boolean {

@@ -45,12 +45,22 @@ function splitBaked(args: readonly string[]): [baked: readonly string[], given: 
 }
 
 async function runRun(args: readonly string[]): Promise<ExitCode> {
+  const { holdingFailures } = await import("../process/failures.ts");
+  return await holdingFailures(() => runFrom(args));
+}
+
+async function runFrom(args: readonly string[]): Promise<ExitCode> {
   const { parseRunArgs } = await import("./run.ts");
   const run = parseRunArgs(args);
   if (run.instead === "help") return await help([]);
-  if (run.instead === "version") return print(`iotcored ${VERSION}\n`);
+  if (run.instead === "version") return print(await versionText(run.verbose));
   const { runDaemon } = await import("../process/run.ts");
   return await runDaemon(run);
+}
+
+async function versionText(verbose: boolean): Promise<string> {
+  const version = `iotcored ${VERSION}\n`;
+  return verbose ? version + (await import("../process/permitted.ts")).permissionsText() : version;
 }
 
 async function help(args: readonly string[]): Promise<ExitCode> {

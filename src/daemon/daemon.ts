@@ -6,13 +6,14 @@ import type { Log } from "../base/log.ts";
 import { listenOnFd } from "../bus/listener.ts";
 import { type BusServer, serve, type ServeOptions, startServer } from "../bus/server.ts";
 import { AWS_RATE_LIMITS } from "../aws/rate_window.ts";
+import { CredentialFiles } from "../mqtt/credential_files.ts";
 import { readCredentials } from "../mqtt/credentials.ts";
 import { createDial } from "../mqtt/dial.ts";
 import { ConnectionPool, type PooledConnection, type PoolHandler } from "../mqtt/pool.ts";
 import type { ConnackInfo, LinkEnd } from "../mqtt/link.ts";
 import { Spool } from "../spool/spool.ts";
 import { MemoryStorage } from "../spool/memory_storage.ts";
-import { openDiskStorage } from "../spool/sqlite_storage.ts";
+import { openLog } from "../spool/log/log_storage.ts";
 import type { SpoolStorage } from "../spool/storage.ts";
 import type { Config } from "../config/resolve.ts";
 import { nextConfig } from "../config/change.ts";
@@ -85,20 +86,22 @@ export async function startDaemon(
   dependencies: DaemonDependencies,
 ): Promise<Daemon> {
   await readCredentials(config);
-  const storage = openStorage(config, dependencies);
+  const storage = await openStorage(config, dependencies);
   try {
     const daemon = new LocalDaemon(config, dependencies, storage);
     await daemon.serve();
     return daemon;
   } catch (error) {
-    storage.close();
+    await storage[Symbol.asyncDispose]();
     throw error;
   }
 }
 
-function openStorage({ spool }: Config, dependencies: DaemonDependencies): SpoolStorage {
-  const { clock, log, random } = dependencies;
-  if (spool.kind === "disk") return openDiskStorage({ dir: spool.dir, clock, log, random });
+async function openStorage(
+  { spool, spoolMaxBytes: maxBytes }: Config,
+  { clock, log }: DaemonDependencies,
+): Promise<SpoolStorage> {
+  if (spool.kind === "disk") return await openLog({ dir: spool.dir, maxBytes, clock, log });
   log.info(
     "the spool is in memory: what waits in it is lost when the daemon ends; --spool DIR keeps it",
   );
@@ -132,6 +135,7 @@ class LocalDaemon implements Daemon, PoolHandler {
   readonly #gates: SendGates;
   readonly #intake: Intake;
   readonly #publisher: Publisher;
+  readonly #files: CredentialFiles;
   readonly #pool: ConnectionPool;
   readonly #subscriptions: Subscriptions;
   readonly #readiness: Readiness;
@@ -163,9 +167,11 @@ class LocalDaemon implements Daemon, PoolHandler {
     this.#publisher = new Publisher({ ...shared, log, limits, maxInFlight });
     this.#intake = new Intake({ ...shared, publisher: this.#publisher, keepQos0WhenOffline });
     this.#queue = queue;
+    this.#files = new CredentialFiles(log, clock);
+    this.#files.onMended = () => this.reconnect("the credential files can be used again");
     this.#pool = new ConnectionPool({
       target: (index) => targetOf(this.#config, index),
-      dial: createDial({ log, clock }),
+      dial: createDial({ log, clock, files: this.#files }),
       handler: this,
       clock,
       log,
@@ -183,7 +189,7 @@ class LocalDaemon implements Daemon, PoolHandler {
     this.#readiness = new Readiness({
       clock,
       assignments: () => this.#subscriptions.assignments,
-      onChange: (ready) => this.#dependencies.onConnected?.(ready),
+      onChange: (connected) => dependencies.onConnected?.(connected),
       onSend: () => this.#onSend(),
     });
   }
@@ -279,6 +285,7 @@ class LocalDaemon implements Daemon, PoolHandler {
     this.#gates.stop();
     this.#readiness.down();
     this.#subscriptions.stop();
+    this.#files.close();
     await this.#pool.stop();
     const { messages, storage } = this.#spool.stats();
     await this.#spool.close();
@@ -345,9 +352,9 @@ class LocalDaemon implements Daemon, PoolHandler {
       this.#receiveMaximum = connack.receiveMaximum;
       this.#proven = this.#config;
       this.#trial?.end();
+      this.#readiness.up();
     }
     this.#gates.of(connection.index).up(connection);
-    if (connection.index === 0) this.#readiness.up();
     this.#subscriptions.up(connection, connack);
     this.#pool.wakeOthers(connection);
   }

@@ -43,6 +43,7 @@ export interface StatusSources {
   readonly subscriptions: {
     readonly assignments: ReadonlyMap<number, { readonly sync: { readonly size: number } }>;
     readonly received: number;
+    readonly tooLarge: number;
     readonly virtualFilters: number;
   };
   readonly intake: Pick<Intake, "accepted" | "refused">;
@@ -121,6 +122,7 @@ export class StatusReport {
         subscriptions: clients.subscriptions,
         closed_as_slow: clients.closedAsSlow,
         refused: clients.refused,
+        too_large: subscriptions.tooLarge,
       },
       queues: this.#queues(spool, clients),
       config_waiting: this.#sources.waiting() ?? null,

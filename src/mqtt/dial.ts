@@ -1,9 +1,10 @@
 import { type Clock, systemClock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import { CredentialFiles } from "./credential_files.ts";
-import type { CredentialPaths, ReadText } from "./credentials.ts";
+import type { CredentialPaths } from "./credentials.ts";
 import { openLink } from "./mqttjs_link.ts";
 import type { LinkHandler, MqttLink, MqttVersion } from "./link.ts";
+import type { CallbackHook } from "./with_deadline.ts";
 import { DEADLINES, type Deadlines, nameOf, openStream, type StreamTarget } from "./tls.ts";
 
 /** How long the broker keeps an MQTT 5 session after a link, in seconds: outages shorter than this lose nothing. */
@@ -38,16 +39,18 @@ export interface DialOptions {
   readonly log: Log;
   readonly clock?: Clock;
   readonly deadlines?: Deadlines;
-  readonly readText?: ReadText;
+  /** The credential files; by default they are of this dial alone. */
+  readonly files?: CredentialFiles;
+  readonly hook?: CallbackHook;
 }
 
 /** The dial of the daemon: files, TCP, proxy, TLS, MQTT. */
 export function createDial(options: DialOptions): Dial {
-  const { clock = systemClock, deadlines = DEADLINES } = options;
-  const files = new CredentialFiles(options.log, clock, options.readText);
+  const { clock = systemClock, deadlines = DEADLINES, hook } = options;
+  const files = options.files ?? new CredentialFiles(options.log, clock);
   return async (target, { cleanStart, signal }, handler) => {
     const credentials = await files.read(target.credentials);
-    const secure = await openStream(target, credentials, { deadlines, clock, signal });
+    const secure = await openStream(target, credentials, { deadlines, clock, signal, hook });
     return await openLink(secure, {
       clientId: target.clientId,
       version: target.version,
@@ -56,6 +59,7 @@ export function createDial(options: DialOptions): Dial {
       connackTimeoutMs: deadlines.connackMs,
       where: nameOf(target),
       signal,
+      hook,
       ...target.version === "5" ? { sessionExpiryS: SESSION_EXPIRY_S } : {},
     }, handler);
   };

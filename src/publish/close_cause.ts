@@ -60,7 +60,8 @@ export function accusedBy({ by, code }: Pick<LinkEnd, "by" | "code">): Accused {
     case "network":
     case "keep-alive":
       return "none";
-    // An answer that cannot be parsed may be the answer to one message, and comes again with it.
+    // What cannot be parsed, or makes the parser throw, may be the answer to one message, and comes again with it.
+    case "fault":
     case "protocol":
       return "any";
     case "peer":

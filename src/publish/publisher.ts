@@ -3,6 +3,7 @@ import type { FaultHook } from "../base/fault.ts";
 import type { Log } from "../base/log.ts";
 import type { RateLimits } from "../aws/rate_window.ts";
 import type { OutgoingPublish, PublishResult } from "../mqtt/link.ts";
+import { consequenceInPuback } from "../mqtt/reason_codes.ts";
 import { isExpired, sizeOf } from "../spool/policy.ts";
 import type { Spool } from "../spool/spool.ts";
 import type { SpoolRecord } from "../spool/storage.ts";
@@ -22,9 +23,6 @@ export const MAX_EXPIRY_S = 0xffff_ffff;
 
 /** How long sending pauses when the broker says that its quota is exceeded (0x97), in ms. */
 const QUOTA_PAUSE_MS = 1_000;
-
-/** PUBACK reason code "quota exceeded" [MQTT5-3.4.2.1]: the one refusal that time mends. */
-const QUOTA_EXCEEDED = 0x97;
 
 /** What a publisher needs of a connection that is up. */
 export interface PublishLink {
@@ -328,7 +326,7 @@ export class Publisher {
   /** Seconds that are left of a message's time, as a property of its PUBLISH. */
   #expiry(expiresAt: number | undefined): { messageExpiry?: number } {
     if (expiresAt === undefined) return {};
-    const leftMs = expiresAt - this.#options.clock.wallNow();
+    const leftMs = expiresAt - this.#options.spool.now();
     // A clock that was set back makes it longer than it was, which may be more than MQTT can say.
     const seconds = Math.min(MAX_EXPIRY_S, Math.max(1, Math.ceil(leftMs / 1_000)));
     return { messageExpiry: seconds };
@@ -363,13 +361,14 @@ export class Publisher {
     const { record, sentAt, order } = entry;
     if (order !== undefined) this.#options.gate.answered(order);
     if (record.qos === 1) this.#throttle.acknowledged(sentAt);
-    if (result.code === QUOTA_EXCEEDED) return this.#again(record, result.reason);
+    // Quota exceeded: the one refusal that time mends.
+    if (consequenceInPuback(result.code) === "retry") return this.#again(record, result.reason);
     this.#options.fault?.("before PUBACK");
     const { seq } = record;
     entry.settled = true;
     if (result.code >= 0x80) this.#refused(record, result);
     else if (record.qos === 1) this.#counters.acknowledged++;
-    // The place in flight is free when the removal is on disk: after a crash no more than the window is sent twice.
+    // The place in flight is free at once: after a crash, what was acknowledged since the last sync is sent again, 100 at most.
     this.#options.spool.settled(seq, () => {
       if (this.#inFlight.get(seq) !== entry) return;
       this.#inFlight.delete(seq);
@@ -426,7 +425,7 @@ export class Publisher {
 
   /** A QoS 0 message whose time was over before its turn came is not sent. */
   #gaveUp(message: WaitingMessage): boolean {
-    if (!isExpired(message.expiresAt, this.#options.clock.wallNow())) return false;
+    if (!isExpired(message.expiresAt, this.#options.spool.now())) return false;
     this.#counters.expired++;
     this.#options.queue.done(message);
     this.#options.log.warn("a QoS 0 message expired while it waited for its turn and is not sent");

@@ -1,5 +1,5 @@
 import type { Bytes } from "../../../src/base/bytes.ts";
-import { importMapFlags } from "../../support/program.ts";
+import { importMapFlags } from "../../../src/build/deno.ts";
 
 const HERE = new URL(".", import.meta.url).pathname;
 const COMPILERS = ["cc", "gcc", "clang"];
@@ -48,7 +48,7 @@ export class Clients {
         if (!(error instanceof Deno.errors.NotFound)) throw error;
       }
     }
-    const flags = [...await importMapFlags(), "-A", `${HERE}client.ts`];
+    const flags = [...importMapFlags(), "-A", `${HERE}client.ts`];
     return new Clients("Deno, for want of a C compiler: figures are limited by it", [
       ...[Deno.execPath(), "run", "-q", ...flags],
     ]);

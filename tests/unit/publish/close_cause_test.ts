@@ -29,6 +29,7 @@ Deno.test(
   () => {
     assertEquals(accusedBy({ by: "peer" }), "any");
     assertEquals(accusedBy({ by: "protocol" }), "any");
+    assertEquals(accusedBy({ by: "fault" }), "any");
   },
 );
 

@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertStringIncludes, assertThrows } from "../../deps.ts";
+import { assert, assertEquals, assertStringIncludes, assertThrows, pureTest } from "../../deps.ts";
 import { BusError, Code } from "../../../src/base/errors.ts";
 import {
   IDLE_CONNECTION_MS,
@@ -7,13 +7,15 @@ import {
 import {
   LATE_BLOCK_MS,
   REFUSED_BLOCK_MS,
+  SUBACK_WAIT_MS,
   Subscriptions,
 } from "../../../src/subscribe/subscriptions.ts";
+import { utf8 } from "../../../src/base/bytes.ts";
+import { encodeValueFrame } from "../../../src/wire/frame.ts";
 import { FakeClock } from "../../support/fake_clock.ts";
 import { fakeLog } from "../../support/fake_log.ts";
 import { type FakeConnection, FakePool, FakeSink, openGate, settle } from "./fakes.ts";
 
-const pure = { permissions: "none" } as const;
 const NOMEM = `${Code.NOMEM}`;
 
 function setUp(maxConnections = 1) {
@@ -37,9 +39,13 @@ function setUp(maxConnections = 1) {
     subscriptions.up({ index }, { sessionPresent, receiveMaximum: 100 });
     await settle();
   };
-  const add = (filters: string | readonly string[], virtual = false): FakeSink => {
+  const add = (
+    filters: string | readonly string[],
+    virtual = false,
+    maxFrameBytes = 10_000,
+  ): FakeSink => {
     const sink = new FakeSink();
-    subscriptions.add(typeof filters === "string" ? [filters] : filters, 1, virtual, sink);
+    subscriptions.add({ filters: [filters].flat(), qos: 1, virtual, maxFrameBytes }, sink);
     return sink;
   };
   const addMany = (count: number, from = 0): FakeSink[] =>
@@ -61,9 +67,8 @@ async function setUpFull(maxConnections: number) {
   return all;
 }
 
-Deno.test(
+pureTest(
   "a client is accepted when the broker has granted all its filters, and not before",
-  pure,
   async () => {
     const { made, add, up, arrive } = setUp();
     await up(0);
@@ -80,9 +85,8 @@ Deno.test(
   },
 );
 
-Deno.test(
+pureTest(
   "a filter is shared by its clients: one SUBSCRIBE, and one UNSUBSCRIBE when the last one left",
-  pure,
   async () => {
     const { made, subscriptions, add, up } = setUp();
     await up(0);
@@ -100,7 +104,7 @@ Deno.test(
   },
 );
 
-Deno.test("a filter that a client names twice is one", pure, async () => {
+pureTest("a filter that a client names twice is one", async () => {
   const { made, add, up, arrive } = setUp();
   await up(0);
   const sink = add(["a", "a"]);
@@ -109,7 +113,7 @@ Deno.test("a filter that a client names twice is one", pure, async () => {
   assertEquals([made[0]!.packets, sink.topics], [["subscribe a qos 1"], ["a"]]);
 });
 
-Deno.test("a client with several matching filters gets a message once", pure, async () => {
+pureTest("a client with several matching filters gets a message once", async () => {
   const { add, up, arrive } = setUp();
   await up(0);
   const sink = add(["a/#", "a/b", "+/b"]);
@@ -119,7 +123,7 @@ Deno.test("a client with several matching filters gets a message once", pure, as
   assertEquals([sink.topics, other.topics], [["a/b"], ["a/b"]]);
 });
 
-Deno.test("a shared subscription matches by its filter without the group", pure, async () => {
+pureTest("a shared subscription matches by its filter without the group", async () => {
   const { made, add, up, arrive } = setUp();
   await up(0);
   const sink = add("$share/group/a/+");
@@ -134,9 +138,8 @@ Deno.test("a shared subscription matches by its filter without the group", pure,
   ]);
 });
 
-Deno.test(
+pureTest(
   "a virtual subscription is accepted at once, sends no SUBSCRIBE, and takes no room",
-  pure,
   async () => {
     const { made, subscriptions, add, addMany, up, arrive } = setUp();
     await up(0);
@@ -156,9 +159,8 @@ Deno.test(
   },
 );
 
-Deno.test(
+pureTest(
   "while offline a client is accepted at once and subscribed on reconnect",
-  pure,
   async () => {
     const { made, add, up } = setUp();
     const sink = add("a");
@@ -169,9 +171,8 @@ Deno.test(
   },
 );
 
-Deno.test(
+pureTest(
   "a link that breaks before the SUBACK leaves the client accepted, as if it had asked offline",
-  pure,
   async () => {
     const { made, subscriptions, add, up } = setUp();
     await up(0);
@@ -187,9 +188,8 @@ Deno.test(
   },
 );
 
-Deno.test(
+pureTest(
   "a refused filter is REMOTE with the broker's reason for everyone who waits for it, and no other",
-  pure,
   async () => {
     const { made, subscriptions, log, add, up } = setUp();
     await up(0);
@@ -209,9 +209,8 @@ Deno.test(
   },
 );
 
-Deno.test(
+pureTest(
   "a filter that is refused on reconnect closes the socket of its subscriber",
-  pure,
   async () => {
     const { made, subscriptions, add, up } = setUp();
     await up(0);
@@ -225,9 +224,8 @@ Deno.test(
   },
 );
 
-Deno.test(
+pureTest(
   "a client that leaves while its filter is being subscribed leaves nothing behind",
-  pure,
   async () => {
     const { made, subscriptions, add, up } = setUp();
     await up(0);
@@ -248,23 +246,21 @@ Deno.test(
   },
 );
 
-Deno.test(
+pureTest(
   "a client that is gone before its request is handled is not subscribed",
-  pure,
   async () => {
     const { made, subscriptions, up } = setUp();
     await up(0);
     const sink = new FakeSink();
     sink.onClose = (fn) => fn();
-    subscriptions.add(["a"], 1, false, sink);
+    subscriptions.add({ filters: ["a"], qos: 1, virtual: false, maxFrameBytes: 10_000 }, sink);
     await settle();
     assertEquals([made[0]!.packets, subscriptions.locals], [[], 0]);
   },
 );
 
-Deno.test(
+pureTest(
   "a client that comes while the last one's UNSUBSCRIBE is under way waits for a SUBSCRIBE of its own",
-  pure,
   async () => {
     const { made, add, up } = setUp();
     await up(0);
@@ -282,9 +278,8 @@ Deno.test(
   },
 );
 
-Deno.test(
+pureTest(
   "50 filters fit on a connection, then the next one is opened, up to the most (iotcored-5)",
-  pure,
   async () => {
     const { made, subscriptions, up, add, addMany } = setUp(3);
     await up(0);
@@ -302,7 +297,7 @@ Deno.test(
   },
 );
 
-Deno.test("a list that does not fit as a whole is refused as a whole", pure, async () => {
+pureTest("a list that does not fit as a whole is refused as a whole", async () => {
   const { made, subscriptions, up, add, addMany } = setUp();
   await up(0);
   addMany(49);
@@ -315,9 +310,8 @@ Deno.test("a list that does not fit as a whole is refused as a whole", pure, asy
   assertEquals(subscriptions.assignments.get(0)!.sync.size, 50);
 });
 
-Deno.test(
+pureTest(
   "the client whose filter opens a connection waits for its SUBACK there",
-  pure,
   async () => {
     const { made, up, add } = await setUpFull(2);
     const sink = add("one/more");
@@ -328,9 +322,8 @@ Deno.test(
   },
 );
 
-Deno.test(
+pureTest(
   "a refused connection is NOMEM for its subscribers, said once, and not tried again for ten minutes",
-  pure,
   async () => {
     const { clock, log, made, subscriptions, add } = await setUpFull(3);
     const waiting = add(["many/0", "one/more"]);
@@ -349,9 +342,8 @@ Deno.test(
   },
 );
 
-Deno.test(
+pureTest(
   "a connection that is refused after its subscribers were accepted closes their sockets",
-  pure,
   async () => {
     const { subscriptions, up, add } = await setUpFull(2);
     const sink = add("one/more");
@@ -363,17 +355,20 @@ Deno.test(
   },
 );
 
-Deno.test(
-  "a connection that cannot be made in time is NOMEM too, and is tried again after a minute",
-  pure,
+pureTest(
+  "a connection that cannot be made in time closes who was accepted meanwhile, and is tried again after a minute",
   async () => {
     const { clock, log, made, add } = await setUpFull(2);
     const sink = add("one/more");
     made[1]!.status.lastError = "closed before CONNACK";
     clock.advance(OPEN_CONNECTION_MS - 1);
-    assertEquals(sink.is, "asked");
+    assertEquals(sink.is, "accepted");
     clock.advance(1);
-    assertEquals([sink.is, made[1]!.stopped], [NOMEM, true]);
+    assertStringIncludes(
+      sink.is,
+      "closed: Cannot subscribe: a further connection could not be made",
+    );
+    assertEquals(made[1]!.stopped, true);
     assertEquals(log.lines.at(-1)!.fields.reason, "closed before CONNACK");
     clock.advance(LATE_BLOCK_MS);
     add("one/more");
@@ -381,9 +376,8 @@ Deno.test(
   },
 );
 
-Deno.test(
+pureTest(
   "without the network nobody waits for a further connection: it is made when the network is back",
-  pure,
   async () => {
     const { clock, made, subscriptions, up, add } = await setUpFull(2);
     const sink = add("one/more");
@@ -397,9 +391,8 @@ Deno.test(
   },
 );
 
-Deno.test(
+pureTest(
   "a further connection without filters is closed after a minute, unless one comes",
-  pure,
   async () => {
     const { clock, made, subscriptions, up, add } = await setUpFull(2);
     const first = add("one/more");
@@ -418,7 +411,7 @@ Deno.test(
   },
 );
 
-Deno.test("connection 0 stays, with or without filters", pure, async () => {
+pureTest("connection 0 stays, with or without filters", async () => {
   const { clock, made, up, add } = setUp();
   await up(0);
   add("a").leave();
@@ -426,9 +419,8 @@ Deno.test("connection 0 stays, with or without filters", pure, async () => {
   assertEquals(made[0]!.stopped, false);
 });
 
-Deno.test(
+pureTest(
   "room on a lower connection is used before a higher one, and nothing is moved",
-  pure,
   async () => {
     const { made, subscriptions, up, add, addMany } = setUp(2);
     await up(0);
@@ -442,9 +434,8 @@ Deno.test(
   },
 );
 
-Deno.test(
+pureTest(
   "when filters overlap on two connections, each message comes once, and only once",
-  pure,
   async () => {
     const { clock, up, add, addMany, arrive } = setUp(2);
     await up(0);
@@ -465,9 +456,8 @@ Deno.test(
   },
 );
 
-Deno.test(
+pureTest(
   "while the lower connection is down, or does not have its filters yet, the copy of the higher one counts",
-  pure,
   async () => {
     const { clock, made, subscriptions, up, add, addMany, arrive } = setUp(2);
     await up(0);
@@ -493,7 +483,7 @@ Deno.test(
   },
 );
 
-Deno.test("a message that arrives for nobody is dropped", pure, async () => {
+pureTest("a message that arrives for nobody is dropped", async () => {
   const { subscriptions, up, add, arrive } = setUp();
   await up(0);
   const sink = add("a");
@@ -503,7 +493,7 @@ Deno.test("a message that arrives for nobody is dropped", pure, async () => {
   assertEquals([sink.topics, subscriptions.received], [[], 2]);
 });
 
-Deno.test("a stop forgets every filter and leaves no timer", pure, async () => {
+pureTest("a stop forgets every filter and leaves no timer", async () => {
   const { clock, subscriptions, up, add, addMany } = setUp(3);
   await up(0);
   addMany(50);
@@ -513,3 +503,48 @@ Deno.test("a stop forgets every filter and leaves no timer", pure, async () => {
   clock.advance(2_000);
   assertEquals(clock.timers, 0);
 });
+
+pureTest(
+  "a SUBACK that takes long is not waited for, and a refusal that comes later closes the client",
+  async () => {
+    const { clock, made, up, add } = setUp();
+    await up(0);
+    made[0]!.hold = true;
+    made[0]!.refused.add("late");
+    const [granted, refused] = [add("slow"), add("late")];
+    await settle();
+    clock.advance(SUBACK_WAIT_MS - 1);
+    assertEquals([granted.is, refused.is], ["asked", "asked"]);
+    clock.advance(1);
+    assertEquals([granted.is, refused.is], ["accepted", "accepted"]);
+    made[0]!.release();
+    await settle();
+    assertEquals(granted.is, "accepted");
+    assertStringIncludes(refused.is, "closed: the broker refused the subscription");
+    granted.leave();
+    await clock.advance(2_000);
+    await settle();
+    assertEquals(clock.timers, 0);
+  },
+);
+
+pureTest(
+  "a message larger than a client takes is left out for that client, counted, and logged once",
+  async () => {
+    const { log, subscriptions, up, add } = setUp();
+    await up(0);
+    const small = add("a/#", false, 10_000);
+    const large = add("a/#", false, 1_048_576);
+    await settle();
+    const around = encodeValueFrame(
+      new Map([["topic", utf8("a/b")], ["payload", new Uint8Array(0)]]),
+    ).length;
+    const payload = new Uint8Array(10_000 - around);
+    subscriptions.deliver({ index: 0 }, "a/b", payload);
+    for (let i = 0; i < 3; i++) {
+      subscriptions.deliver({ index: 0 }, "a/b", new Uint8Array(payload.length + 1));
+    }
+    assertEquals([small.topics.length, large.topics.length, subscriptions.tooLarge], [1, 4, 3]);
+    assertEquals(log.lines.filter(({ text }) => text.includes("max_frame")).length, 1);
+  },
+);

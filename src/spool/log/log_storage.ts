@@ -1,0 +1,437 @@
+import type { Bytes } from "../../base/bytes.ts";
+import type { Clock, Timer } from "../../base/clock.ts";
+import { ExitError, messageOf } from "../../base/errors.ts";
+import type { Log } from "../../base/log.ts";
+import { cutReason } from "../policy.ts";
+import {
+  type Changes,
+  type NewRecord,
+  type Quarantined,
+  type SpoolRecord,
+  type SpoolStorage,
+  StorageError,
+  type Usage,
+} from "../storage.ts";
+import { Contents } from "./contents.ts";
+import { asStorageError, Folder, unusable } from "./folder.ts";
+import {
+  type Checkpoint,
+  encodeNote,
+  Kind,
+  messageBytes,
+  readMessage,
+  recordAt,
+  runsOf,
+  sizeOfRecord,
+  writeMessage,
+} from "./record.ts";
+import { Recovery } from "./recovery.ts";
+import { rewrite, worthRewriting } from "./rewrite.ts";
+import { type Entry, Segment } from "./segment.ts";
+import { Writer } from "./writer.ts";
+
+/** Sizes of a segment, in bytes: a smaller spool has smaller ones. */
+const MIN_SEGMENT_BYTES = 524_288;
+const MAX_SEGMENT_BYTES = 1_048_576;
+
+/** What is written at once, in bytes, and how many messages one record removes. */
+const STEP_BYTES = 262_144;
+const STEP_REMOVALS = 8_192;
+
+/** How often it is looked whether the folder is still there, in ms. */
+const FOLDER_CHECK_MS = 60_000;
+
+/** What {@linkcode openLog} needs. */
+export interface LogOptions {
+  /** The folder; made if it is missing. */
+  readonly dir: string;
+  /** The bound of the spool, in bytes, which says how large segments are. */
+  readonly maxBytes: number;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/**
+ * Opens the spool of a folder. What waits in it is read after this resolves; new messages can be stored at once.
+ *
+ * @throws {ExitError} 73 when a daemon uses it, the folder cannot be used, or holds a file of another program or version.
+ */
+export async function openLog(options: LogOptions): Promise<SpoolStorage> {
+  const folder = new Folder(options.dir, options.log);
+  try {
+    const storage = new LogStorage(options, folder);
+    await storage.start();
+    return storage;
+  } catch (error) {
+    folder[Symbol.dispose]();
+    throw error instanceof ExitError ? error : unusable(options.dir, asStorageError(error).message);
+  }
+}
+
+/** A spool in segments of a log. What writes, and what reads segments that may change, does so one after another. */
+class LogStorage implements SpoolStorage {
+  readonly kind = "disk";
+  readonly #options: LogOptions;
+  readonly #segmentBytes: number;
+  #contents = new Contents();
+  #folder: Folder;
+  #recovery: Recovery;
+  #spoolId = 0;
+  #writer: Writer;
+  #queue: Promise<unknown> = Promise.resolve();
+  #recovered: Promise<void> = Promise.resolve();
+  /** Written, and answered as failed: removed with the next removals, should they have reached the disk. */
+  #voided: number[] = [];
+  #isFolderGone = false;
+  #check: Timer | undefined;
+  #closed = false;
+
+  constructor(options: LogOptions, folder: Folder) {
+    this.#options = options;
+    this.#folder = folder;
+    const part = Math.floor(options.maxBytes / 8);
+    this.#segmentBytes = Math.max(MIN_SEGMENT_BYTES, Math.min(MAX_SEGMENT_BYTES, part));
+    this.#recovery = new Recovery(this.#contents, folder, options.log);
+    this.#writer = this.#makeWriter();
+  }
+
+  get usage(): Usage {
+    return this.#contents.usage;
+  }
+
+  get newestAt(): number {
+    return this.#contents.newestAt;
+  }
+
+  /** Gets ready to write, and begins to read what is there. */
+  async start(): Promise<void> {
+    const canGoOn = await this.#recovery.begin();
+    this.#spoolId = this.#recovery.spoolId ?? crypto.getRandomValues(new Uint32Array(1))[0]!;
+    const last = this.#contents.segments.at(-1);
+    const recovered = this.#recovery.run();
+    try {
+      if (canGoOn) await this.#writer.resume(last!);
+      else await this.#writer.reserve(0, "messages");
+    } catch (error) {
+      await this.#writer.close();
+      // A full disk must be drained all the same.
+      if (last === undefined || !asStorageError(error).full) throw error;
+    }
+    this.#recovered = recovered.then(() => this.#onRecovered());
+    this.#watchFolder();
+  }
+
+  commit(changes: Changes): Promise<readonly number[]> {
+    return this.#alone(() => this.#commit(changes));
+  }
+
+  async read(afterSeq: number, limit: number, maxBytes: number): Promise<readonly SpoolRecord[]> {
+    while (true) {
+      const { progress, isOver } = this.#recovery;
+      const records = await this.#alone(() => this.#read(afterSeq, limit, maxBytes));
+      if (records.length > 0 || isOver || this.#closed) return records;
+      await progress;
+    }
+  }
+
+  readQos0(afterSeq: number, limit: number): { seq: number; size: number }[] {
+    const found: { seq: number; size: number }[] = [];
+    for (const { entry: { seq, length } } of this.#contents.after(afterSeq, true)) {
+      if (found.length >= limit) break;
+      found.push({ seq, size: sizeOfRecord(length) });
+    }
+    return found;
+  }
+
+  oldestAcceptedAt(): number | undefined {
+    for (const { entry } of this.#contents.after(0)) return entry.acceptedAt;
+    return undefined;
+  }
+
+  quarantined(): readonly Quarantined[] {
+    return [...this.#contents.held.values()].sort((a, b) => a.seq - b.seq);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#check?.cancel();
+    this.#recovery.stop();
+    await this.#recovered;
+    await this.#alone(() => this.#writer.close());
+    this.#folder[Symbol.dispose]();
+  }
+
+  /** Runs what writes, or reads what may be written, after what does so now. */
+  #alone<T>(run: () => Promise<T>): Promise<T> {
+    const result = this.#queue.then(run);
+    this.#queue = result.then(() => {}, () => {});
+    return result;
+  }
+
+  /** Does what no client waits for; what fails is tried again when something was stored. */
+  #inBackground(run: () => Promise<void>): void {
+    this.#alone(async () => {
+      if (!this.#closed) await run();
+    }).catch((error) => {
+      this.#options.log.debug("cannot tidy the spool", { error: asStorageError(error).message });
+    });
+  }
+
+  async #commit(changes: Changes): Promise<number[]> {
+    const { append, remove, quarantine = [], release = [] } = changes;
+    if (this.#closed) throw new StorageError("the spool is closed");
+    const contents = this.#contents;
+    const fresh: (Entry & { readonly segment: Segment })[] = [];
+    const removed = [...new Set(remove)].filter((seq) => contents.find(seq) !== undefined);
+    try {
+      if (this.#isFolderGone) await this.#remakeFolder();
+      const held = await this.#named(quarantine);
+      await this.#append(append, fresh);
+      for (const { seq, reason } of held) await this.#note(Kind.QUARANTINE, seq, reason);
+      for (const seq of release) await this.#note(Kind.RELEASE, seq, null);
+      await this.#writeRemovals([...removed, ...this.#voided]);
+      await this.#writer.sync();
+      for (const { seq, topic, reason } of held) contents.hold(seq, topic, reason);
+    } catch (error) {
+      this.#voided.push(...fresh.map(({ seq }) => seq));
+      if (error instanceof Deno.errors.NotFound) this.#lookForFolder();
+      throw asStorageError(error);
+    }
+    this.#voided = [];
+    for (const entry of fresh) contents.add(entry.segment, entry);
+    for (const seq of release) contents.release(seq);
+    for (const seq of removed) contents.remove(seq);
+    if (removed.length > 0) this.#tidy();
+    return fresh.map(({ seq }) => seq);
+  }
+
+  /** Writes new messages, each step with one call. */
+  async #append(records: readonly NewRecord[], written: (Entry & { segment: Segment })[]) {
+    for (let from = 0; from < records.length;) {
+      let to = from;
+      let length = 0;
+      do length += messageBytes(records[to++]!); while (
+        to < records.length && length + messageBytes(records[to]!) <= STEP_BYTES
+      );
+      const most = this.#segmentBytes >> 1;
+      if (length > most) throw new StorageError(`message must be at most ${most} bytes`);
+      await this.#writer.reserve(length, "messages");
+      const bytes = new Uint8Array(length);
+      const entries: Entry[] = [];
+      for (let at = 0; from < to; from++) {
+        const seq = this.#contents.nextSeq++;
+        const { qos, acceptedAt } = records[from]!;
+        const end = writeMessage(bytes, at, this.#spoolId, seq, records[from]!);
+        entries.push({ seq, offset: at, length: end - at, acceptedAt, isQos0: qos === 0 });
+        at = end;
+      }
+      const segment = this.#writer.segment!;
+      const offset = this.#writer.write(bytes);
+      for (const entry of entries) {
+        written.push({ ...entry, offset: offset + entry.offset, segment });
+      }
+    }
+  }
+
+  async #note(kind: number, seq: number, body: unknown): Promise<void> {
+    const bytes = encodeNote(this.#spoolId, kind, seq, body);
+    await this.#writer.reserve(bytes.length, "notes");
+    this.#writer.write(bytes);
+  }
+
+  async #writeRemovals(seqs: readonly number[]): Promise<void> {
+    const sorted = seqs.toSorted((a, b) => a - b);
+    for (let from = 0; from < sorted.length; from += STEP_REMOVALS) {
+      const part = sorted.slice(from, from + STEP_REMOVALS);
+      // The number of removals before is that of the segment which this one goes to.
+      await this.#writer.reserve(STEP_REMOVALS, "notes");
+      const segment = this.#writer.segment!;
+      await this.#note(Kind.REMOVAL, segment.removed, runsOf(part));
+      segment.removed += part.length;
+    }
+  }
+
+  /** Messages with their topics, which status names. */
+  async #named(quarantine: NonNullable<Changes["quarantine"]>) {
+    const named: { seq: number; topic: string; reason: string }[] = [];
+    for (const { seq, reason } of quarantine) {
+      const found = this.#contents.find(seq);
+      if (found === undefined) continue;
+      const [message] = await this.#load(found.segment, [found.segment.entry(found.row)]);
+      if (message !== undefined) {
+        named.push({ seq, topic: message.topic, reason: cutReason(reason) });
+      }
+    }
+    return named;
+  }
+
+  /** Messages of one segment that can be handed out, as many as may be read at once. */
+  async #read(afterSeq: number, limit: number, maxBytes: number): Promise<SpoolRecord[]> {
+    const { frontier } = this.#recovery;
+    let after = afterSeq;
+    while (true) {
+      const entries: Entry[] = [];
+      let from: Segment | undefined;
+      let bytes = 0;
+      for (const { segment, entry } of this.#contents.after(after)) {
+        bytes += sizeOfRecord(entry.length);
+        if (entry.seq >= frontier || entries.length >= limit || segment !== (from ?? segment)) {
+          break;
+        }
+        if (entries.length > 0 && bytes > maxBytes) break;
+        entries.push(entry);
+        from = segment;
+      }
+      if (from === undefined) return [];
+      const records = await this.#load(from, entries);
+      if (records.length > 0) return records;
+      after = entries.at(-1)!.seq;
+    }
+  }
+
+  /** Reads messages of one segment; what was damaged since is lost, and said. */
+  async #load(segment: Segment, entries: readonly Entry[]): Promise<SpoolRecord[]> {
+    const from = entries[0]!.offset;
+    const { offset, length } = entries.at(-1)!;
+    let bytes: Bytes;
+    try {
+      bytes = await this.#folder.read(segment.name, from, offset + length - from);
+    } catch (error) {
+      this.#lookForFolder();
+      throw asStorageError(error);
+    }
+    const records: SpoolRecord[] = [];
+    for (const { seq, offset, length } of entries) {
+      const record = recordAt(bytes, offset - from, this.#spoolId);
+      if (record?.seq === seq) {
+        records.push({ ...readMessage(bytes, record), seq, size: sizeOfRecord(length) });
+      } else if (this.#contents.remove(seq)) {
+        segment.isDamaged = true;
+        this.#options.log.error("a message in the spool is damaged and lost", { seq });
+      }
+    }
+    return records;
+  }
+
+  #makeWriter(): Writer {
+    return new Writer({
+      folder: this.#folder,
+      clock: this.#options.clock,
+      spoolId: () => this.#spoolId,
+      segmentBytes: this.#segmentBytes,
+      begin: () => this.#beginSegment(),
+    });
+  }
+
+  /** The segment that comes next, with what lives in the others, as soon as that is known. */
+  async #beginSegment(): Promise<{ segment: Segment; checkpoint: Bytes }> {
+    if (this.#folder.isReplaced()) {
+      this.#lookForFolder();
+      throw new StorageError("the folder of the spool is gone");
+    }
+    // Who has nothing to write to cannot wait for that.
+    if (this.#writer.segment !== undefined) await this.#recovered;
+    const contents = this.#contents;
+    if (contents.segments.at(-1)?.first === contents.nextSeq) contents.nextSeq++;
+    const segment = new Segment(contents.nextSeq);
+    segment.isCheckpointed = this.#recovery.isOver;
+    contents.segments.push(segment);
+    const checkpoint = segment.isCheckpointed ? this.#checkpoint(segment) : new Uint8Array(0);
+    return { segment, checkpoint };
+  }
+
+  /** A checkpoint for a segment. */
+  #checkpoint(segment: Segment): Bytes {
+    const { newestAt, nextSeq, held } = this.#contents;
+    const quarantined = [...held.values()].map(({ seq, reason }) => [seq, reason] as const);
+    const body: Checkpoint = { newestAt, segments: this.#contents.states(segment), quarantined };
+    return encodeNote(this.#spoolId, Kind.CHECKPOINT, nextSeq, body);
+  }
+
+  #onRecovered(): void {
+    const { lost, repeated } = this.#recovery;
+    const damaged = this.#contents.segments.filter(({ isDamaged }) => isDamaged);
+    if (lost + repeated + damaged.length > 0) {
+      const kept = damaged.map(({ name }) => this.#folder.keepDamaged(name)).join(" ");
+      const { messages: read } = this.usage;
+      this.#options.log.error("the spool was damaged", { read, lost, repeated, kept });
+    }
+    this.#inBackground(async () => {
+      for (const { seq, topic, reason } of await this.#named(this.quarantined())) {
+        this.#contents.hold(seq, topic, reason);
+      }
+      const segment = this.#writer.segment;
+      if (segment?.isCheckpointed === false) {
+        const bytes = this.#checkpoint(segment);
+        await this.#writer.reserve(bytes.length, "notes");
+        if (segment === this.#writer.segment) this.#writer.write(bytes);
+        await this.#writer.sync();
+        segment.isCheckpointed = true;
+      }
+      this.#tidy();
+    });
+  }
+
+  /** Deletes segments that nothing lives in, and rewrites one that is not worth its room. */
+  #tidy(): void {
+    const active = this.#writer.segment;
+    if (!this.#recovery.isOver || !active?.isCheckpointed) return;
+    const { segments } = this.#contents;
+    const isEmpty = (one: Segment): boolean => one !== active && one.messages === 0;
+    const worst = worthRewriting(this.#contents, active, this.#options.maxBytes);
+    if (worst !== undefined) worst.isBeingRewritten = true;
+    if (worst === undefined && !segments.some(isEmpty)) return;
+    this.#inBackground(async () => {
+      for (const { name } of segments.filter(isEmpty)) this.#folder.remove(name);
+      this.#contents.segments = this.#contents.segments.filter((one) => !isEmpty(one));
+      this.#writer.hurry();
+      if (worst === undefined || worst.messages === 0) return;
+      const bytes = await this.#folder.read(worst.name);
+      await rewrite(this.#folder, this.#spoolId, worst, bytes);
+      worst.isBeingRewritten = false;
+      this.#tidy();
+    });
+  }
+
+  #watchFolder(): void {
+    this.#check = this.#options.clock.after(FOLDER_CHECK_MS, () => {
+      this.#lookForFolder();
+      this.#watchFolder();
+    });
+  }
+
+  /** Looks whether the folder is where it was: what is only in one that is gone is not safe. */
+  #lookForFolder(): void {
+    if (this.#isFolderGone || !this.#folder.isReplaced()) return;
+    this.#isFolderGone = true;
+    this.#inBackground(() => this.#remakeFolder());
+  }
+
+  /** Makes the folder again, with the messages of the segment in use, which is open; the others are gone. */
+  async #remakeFolder(): Promise<void> {
+    if (!this.#isFolderGone) return;
+    await this.#recovered;
+    const { dir, log } = this.#options;
+    let folder: Folder;
+    try {
+      folder = new Folder(dir, log);
+    } catch (error) {
+      throw new StorageError(messageOf(error));
+    }
+    const contents = this.#contents;
+    const { messages } = contents.usage;
+    const active = this.#writer.segment;
+    const bytes = await this.#writer.takeBytes();
+    await this.#writer.close();
+    this.#folder[Symbol.dispose]();
+    this.#folder = folder;
+    this.#writer = this.#makeWriter();
+    contents.segments = active === undefined ? [] : [active];
+    for (const seq of contents.held.keys()) if (!contents.find(seq)) contents.held.delete(seq);
+    if (active !== undefined) await rewrite(folder, this.#spoolId, active, bytes);
+    this.#isFolderGone = false;
+    const lost = messages - contents.usage.messages;
+    log.error("the spool's folder was removed or replaced: it was made again", { path: dir, lost });
+  }
+}
