@@ -39,7 +39,9 @@ export const QOS_OPTION: Option = { option: "qos", short: "q", value: "0|1", hel
 export async function runTool({ command, run }: Tool, args: readonly string[]): Promise<ExitCode> {
   const parsed = parseOptions(args, command.options, command.name);
   if (parsed.values.has("help")) return print(helpText(command));
-  if (parsed.words.length > 0) throw usage(`unexpected argument ${parsed.words[0]}`, command.name);
+  if (command.words === undefined && parsed.words.length > 0) {
+    throw usage(`unexpected argument ${parsed.words[0]}`, command.name);
+  }
   return await run(parsed);
 }
 

@@ -25,6 +25,7 @@ import { busMethods } from "./bus_methods.ts";
 import { Intake } from "../publish/intake.ts";
 import { PubackWaiters } from "../publish/puback.ts";
 import { Publisher } from "../publish/publisher.ts";
+import { Quarantine } from "../publish/quarantine.ts";
 import { SendGates } from "../publish/send_gates.ts";
 import { Qos0Queue } from "../publish/qos0_queue.ts";
 import { StatusReport } from "./status_report.ts";
@@ -133,6 +134,7 @@ class LocalDaemon implements Daemon, PoolHandler {
   readonly #queue: Qos0Queue;
   readonly #waiters: PubackWaiters;
   readonly #gates: SendGates;
+  readonly #quarantine: Quarantine;
   readonly #intake: Intake;
   readonly #publisher: Publisher;
   readonly #files: CredentialFiles;
@@ -165,6 +167,7 @@ class LocalDaemon implements Daemon, PoolHandler {
     const limits = config.rateLimit ? AWS_RATE_LIMITS : undefined;
     const { maxInFlight, keepQos0WhenOffline, maxConnections } = config;
     this.#publisher = new Publisher({ ...shared, log, limits, maxInFlight });
+    this.#quarantine = new Quarantine({ spool: this.#spool, gate });
     this.#intake = new Intake({ ...shared, publisher: this.#publisher, keepQos0WhenOffline });
     this.#queue = queue;
     this.#files = new CredentialFiles(log, clock);
@@ -216,6 +219,8 @@ class LocalDaemon implements Daemon, PoolHandler {
         config: () => this.#config,
         waiting: () => this.#waiting(),
       }),
+      quarantine: this.#quarantine,
+      reconnect: (reason) => this.reconnect(reason),
       log,
     });
     this.#server = await startBus(path, { table, log, clock }, fd);

@@ -291,6 +291,11 @@ export class PoisonDetector {
     this.#standings.forget(topic, seq);
   }
 
+  /** A subject is to go through a trial, whatever it was. */
+  suspect(subject: Subject, now: number): void {
+    this.#standings.retry(subject, now);
+  }
+
   /** Policies or credentials may have changed: what is refused is tried again. */
   retryRefused(now: number): void {
     this.#standings.retryRefused(now);

@@ -12,6 +12,7 @@ import type { Qos0Queue, WaitingMessage } from "./qos0_queue.ts";
 import { SendThrottle } from "./send_throttle.ts";
 import { GatedQueue } from "./gated_queue.ts";
 import type { Culprit } from "./poison_detector.ts";
+import { untried } from "./quarantine.ts";
 import type { SendGate } from "./send_gate.ts";
 import type { Condemned } from "./standings.ts";
 
@@ -236,7 +237,7 @@ export class Publisher {
 
   /** The topic of a message is refused: what was accepted before is not sent. */
   #onRefused(record: SpoolRecord, { reason }: Condemned): void {
-    if (record.qos === 1) return this.#quarantine(record, `its topic is refused: ${reason}`);
+    if (record.qos === 1) return this.#quarantine(record, untried(reason));
     this.#counters.dropped++;
     this.#options.spool.settled(record.seq);
   }

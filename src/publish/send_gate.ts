@@ -143,6 +143,11 @@ export class SendGate {
     this.#detector.forget(topic, seq);
   }
 
+  /** The next message of a topic is to go through a trial, also when the topic is refused. */
+  suspect(topic: string): void {
+    this.#detector.suspect({ kind: "topic", name: topic }, this.#clock.now());
+  }
+
   /** Policies or credentials may have changed: what is refused is tried again. */
   retryRefused(): void {
     this.#event(() => this.#detector.retryRefused(this.#clock.now()));

@@ -183,6 +183,11 @@ export class Standings {
     this.#cases.topic.set(topic, { ...rest, soleCloses: [] });
   }
 
+  /** A subject is to go through a trial, whatever it was. */
+  retry({ kind, name }: Subject, now: number): void {
+    put(this.#cases[kind], name, suspectOf(now, false, []));
+  }
+
   /** Policies or credentials may have changed: what is condemned is tried again. */
   retryRefused(now: number): void {
     for (const cases of Object.values(this.#cases)) {

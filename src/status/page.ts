@@ -194,7 +194,7 @@ export function duration(ms: number): string {
 }
 
 /** Clients choose topics: none of them may move the cursor of who looks. */
-function visible(text: string): string {
+export function visible(text: string): string {
   return text.replace(
     /[\p{Cc}\p{Cf}\u2028\u2029]/gu,
     (char) => `\\u${char.codePointAt(0)!.toString(16).padStart(4, "0")}`,

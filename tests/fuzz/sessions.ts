@@ -13,6 +13,7 @@ import { FakeClock } from "../support/fake_clock.ts";
 import { publishing } from "../support/publishing.ts";
 import type { Random } from "../support/random.ts";
 import { FakeConn } from "../unit/bus/fake_conn.ts";
+import { Quarantine } from "../../src/publish/quarantine.ts";
 import { FakePool, openGate } from "../unit/subscribe/fakes.ts";
 import { FRAMES, VALUES } from "./corpus.ts";
 import { mended, mutated } from "./mutate.ts";
@@ -69,7 +70,11 @@ function daemonTable(clock: FakeClock, log: Log): MethodTable {
     clients: () => undefined,
     waiting: () => undefined,
   });
-  return busMethods({ intake, subscriptions, connection, status, log });
+  const quarantine = new Quarantine({ spool, gate });
+  const reconnect = (): void => {};
+  return busMethods({
+    ...{ intake, subscriptions, connection, status, quarantine, reconnect, log },
+  });
 }
 
 /** Streams of requests to one session each, which has to answer, refuse or close. */
