@@ -33,6 +33,7 @@ export const QUARANTINE: Tool = {
     ],
   },
   run: quarantine,
+  takesWords: true,
 };
 
 async function quarantine(parsed: Parsed): Promise<ExitCode> {

@@ -22,7 +22,8 @@ pureTest("the page shows everything at a glance", () => {
     "             topic bad/topic refused for 12 min 39 s: the broker closed the connection for it\\u001b[2J",
     "             filter suspect/# suspect",
     "received     19 messages",
-    "clients      20 open   21 in all   22 subscribed   closed as slow 23   requests refused 24   left out as too large 26",
+    "clients      20 open   21 in all   22 subscribed   closed as slow 23   requests refused 24",
+    "             messages larger than a subscriber takes 26",
     "             clients is at 4,000 of 4,096",
     "config       waiting: Cannot reach \\u001b[2J",
   ]);
