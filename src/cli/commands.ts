@@ -45,6 +45,11 @@ function splitBaked(args: readonly string[]): [baked: readonly string[], given: 
 }
 
 async function runRun(args: readonly string[]): Promise<ExitCode> {
+  const { holdingFailures } = await import("../process/failures.ts");
+  return await holdingFailures(() => runFrom(args));
+}
+
+async function runFrom(args: readonly string[]): Promise<ExitCode> {
   const { parseRunArgs } = await import("./run.ts");
   const run = parseRunArgs(args);
   if (run.instead === "help") return await help([]);

@@ -9,6 +9,7 @@ import { CONFIG_INTERFACE, ConfigService } from "../config/service.ts";
 import { ConfigWatch, type WatchOptions } from "../config/watch.ts";
 import { type Daemon, startDaemon } from "../daemon/daemon.ts";
 import { SETTINGS } from "../config/settings.ts";
+import { forgetFailures } from "./failures.ts";
 import { LineWriter } from "./log_writer.ts";
 import { checkPermissions } from "./permitted.ts";
 import { Signals } from "./signals.ts";
@@ -114,7 +115,10 @@ async function start(
     log,
     random: Math.random,
     fd,
-    onConnected: (connected) => notifier.status(connected ? "connected" : "not connected"),
+    onConnected: (connected) => {
+      notifier.status(connected ? "connected" : "not connected");
+      if (connected) forgetFailures(environment);
+    },
   });
   notifier.ready("not connected yet");
   notifier.watch(watchdogMs(environment, Deno.pid), systemClock);

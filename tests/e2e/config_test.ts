@@ -73,7 +73,7 @@ Deno.test("iotcored-7: the program waits for a config service that starts later,
 const REFUSED: readonly (readonly [string, Record<string, ConfigValue>, string])[] = [
   ["of the wrong type", { "iotDataEndpoint": [1n] }, "--endpoint (config key services/"],
   ["that is malformed", { "mqtt/port": "x" }, 'must be a whole number from 1 to 65535, got "x"'],
-  ["that names no file", { "system/rootCaPath": "/none.pem" }, "Cannot use --rootca /none.pem"],
+  ["that names no file", { "system/rootCaPath": "{dir}/none.pem" }, "/none.pem"],
 ];
 
 for (const [what, values, said] of REFUSED) {
@@ -81,7 +81,15 @@ for (const [what, values, said] of REFUSED) {
     await using dir = await tempDir();
     const files = await writePki(dir.path, pki);
     const required = requiredValues({ host: "localhost", port: 1 }, files);
-    await using _config = await startGgConfig(dir.path, { ...required, ...values });
+    await using _config = await startGgConfig(dir.path, {
+      ...required,
+      ...Object.fromEntries(
+        Object.entries(values).map(([key, value]) => [
+          key,
+          typeof value === "string" ? value.replace("{dir}", dir.path) : value,
+        ]),
+      ),
+    });
     const { code, stderr } = await runProgram(["--bus-dir", dir.path]);
     assertEquals(code, 78, stderr);
     assertStringIncludes(stderr, said);

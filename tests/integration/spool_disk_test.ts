@@ -197,6 +197,22 @@ Deno.test("messages can be stored at once after a start, behind a thousand that 
   assertEquals(read.at(-1)!.seq, seq);
 });
 
+Deno.test("what is stored before the last segment was read again hides nothing of it", async () => {
+  await using dir = await tempDir();
+  for (let round = 0; round < 5; round++) {
+    await using disk = await openDisk(dir.path);
+    const { storage } = disk;
+    const before = round === 0 ? [] : await put(storage, record(round * 10));
+    for (let n = 1; n < 5; n++) await put(storage, record(round * 10 + n));
+    assertEquals(before.length, round === 0 ? 0 : 1);
+  }
+  await using disk = await openDisk(dir.path);
+  const wanted = [0, 1, 2, 3, 4].flatMap((round) =>
+    [...round === 0 ? [] : [0], 1, 2, 3, 4].map((n) => `t/${round * 10 + n}`)
+  );
+  assertEquals(topics(await readAll(disk.storage)), wanted);
+});
+
 Deno.test("a second opener gets exit code 73, in this process and in another", async () => {
   await using dir = await tempDir();
   {
@@ -454,7 +470,7 @@ Deno.test({
   },
 });
 
-Deno.test("a folder that was removed is noticed within a minute, said, and made again with what is in memory", async () => {
+Deno.test("a folder that was removed is noticed within a minute, said, and made again with what is open", async () => {
   await using dir = await tempDir();
   const path = `${dir.path}/spool`;
   {
@@ -463,8 +479,9 @@ Deno.test("a folder that was removed is noticed within a minute, said, and made 
     await put(storage, record(1), record(2));
     Deno.removeSync(path, { recursive: true });
     clock.advance(60_000);
-    const line = "error the spool's folder was removed or replaced: it is made again";
-    assertEquals(log.lines.map((one) => one.replace(/ \{.*/, "")), [line]);
+    await waitFor("the folder", () => log.lines.length > 0);
+    const text = "error the spool's folder was removed or replaced: it was made again";
+    assertEquals(log.lines, [`${text} {"path":"${path}","lost":0}`]);
     await put(storage, record(3));
     assertEquals(topics(await readAll(storage)), ["t/1", "t/2", "t/3"]);
   }
@@ -486,9 +503,27 @@ Deno.test("what was only in a removed folder is not claimed to be safe", async (
   const left = topics(await readAll(storage));
   assertEquals(left.at(-1), "t/12");
   assertGreater(left.length, 1);
-  const said = log.lines.find((line) => line.includes("lost with the spool's folder"))!;
-  assert(said.endsWith(`{"lost":${13 - left.length}}`), said);
+  assert(log.lines[0]!.endsWith(`"lost":${13 - left.length}}`), log.lines[0]);
   assertEquals(storage.usage.messages, left.length);
+});
+
+Deno.test("a folder that was replaced is noticed at the next segment, and what is taken goes out all the same", async () => {
+  await using dir = await tempDir();
+  const path = `${dir.path}/spool`;
+  await using disk = await openDisk(path);
+  const { spool, add, take } = spoolOn(disk.storage, disk.clock, 4_000_000);
+  await add(0);
+  const taken = await take();
+  Deno.renameSync(path, `${dir.path}/away`);
+  Deno.mkdirSync(path, { mode: 0o700 });
+  const payload = new Uint8Array(100_000);
+  const codes: number[] = [];
+  for (let n = 1; n < 12; n++) codes.push(await add(n, { payload }));
+  assertEquals(codes.filter((code) => code !== 0), [1], "the one that needed a new segment");
+  spool.settled(taken[0]!.seq);
+  await spool.flush();
+  assertEquals(segmentsIn(path).length, 2);
+  await spool.close();
 });
 
 Deno.test("a closed storage says so", async () => {
