@@ -20,6 +20,7 @@ pureTest("the page shows everything at a glance", () => {
     "             expired 25   QoS 0 waiting 17   throttled for 16 s",
     "received     19 messages",
     "clients      20 open   21 in all   22 subscribed   closed as slow 23   requests refused 24",
+    "             messages larger than a subscriber takes 26",
     "             clients is at 4,000 of 4,096",
     "config       waiting: Cannot reach \\u001b[2J",
   ]);
