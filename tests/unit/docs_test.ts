@@ -1,4 +1,6 @@
 import { Code, Exit } from "../../src/base/errors.ts";
+import { BUILD_OPTIONS } from "../../src/build/options.ts";
+import { allCommands } from "../../src/cli/commands.ts";
 import { codeText, consequenceInConnack } from "../../src/mqtt/reason_codes.ts";
 import { assert, assertEquals } from "../deps.ts";
 
@@ -65,6 +67,32 @@ Deno.test("every path of the project that the documents name exists", async () =
     }
   }
   assertEquals(missing, []);
+});
+
+/** Of other programs, and an abbreviation. */
+const NO_OPTIONS = ["--now", "--endp"];
+
+Deno.test("every long option that the documents name is one", async () => {
+  const options = [
+    ...(await allCommands()).flatMap((command) => command.options),
+    ...BUILD_OPTIONS,
+  ];
+  const known = new Set(options.flatMap(({ option, aliases = [] }) => [option, ...aliases]));
+  const unknown: string[] = [];
+  for (const [path, text] of await documents()) {
+    for (const [name] of text.matchAll(/(?<![\w-])--[a-z][\w-]+/g)) {
+      const isKnown = known.has(name.slice(2)) || NO_OPTIONS.includes(name);
+      if (!isKnown) unknown.push(`${path}: ${name}`);
+    }
+  }
+  assertEquals(unknown, []);
+});
+
+Deno.test("every file of src that docs/architecture.md names exists", async () => {
+  const named = [...(await read("docs/architecture.md")).matchAll(/`([a-z_]+\/[\w/]+\.ts)`/g)]
+    .map(([, name]) => name!).filter((name) => !name.startsWith("tests/"));
+  assert(named.length > 50, `${named.length} names were found`);
+  assertEquals(named.filter((name) => !exists(new URL(`src/${name}`, ROOT))), []);
 });
 
 Deno.test("every document is linked from README.md", async () => {
