@@ -42,7 +42,8 @@ const MAX_SEGMENT_BYTES = 1_048_576;
 
 /** What is written at once, in bytes, and how many messages one record removes. */
 const STEP_BYTES = 262_144;
-const STEP_REMOVALS = 8_192;
+const STEP_REMOVALS = 4_096;
+const MOST_BYTES_OF_RUN = 20;
 
 /** How often it is looked whether the folder is still there, in ms. */
 const FOLDER_CHECK_MS = 60_000;
@@ -114,6 +115,10 @@ class LogStorage implements SpoolStorage {
     const canGoOn = await this.#recovery.begin();
     this.#spoolId = this.#recovery.spoolId ?? crypto.getRandomValues(new Uint32Array(1))[0]!;
     const last = this.#contents.segments.at(-1);
+    if (this.#recovery.isTorn) {
+      const kept = this.#folder.keepDamaged(last!.name);
+      this.#options.log.warn("the end of the spool was cut off, as by a loss of power", { kept });
+    }
     const recovered = this.#recovery.run();
     try {
       if (canGoOn) await this.#writer.resume(last!);
@@ -251,7 +256,7 @@ class LogStorage implements SpoolStorage {
     for (let from = 0; from < sorted.length; from += STEP_REMOVALS) {
       const part = sorted.slice(from, from + STEP_REMOVALS);
       // The number of removals before is that of the segment which this one goes to.
-      await this.#writer.reserve(STEP_REMOVALS, "notes");
+      await this.#writer.reserve(MOST_BYTES_OF_RUN * part.length + 100, "notes");
       const segment = this.#writer.segment!;
       await this.#note(Kind.REMOVAL, segment.removed, runsOf(part));
       segment.removed += part.length;
@@ -379,25 +384,34 @@ class LogStorage implements SpoolStorage {
     });
   }
 
-  /** Deletes segments that nothing lives in, and rewrites one that is not worth its room. */
+  /** Has segments deleted that nothing lives in, and one rewritten that is not worth its room. */
   #tidy(): void {
     const active = this.#writer.segment;
     if (!this.#recovery.isOver || !active?.isCheckpointed) return;
-    const { segments } = this.#contents;
-    const isEmpty = (one: Segment): boolean => one !== active && one.messages === 0;
     const worst = worthRewriting(this.#contents, active, this.#options.maxBytes);
     if (worst !== undefined) worst.isBeingRewritten = true;
-    if (worst === undefined && !segments.some(isEmpty)) return;
+    else if (!this.#contents.segments.some((one) => this.#isEmpty(one))) return;
     this.#inBackground(async () => {
-      for (const { name } of segments.filter(isEmpty)) this.#folder.remove(name);
-      this.#contents.segments = this.#contents.segments.filter((one) => !isEmpty(one));
-      this.#writer.hurry();
+      if (!this.#writer.segment?.isCheckpointed) return;
+      const empty = this.#contents.segments.filter((one) => this.#isEmpty(one));
+      for (const { name, isDamaged } of empty) {
+        // What could not be read may be readable elsewhere.
+        if (isDamaged) this.#folder.keepDamaged(name, "move");
+        else this.#folder.remove(name);
+      }
+      this.#contents.segments = this.#contents.segments.filter((one) => !empty.includes(one));
+      if (empty.length > 0) this.#writer.hurry();
       if (worst === undefined || worst.messages === 0) return;
       const bytes = await this.#folder.read(worst.name);
       await rewrite(this.#folder, this.#spoolId, worst, bytes);
       worst.isBeingRewritten = false;
       this.#tidy();
     });
+  }
+
+  /** Whether nothing lives in a segment, which is not the one in use at this moment. */
+  #isEmpty(segment: Segment): boolean {
+    return segment.messages === 0 && segment !== this.#writer.segment;
   }
 
   #watchFolder(): void {
