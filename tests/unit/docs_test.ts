@@ -95,6 +95,11 @@ Deno.test("every file of src that docs/architecture.md names exists", async () =
   assertEquals(named.filter((name) => !exists(new URL(`src/${name}`, ROOT))), []);
 });
 
+Deno.test("README.md stays under 180 lines: the rest is for the pages in docs/", async () => {
+  const lines = (await read("README.md")).trimEnd().split("\n").length;
+  assert(lines < 180, `${lines} lines`);
+});
+
 Deno.test("every document is linked from README.md", async () => {
   const readme = await read("README.md");
   for (const path of (await documents()).keys()) {
