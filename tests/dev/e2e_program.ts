@@ -20,6 +20,12 @@ import { FOLDERS } from "../support/temp.ts";
 /** The bus folders that tests make, or fail to make, within their own. */
 const BUS_FOLDERS = ["", "/bus", "/other", "/file/bus"];
 
+/** The daemons of the benchmarks, each with a bus folder of its name. */
+const BENCH_DAEMONS = [
+  ...["busy", "disk", "fan", "idle", "memory", "quiet", "subscribers"],
+  ...["flood-0", "flood-1", "full-disk", "full-memory"],
+];
+
 /** Where not even root may make a folder. */
 const NOWHERE = { bus: "/proc/iotcored", spool: "/proc/iotcored-spool" };
 
@@ -28,11 +34,12 @@ export function compileOptions(dir: string): string[] {
   const folders = Array.from({ length: FOLDERS }, (_, number) => `${dir}/${number}`);
   const option = (name: string, values: readonly string[]): string[] =>
     values.flatMap((value) => [`--${name}`, value]);
+  const places = [...BUS_FOLDERS, ...BENCH_DAEMONS.map((name) => `/${name}`)];
   return [
     ...option("endpoint", ["localhost:*", "127.0.0.1:*", "broker.invalid"]),
     ...option("spool", [...folders, NOWHERE.spool]),
     ...option("bus-dir", [
-      ...folders.flatMap((dir) => BUS_FOLDERS.map((bus) => dir + bus)),
+      ...folders.flatMap((dir) => places.map((bus) => dir + bus)),
       NOWHERE.bus,
     ]),
     ...option("interface-name", ["aws_iot_mqtt", "bus", "other", "occupied"]),
