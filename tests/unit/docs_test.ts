@@ -70,7 +70,7 @@ Deno.test("every path of the project that the documents name exists", async () =
 });
 
 /** Of other programs, and an abbreviation. */
-const NO_OPTIONS = ["--now", "--endp"];
+const NO_OPTIONS = ["--now", "--system", "--user-group", "--no-create-home", "--endp"];
 
 Deno.test("every long option that the documents name is one", async () => {
   const options = [
