@@ -177,13 +177,13 @@ export class PoisonDetector {
     const phase = this.#phase;
     if (phase.type === "down") return undefined;
     if (phase.type === "trial" || phase.type === "draining") {
-      return phase.fence === "due" ? now : undefined;
+      return phase.fence === "due" ? this.#unproven.allProvableFrom ?? now : undefined;
     }
-    const since = this.#unproven.qos0Since;
-    if (since === undefined) return undefined;
+    const from = this.#unproven.provableFrom;
+    if (from === undefined) return undefined;
     // What would answer in its place may have been discarded.
-    const least = this.#unproven.needsFence ? since : since + FENCE_SPACING_MS;
-    return Math.max(least, this.#lastFenceAt + FENCE_SPACING_MS);
+    const waitMs = this.#unproven.hasAnswerableSince(from) ? FENCE_SPACING_MS : 0;
+    return Math.max(from + waitMs, this.#lastFenceAt + FENCE_SPACING_MS);
   }
 
   /** A PINGREQ was written; returns what to give {@linkcode answered} when its PINGRESP came. */

@@ -77,6 +77,8 @@ class Model {
   readonly #window: number;
   /** When the policy changes, and topics that turn are forbidden. */
   readonly #turnsAt: number;
+  /** How long the broker looks a topic up before it closes, in ms; what is behind is answered meanwhile. */
+  readonly #lagMs: number;
   readonly #reasons: "none" | "stated";
   readonly #spool: Message[] = [];
   readonly #lane: Message[] = [];
@@ -99,6 +101,7 @@ class Model {
     this.#rttMs = 1 + random.int(rttMs);
     this.#window = random.pick([4, 100]);
     this.#turnsAt = random.int(30_000);
+    this.#lagMs = random.pick([0, 0, random.int(90)]);
     this.#reasons = random.pick(["none", "stated"]);
   }
 
@@ -249,20 +252,24 @@ class Model {
     if (this.#link !== link || link.closedByBroker) return;
     const bad = subjectsOf(packet).find((name) => this.#isForbidden(name));
     if (bad !== undefined) {
-      link.closedByBroker = true;
-      const code = this.#reasons === "none" ? undefined : packet.type === "publish" ? 0x90 : 0x8f;
-      this.#at(this.#rttMs / 2, () => {
-        if (this.#link !== link) return;
-        this.#closes++;
-        this.#closesFor.set(bad, (this.#closesFor.get(bad) ?? 0) + 1);
-        this.#close(
-          code === undefined ? { by: "peer", reason: "" } : { by: "peer", reason: "", code },
-        );
-      });
+      this.#at(this.#lagMs, () => this.#closeFor(link, bad, packet.type));
       return;
     }
     if (packet.type === "publish" && packet.message.qos === 0) return;
     this.#at(this.#rttMs / 2, () => this.#link === link && this.#answer(packet));
+  }
+
+  /** The broker closes for a packet. */
+  #closeFor(link: Link, bad: string, type: Packet["type"]): void {
+    if (this.#link !== link || link.closedByBroker) return;
+    link.closedByBroker = true;
+    const code = this.#reasons === "none" ? undefined : type === "publish" ? 0x90 : 0x8f;
+    this.#at(this.#rttMs / 2, () => {
+      if (this.#link !== link) return;
+      this.#closes++;
+      this.#closesFor.set(bad, (this.#closesFor.get(bad) ?? 0) + 1);
+      this.#close({ by: "peer", reason: "", ...code === undefined ? {} : { code } });
+    });
   }
 
   #isForbidden(name: string): boolean {
