@@ -1,6 +1,7 @@
 import { Code, Exit } from "../../src/base/errors.ts";
 import { BUILD_OPTIONS } from "../../src/build/options.ts";
 import { allCommands } from "../../src/cli/commands.ts";
+import { busMethods, type MethodOptions } from "../../src/daemon/bus_methods.ts";
 import { codeText, consequenceInConnack } from "../../src/mqtt/reason_codes.ts";
 import { assert, assertEquals } from "../deps.ts";
 
@@ -180,6 +181,15 @@ Deno.test("docs/core-bus.md has every error code of the bus", async () => {
     .filter(([number, name]) => /^\d+$/.test(number!) && /^`[A-Z]+`$/.test(name ?? ""))
     .map(([number, name]) => [name!.slice(1, -1), Number(number)]);
   assertEquals(listed, Object.entries(Code));
+});
+
+Deno.test("docs/core-bus.md has every method of the bus, and no other", async () => {
+  const page = await read("docs/core-bus.md");
+  const [, section = ""] = /^## Methods of `aws_iot_mqtt`$([^]*?)^## /m.exec(page) ?? [];
+  const listed = rows(section).flatMap(([names]) => [...names!.matchAll(/`(\w+)`/g)]);
+  // The table is made without a look at what its methods work on.
+  const methods = Object.keys(busMethods({} as MethodOptions));
+  assertEquals(listed.map((match) => match[1]!).sort(), methods.sort());
 });
 
 Deno.test("docs/operations.md has every exit code, and no other", async () => {
