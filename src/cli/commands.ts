@@ -1,3 +1,9 @@
+/**
+ * The command line: finds the subcommand and runs it.
+ *
+ * @module
+ */
+
 import type { Exit as ExitCode } from "../base/errors.ts";
 import { VERSION } from "../base/version.ts";
 import { parseOptions, usage } from "./args.ts";
@@ -11,6 +17,7 @@ const TOOLS: Readonly<Record<string, () => Promise<Tool>>> = {
   publish: async () => (await import("./publish.ts")).PUBLISH,
   subscribe: async () => (await import("./subscribe.ts")).SUBSCRIBE,
   status: async () => (await import("./status.ts")).STATUS,
+  quarantine: async () => (await import("./quarantine.ts")).QUARANTINE,
   spool: async () => (await import("./spool.ts")).SPOOL,
 };
 

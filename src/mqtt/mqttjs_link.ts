@@ -1,6 +1,7 @@
 import type { Qos } from "../aws/limits.ts";
 import type { TLSSocket } from "node:tls";
 import { loadMqtt, type MqttClient } from "../../deps.ts";
+import { Deque } from "../base/deque.ts";
 import { type Clock, systemClock, type Timer } from "../base/clock.ts";
 import { messageOf } from "../base/errors.ts";
 import { AwaitedAnswers, type SentPacket } from "./awaited_answers.ts";
@@ -87,6 +88,8 @@ class MqttJsLink implements MqttLink {
   #phase: "connecting" | "open" | "closing" | "over" = "connecting";
   #resolve: (link: MqttLink) => void;
   #reject: (error: ConnectError) => void;
+  /** Set once MQTT.js is listened to. */
+  #sendPing: (done?: () => void) => void = () => {};
   #connackTimer: Timer | undefined;
   #closeTimer: Timer | undefined;
   readonly #clock: Clock = {
@@ -103,6 +106,8 @@ class MqttJsLink implements MqttLink {
   /** Whole packets that had come at a look, and when that number was first seen, in ms of the clock. */
   #seen = { packets: 0, at: 0 };
   #stuckTimer: Timer | undefined;
+  /** Who waits for a PINGRESP, in the order of the PINGREQs; `undefined` for one of the keep-alive [MQTT-3.12.4-1]. */
+  readonly #pings = new Deque<{ readonly done: (() => void) | undefined }>();
 
   constructor(
     Client: typeof MqttClient,
@@ -202,6 +207,10 @@ class MqttJsLink implements MqttLink {
     return answered ?? false;
   }
 
+  ping(done: () => void): void {
+    if (this.#phase === "open") this.#sendPing(done);
+  }
+
   close(force = false): Promise<void> {
     return new Promise((resolve) => {
       if (this.#stream.closed) return resolve();
@@ -257,11 +266,13 @@ class MqttJsLink implements MqttLink {
     client.on("connect", this.#guarded("connect", () => this.#onConnect()));
     client.on("error", this.#guarded("client error", (error) => this.#onClientError(error)));
     const sendPing = client.sendPing.bind(client);
-    client.sendPing = this.#guarded("ping", () => {
+    this.#sendPing = this.#guarded("ping", (done?: () => void) => {
       this.#bytesAtPing = this.#tcp.bytesRead;
       this.#countPackets();
+      this.#pings.push({ done });
       sendPing();
     });
+    client.sendPing = () => this.#sendPing();
     client.onKeepaliveTimeout = this.#guarded("keep-alive", () => this.#onKeepAlive());
   }
 
@@ -348,6 +359,8 @@ class MqttJsLink implements MqttLink {
       case "suback":
       case "unsuback":
         return this.#awaited.came(packet, packet.type === "suback" || this.#rules.version === "5");
+      case "pingresp":
+        return this.#pings.shift()?.done?.();
       case "disconnect":
         return this.#onDisconnect(packet);
     }
@@ -399,8 +412,13 @@ class MqttJsLink implements MqttLink {
       return this.#end({ by: "peer", reason: "" }, () => endOfStream(where, error));
     }
     if (this.#phase === "closing") return this.#finish({ by: "local", reason: "closed here" });
-    const reason = error === undefined ? "the broker closed the connection" : messageOf(error);
-    this.#finish({ by: "peer", reason });
+    if (error === undefined) {
+      return this.#finish({ by: "peer", reason: "the broker closed the connection" });
+    }
+    // A reset may be the broker's way of closing; these are not.
+    const { kind } = fromSocketError("connack", where, error);
+    const isStated = kind === "unreachable" || kind === "timeout" || kind === "alert";
+    this.#finish({ by: isStated ? "network" : "peer", reason: messageOf(error) });
   }
 
   #breach({ code, message: reason }: ProtocolError): void {

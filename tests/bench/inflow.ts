@@ -228,8 +228,8 @@ async function fan(
     cpu += cpuSeconds(daemon.program.pid) - before;
     peak = Math.max(peak, memoryOf(daemon.program.pid).peak);
   }
-  const rate = count * subscribers / median(seconds);
-  const ratio = alone.length === 0
+  const rate = seconds.length === 0 ? 0 : count * subscribers / median(seconds);
+  const ratio = alone.length === 0 || seconds.length === 0
     ? ""
     : `, ratio to MQTT.js alone ${median(seconds.map((each, n) => alone[n]! / each)).toFixed(2)}`;
   const closed = stopped === 0 ? "" : `, closed after ${Math.max(...closedAfter).toFixed(2)} s`;
