@@ -49,6 +49,8 @@ export class Session
   #state: State = "open";
   #requests = 0;
   #reserved = 0;
+  /** Requests without an answer that are under way: they wait for nobody, and nobody for them. */
+  #notifies = 0;
   /** In the order of their requests. */
   readonly #answers = new Deque<PendingReply | BusSubscription>();
   #subscription: BusSubscription | undefined;
@@ -180,6 +182,11 @@ export class Session
     this.#proceed();
   }
 
+  onNotified(): void {
+    this.#notifies--;
+    this.#proceed();
+  }
+
   onRefused(error: unknown, method: string, notify: boolean): void {
     this.host.onRefused();
     if (error instanceof BusError) {
@@ -261,7 +268,7 @@ export class Session
   }
 
   #isFull(): boolean {
-    return this.#answers.length >= MAX_PENDING_ANSWERS ||
+    return this.#answers.length + this.#notifies >= MAX_PENDING_ANSWERS ||
       (this.#subscription === undefined && this.outbox.queued >= PAUSE_QUEUED_BYTES);
   }
 
@@ -317,7 +324,8 @@ export class Session
 
   #call(method: CallMethod, { name, map }: Request, notify: boolean): void {
     const reply = new PendingReply(this, name, notify);
-    this.#answers.push(reply);
+    if (notify) this.#notifies++;
+    else this.#answers.push(reply);
     try {
       const result = method.run(map, reply);
       if (result === undefined) return;

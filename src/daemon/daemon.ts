@@ -192,13 +192,19 @@ class LocalDaemon implements Daemon, PoolHandler {
     const shared = { spool: this.#spool, queue, waiters: this.#waiters, gate, clock, fault };
     const limits = config.rateLimit ? AWS_RATE_LIMITS : undefined;
     const { maxInFlight, keepQos0WhenOffline, maxConnections } = config;
-    this.#publisher = new Publisher({ ...shared, log, limits, maxInFlight });
+    const readGate = this.#readGate = new ReadGate(clock);
+    this.#publisher = new Publisher({
+      linkClock: readGate.clock,
+      ...shared,
+      log,
+      limits,
+      maxInFlight,
+    });
     this.#quarantine = new Quarantine({ spool: this.#spool, gate });
     this.#intake = new Intake({ ...shared, publisher: this.#publisher, keepQos0WhenOffline });
     this.#queue = queue;
     this.#files = new CredentialFiles(log, clock);
     this.#files.onMended = () => this.reconnect("the credential files can be used again");
-    const readGate = this.#readGate = new ReadGate(clock);
     const { add: onRejected } = this.#rejected = new RejectedMessages(clock, log);
     this.#pool = new ConnectionPool({
       target: (index) => targetOf(this.#config.config, index),
@@ -213,7 +219,7 @@ class LocalDaemon implements Daemon, PoolHandler {
       pool: this.#pool,
       gate: (index) => this.#gates.of(index),
       refusal: (name) => this.#gates.refusal({ kind: "filter", name })?.reason,
-      clock,
+      clock: readGate.clock,
       log,
       onSynced: () => this.#readiness.synced(),
     });
