@@ -1,6 +1,6 @@
-import { setImmediate } from "node:timers";
 import { BusError, Code, messageOf, stackOf } from "../base/errors.ts";
 import { Deque } from "../base/deque.ts";
+import { nextTurn } from "../base/next_turn.ts";
 import type { Log } from "../base/log.ts";
 import type { Frame } from "../wire/frame.ts";
 import type { FrameReader } from "../wire/frame_reader.ts";
@@ -104,7 +104,7 @@ export class Session
       if (count === null) return this.#onEndOfStream();
       this.#reader.filled(count);
       for (let wait = this.#handleFrames(); wait !== "bytes"; wait = this.#handleFrames()) {
-        await (wait === "turn" ? nextTurn() : this.#room());
+        await (wait === "turn" ? new Promise<void>(nextTurn) : this.#room());
       }
     }
   }
@@ -379,9 +379,4 @@ export class Session
       stack: stackOf(error),
     });
   }
-}
-
-/** Resolves after the other clients had their turn. */
-function nextTurn(): Promise<void> {
-  return new Promise((resolve) => void setImmediate(resolve));
 }
