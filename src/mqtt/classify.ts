@@ -4,6 +4,9 @@ import { ConnectError, type FailureKind, type Stage } from "./connect_error.ts";
 /** CONNACK codes that say the credentials are not accepted (iotcored-4). */
 const AUTHENTICATION_CODES: ReadonlySet<number> = new Set([4, 5, 0x86, 0x87, 0x8c]);
 
+/** CONNACK codes of a broker that has no room now: 3 is "server unavailable" of 3.1.1 [MQTT-3.2.2-4], [MQTT5-3.2.2.2]. */
+const BUSY_CODES: ReadonlySet<number> = new Set([3, 0x80, 0x83, 0x88, 0x89, 0x97, 0x9f]);
+
 /** TLS alerts about the client certificate [RFC 8446, 6.2], as rustls names them (iotcored-4). */
 const CERTIFICATE_ALERTS: ReadonlySet<string> = new Set([
   "NoCertificate",
@@ -44,6 +47,15 @@ export function isAuthentication(failure: ConnectError): boolean {
 /** Whether the other side hung up after TLS and before CONNACK: one of the ways AWS IoT Core refuses a certificate. */
 export function isSilentClose(failure: ConnectError): boolean {
   return failure.stage === "connack" && failure.kind === "closed";
+}
+
+/**
+ * Whether the account may just be busy: a CONNACK of busy or quota, or a close before CONNACK. Which of them AWS IoT Core sends
+ * when more CONNECTs come than an account may make is not documented.
+ */
+export function isBusy(failure: ConnectError): boolean {
+  return isSilentClose(failure) ||
+    failure.kind === "connack" && BUSY_CODES.has(failure.code ?? 0);
 }
 
 /** The failure that an error of a socket in a stage means; `where` is the peer, such as `broker.example:8883`. */
