@@ -12,6 +12,9 @@ export const RETRY: Backoff = { baseMs: 1_000, capMs: 128_000 };
 /** Between CONNECTs that a busy account refuses: 500 a second are shared by all of its devices ("AWS IoT Core quotas"). */
 export const BUSY: Backoff = { baseMs: 64_000, capMs: 600_000 };
 
+/** Between links that are renewed because the broker acknowledges too little on them: it may be overloaded. */
+export const RENEWAL: Backoff = { baseMs: 60_000, capMs: 900_000 };
+
 /**
  * How long to wait before an attempt, in ms, with full jitter: a random part of 1 s, 2 s, 4 s ... 128 s with {@linkcode RETRY}.
  *

@@ -1,0 +1,131 @@
+/** The slowest sending, in messages a second: one a minute still tells when the broker takes messages again. */
+export const SLOWEST = 1 / 60;
+
+/** Acknowledgements that are remembered, to know how many came a second. */
+const REMEMBERED = 128;
+
+/** How many acknowledgements say what the rate was, at least, when they came slowly. */
+const TELLING = 16;
+
+/** The stretch that they say it of, in ms, at least, when they came fast: a broker may count by the second. */
+const TELLING_MS = 1_000;
+
+/** The climb back to a rate of one message a second, in ms. */
+const CLIMB_MS = 40_000;
+
+/** The part of the climb that one acknowledgement may account for: who sends nothing learns nothing. */
+const CLIMB_STEP = 1 / 8;
+
+/** Slowed down since a message was lost. */
+interface Slowed {
+  /** When slowing began, in ms of the clock. */
+  readonly since: number;
+  /** Messages a second that were acknowledged before the loss. */
+  readonly peak: number;
+  /** Messages a second right after it. */
+  readonly low: number;
+  /** How long the way from `low` to `peak` is, in ms. */
+  readonly climbMs: number;
+  /** How far the climb has come, in ms. */
+  climbed: number;
+  /** Messages a second now. */
+  rate: number;
+  /** When the next message may go, in ms of the clock. */
+  nextAt: number;
+}
+
+/**
+ * The rate that an account, shared with other devices, takes from this one: unlimited until a message is lost, then learned.
+ *
+ * A loss halves it. It climbs back along the cubic curve of CUBIC (RFC 9438, 4.2): fast at first, slowly near the rate that was good
+ * before, and ever faster beyond it. Unlike there, the climb takes about as many messages as time: 40 s divided by the cube root of
+ * the rate. A device whose share is a message in five seconds would otherwise lose every third, one that sends 20 a second would
+ * take minutes; and of two devices with one account, the faster still loses more than the slower, so their shares draw level.
+ */
+export class AccountRate {
+  readonly #top: number;
+  /** A ring of when the last messages were acknowledged, in ms of the clock. */
+  readonly #acks = new Float64Array(REMEMBERED);
+  #count = 0;
+  #newest = -1;
+  #slowed: Slowed | undefined;
+
+  /** @param top Messages a second that other limits allow anyway: slowing ends there. */
+  constructor(top: number) {
+    this.#top = top;
+  }
+
+  /** Since when sending is slowed down, in ms of the clock. */
+  get since(): number | undefined {
+    return this.#slowed?.since;
+  }
+
+  /** Messages a second that may go; `undefined`: not slowed down. */
+  get perSecond(): number | undefined {
+    return this.#slowed?.rate;
+  }
+
+  /** After how many ms the next message may go; 0 is now. */
+  delay(now: number): number {
+    return this.#slowed === undefined ? 0 : Math.max(0, Math.ceil(this.#slowed.nextAt - now));
+  }
+
+  /** A message goes. */
+  sent(now: number): void {
+    const slowed = this.#slowed;
+    if (slowed === undefined) return;
+    const intervalMs = 1_000 / slowed.rate;
+    // A timer that fires late does not slow sending down: the next message may follow so much sooner.
+    slowed.nextAt = Math.max(slowed.nextAt, now - intervalMs) + intervalMs;
+  }
+
+  /** The broker has a message. */
+  acknowledged(now: number): void {
+    const before = this.#acks[this.#newest] ?? now;
+    this.#newest = (this.#newest + 1) % REMEMBERED;
+    this.#acks[this.#newest] = now;
+    this.#count = Math.min(REMEMBERED, this.#count + 1);
+    if (this.#slowed !== undefined) this.#climb(this.#slowed, now - before);
+  }
+
+  /** A message was lost: halves the rate. What is returned takes that back, should it turn out not to be true. */
+  lost(now: number): () => void {
+    const before = this.#slowed;
+    const current = this.#slowed?.rate ?? this.#top;
+    const good = Math.min(current, this.#acknowledgedPerSecond());
+    const low = Math.max(SLOWEST, good / 2);
+    const peak = Math.max(good, 2 * low);
+    this.#slowed = {
+      since: this.#slowed?.since ?? now,
+      peak,
+      low,
+      climbMs: CLIMB_MS / Math.cbrt(peak),
+      climbed: 0,
+      rate: low,
+      nextAt: now + 1_000 / low,
+    };
+    return () => this.#slowed = before;
+  }
+
+  #climb(slowed: Slowed, elapsedMs: number): void {
+    const { climbMs, peak, low } = slowed;
+    slowed.climbed += Math.min(elapsedMs, climbMs * CLIMB_STEP);
+    const left = (slowed.climbed - climbMs) / climbMs;
+    slowed.rate = peak + (peak - low) * left * left * left;
+    if (slowed.rate >= this.#top) this.#slowed = undefined;
+  }
+
+  /** Over the last second, or as long as the last 16 took; what never acknowledged anything is taken for one a second. */
+  #acknowledgedPerSecond(): number {
+    if (this.#count < 2) return 1;
+    const newest = this.#acks[this.#newest]!;
+    let number = 1;
+    let spanMs = 0;
+    while (number < this.#count && (number < TELLING || spanMs < TELLING_MS)) {
+      spanMs = newest - this.#acks[(this.#newest - number + REMEMBERED) % REMEMBERED]!;
+      number++;
+    }
+    const shortest = number === REMEMBERED ? 1 : TELLING_MS;
+    return (number - 1) * 1_000 / Math.max(shortest, spanMs);
+  }
+}
