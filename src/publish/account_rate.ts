@@ -10,10 +10,10 @@ const TELLING = 16;
 /** The stretch that they say it of, in ms, at least, when they came fast: a broker may count by the second. */
 const TELLING_MS = 1_000;
 
-/** The climb back to a rate of one message a second, in ms. */
-const CLIMB_MS = 40_000;
+/** The climb from half of the last good rate back to it, in ms. */
+const CLIMB_MS = 60_000;
 
-/** The part of the climb that one acknowledgement may account for: who sends nothing learns nothing. */
+/** The part of the climb that one PUBACK may account for: who sends nothing learns nothing. */
 const CLIMB_STEP = 1 / 8;
 
 /** Slowed down since a message was lost. */
@@ -24,8 +24,6 @@ interface Slowed {
   readonly peak: number;
   /** Messages a second right after it. */
   readonly low: number;
-  /** How long the way from `low` to `peak` is, in ms. */
-  readonly climbMs: number;
   /** How far the climb has come, in ms. */
   climbed: number;
   /** Messages a second now. */
@@ -37,10 +35,9 @@ interface Slowed {
 /**
  * The rate that an account, shared with other devices, takes from this one: unlimited until a message is lost, then learned.
  *
- * A loss halves it. It climbs back along the cubic curve of CUBIC (RFC 9438, 4.2): fast at first, slowly near the rate that was good
- * before, and ever faster beyond it. Unlike there, the climb takes about as many messages as time: 40 s divided by the cube root of
- * the rate. A device whose share is a message in five seconds would otherwise lose every third, one that sends 20 a second would
- * take minutes; and of two devices with one account, the faster still loses more than the slower, so their shares draw level.
+ * A loss halves it. It climbs back along the curve of CUBIC (RFC 9438, 4.2): fast at first, slowly near the rate that was good before,
+ * and ever faster beyond it. The climb takes the same time at every rate: of two devices that share an account, the faster loses
+ * messages more often, and their shares draw level. Only PUBACKs move it on.
  */
 export class AccountRate {
   readonly #top: number;
@@ -99,7 +96,6 @@ export class AccountRate {
       since: this.#slowed?.since ?? now,
       peak,
       low,
-      climbMs: CLIMB_MS / Math.cbrt(peak),
       climbed: 0,
       rate: low,
       nextAt: now + 1_000 / low,
@@ -108,10 +104,9 @@ export class AccountRate {
   }
 
   #climb(slowed: Slowed, elapsedMs: number): void {
-    const { climbMs, peak, low } = slowed;
-    slowed.climbed += Math.min(elapsedMs, climbMs * CLIMB_STEP);
-    const left = (slowed.climbed - climbMs) / climbMs;
-    slowed.rate = peak + (peak - low) * left * left * left;
+    slowed.climbed += Math.min(elapsedMs, CLIMB_MS * CLIMB_STEP);
+    const left = slowed.climbed / CLIMB_MS - 1;
+    slowed.rate = slowed.peak + (slowed.peak - slowed.low) * left ** 3;
     if (slowed.rate >= this.#top) this.#slowed = undefined;
   }
 

@@ -69,7 +69,7 @@ export class CongestionWindow<T extends Sent> {
   #halvedAt = -Infinity;
   /** Takes back what was halved since a message was acknowledged in time. */
   #undo: (() => void) | undefined;
-  /** Since when nothing was acknowledged though something was sent. */
+  /** When the first message was sent since one was answered. */
   #silentSince: number | undefined;
   #renewAt: number | undefined;
   /** Links renewed in a row: the exponent of the next wait. */
@@ -123,9 +123,8 @@ export class CongestionWindow<T extends Sent> {
 
   /** A PUBACK says that the broker has a message, or will never take it. One of an earlier link is ignored. */
   acknowledged(message: T, now: number): void {
-    const inTime = this.#awaited.delete(message);
-    if (!inTime && !this.#overdue.delete(message) && !this.#resent.delete(message)) return;
-    this.#silentSince = this.#awaited.size + this.#overdue.size > 0 ? now : undefined;
+    const inTime = this.#awaited.has(message);
+    if (!this.#answered(message)) return;
     const took = now - message.sentAt;
     this.#roundTrip = Math.max(took, this.#roundTrip + (took - this.#roundTrip) * SMOOTHING);
     // What came late was slow, not lost: without this, a broker that is always slow would be sent less and less.
@@ -137,9 +136,7 @@ export class CongestionWindow<T extends Sent> {
 
   /** A PUBACK says that the quota is exceeded (0x97): the message is to be sent again, as if for the first time [MQTT5-4.4.0-2]. */
   turnedAway(message: T, now: number): void {
-    const known = this.#awaited.delete(message) || this.#overdue.delete(message) ||
-      this.#resent.delete(message);
-    if (!known) return;
+    if (!this.#answered(message)) return;
     this.#counters.turnedAway++;
     this.#halve(message, now);
   }
@@ -178,6 +175,14 @@ export class CongestionWindow<T extends Sent> {
     }
     this.#counters.resent += again.length;
     return { again, renew: this.#renews(now, random) };
+  }
+
+  /** Whether the message was unanswered on this link. */
+  #answered(message: T): boolean {
+    const known = this.#awaited.delete(message) || this.#overdue.delete(message) ||
+      this.#resent.delete(message);
+    if (known) this.#silentSince = undefined;
+    return known;
   }
 
   #after(ms: number): number {

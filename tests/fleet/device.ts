@@ -62,6 +62,10 @@ export class Device {
   /** Messages that came since, in order. */
   readonly #live: Message[] = [];
   readonly #unanswered = new Set<Publish>();
+  /** The message that goes next, once it was looked for. */
+  #first: Message | undefined;
+  /** When to look for missing PUBACKs; before that they are not asked for, which would take most of the time. */
+  #lookAt = Infinity;
   readonly #liveEveryMs: number;
   #nextLiveAt: number;
 
@@ -114,44 +118,45 @@ export class Device {
   }
 
   #look(now: number): void {
-    if (now >= (this.#window.dueAt ?? Infinity)) {
+    if (now >= this.#lookAt) {
       const { again, renew } = this.#window.look(now, this.#world.random.float());
       for (const publish of again) {
         this.#unanswered.delete(publish);
         this.#again.push(publish.message);
       }
       if (renew) return this.#happened({ is: "renew", reason: "too little is acknowledged" }, now);
+      this.#lookAt = this.#window.dueAt ?? Infinity;
     }
     this.#pump(now);
   }
 
   #pump(now: number): void {
-    let next = this.#next();
-    let wait = 0;
-    while (next !== undefined && this.#window.free > 0) {
+    let wait = Infinity;
+    while (this.#window.free > 0) {
+      const message = this.#first ??= this.#next();
+      if (message === undefined) break;
       wait = Math.max(this.#window.rate.delay(now), this.#rate.delay(now, BYTES));
       if (wait > 0) break;
-      this.#send(next, now);
-      next = this.#next();
+      this.#first = undefined;
+      this.#send(message, now);
+      wait = Infinity;
     }
-    this.#wake(Math.min(wait > 0 ? now + wait : Infinity, this.#window.dueAt ?? Infinity));
+    this.#wake(Math.min(now + wait, this.#lookAt));
   }
 
-  /** The message that is to go next; it stays where it is. */
   #next(): Message | undefined {
-    while (this.#again[0]?.taken) this.#again.shift();
-    if (this.#again.length > 0) return this.#again[0];
-    return this.#backlog > 0 ? { bornAt: undefined, taken: false } : this.#live[0];
+    for (let again; (again = this.#again.shift()) !== undefined;) if (!again.taken) return again;
+    if (this.#backlog === 0) return this.#live.shift();
+    this.#backlog--;
+    return { bornAt: undefined, taken: false };
   }
 
   #send(message: Message, now: number): void {
-    if (this.#again[0] === message) this.#again.shift();
-    else if (this.#backlog > 0) this.#backlog--;
-    else this.#live.shift();
     this.#rate.take(now, BYTES);
     const publish = { sentAt: now, message, link: this.#links };
     this.#unanswered.add(publish);
     this.#window.sent(publish);
+    if (this.#lookAt === Infinity) this.#lookAt = this.#window.dueAt ?? Infinity;
     this.#world.publish(this, publish);
   }
 
@@ -200,6 +205,7 @@ export class Device {
   #onUp(now: number): void {
     this.#links++;
     this.#window.linked(RECEIVE_MAXIMUM, RECEIVE_MAXIMUM);
+    this.#lookAt = Infinity;
     this.#world.onUp(this, now);
     this.#pump(now);
   }

@@ -17,6 +17,8 @@ export interface Scene {
   readonly outageMs: number;
   /** When it ends at the latest, in ms. */
   readonly untilMs: number;
+  /** How long from PUBLISH to PUBACK, in ms. */
+  readonly roundTripMs: number;
   readonly seed: number;
 }
 
@@ -29,17 +31,15 @@ export interface Figures {
   readonly leastConnected: number;
   /** When all were connected for the first time, in seconds. */
   readonly allConnectedS: number;
-  /** PUBLISH packets for each message that was taken. */
-  readonly sendsPerTaken: number;
+  /** PUBLISH packets that were sent, and messages that were acknowledged. */
+  readonly sends: number;
+  readonly taken: number;
   /** When 99 % of the devices had their backlog taken, in seconds; `Infinity`: not in time. */
   readonly drainedS: number;
-  /** How long it took from a live message's coming until it was taken, in seconds. */
+  /** How long it took until a live message was taken, of those that came before that, in seconds. */
   readonly liveP50S: number;
   readonly liveP99S: number;
 }
-
-/** How long from PUBLISH to PUBACK, in ms. */
-const ROUND_TRIP_MS = 100;
 
 /** How long from the beginning of a connection to CONNACK, in ms. */
 const CONNECT_MS = 400;
@@ -86,8 +86,11 @@ export class Fleet implements World {
   readonly #connacks = new Answers();
   readonly #everUp: Uint8Array;
   readonly #left: Int32Array;
+  /** How long live messages took, in ms. */
   readonly #live: number[] = [];
   #now = 0;
+  /** Devices that were ever connected. */
+  #met = 0;
   #refused = 0;
   #ups = 0;
   #connected = 0;
@@ -138,9 +141,8 @@ export class Fleet implements World {
   publish(device: Device, publish: Publish): void {
     this.#sends++;
     const good = this.#account.publishes(publish.sentAt);
-    if (good) this.#taken++;
-    else if (this.#scene.over === "silence") return;
-    this.#pubacks.push({ at: publish.sentAt + ROUND_TRIP_MS, device, publish, good });
+    if (!good && this.#scene.over === "silence") return;
+    this.#pubacks.push({ at: publish.sentAt + this.#scene.roundTripMs, device, publish, good });
   }
 
   onUp(device: Device, now: number): void {
@@ -148,7 +150,7 @@ export class Fleet implements World {
     this.#connected++;
     if (this.#everUp[device.id] === 1) return;
     this.#everUp[device.id] = 1;
-    if (this.#everUp.includes(0)) return;
+    if (++this.#met < this.#scene.devices) return;
     this.#allConnectedS = now / 1_000;
     this.#leastConnected = this.#connected / this.#scene.devices;
   }
@@ -160,7 +162,11 @@ export class Fleet implements World {
   }
 
   onTaken(device: Device, message: Message, now: number): void {
-    if (message.bornAt !== undefined) return void this.#live.push(now - message.bornAt);
+    this.#taken++;
+    if (message.bornAt !== undefined) {
+      if (this.#drainedS === Infinity) this.#live.push(now - message.bornAt);
+      return;
+    }
     if (--this.#left[device.id]! > 0) return;
     this.#drained++;
     if (this.#drained === Math.ceil(this.#scene.devices * 0.99)) this.#drainedS = now / 1_000;
@@ -183,10 +189,11 @@ export class Fleet implements World {
     const { devices } = this.#scene;
     return {
       refused: this.#refused / devices,
-      renewed: (this.#ups - this.#everUp.reduce((sum, each) => sum + each, 0)) / devices,
+      renewed: (this.#ups - this.#met) / devices,
       leastConnected: this.#leastConnected,
       allConnectedS: this.#allConnectedS,
-      sendsPerTaken: this.#sends / this.#taken,
+      sends: this.#sends,
+      taken: this.#taken,
       drainedS: this.#drainedS,
       liveP50S: at(0.5),
       liveP99S: at(0.99),
