@@ -1,8 +1,4 @@
-/** Messages that AWS IoT Core takes in any second of one connection, both directions together; more are discarded. */
-export const AWS_PUBLISHES_PER_SECOND = 100;
-
-/** Bytes that AWS IoT Core carries in any second of one connection. */
-export const AWS_BYTES_PER_SECOND = 524_288;
+import { BYTES_PER_SECOND, PUBLISHES_PER_SECOND } from "./limits.ts";
 
 /**
  * The window that the limits of a second are kept in, in ms. The broker counts arrivals, and a network may squeeze what
@@ -22,8 +18,8 @@ export interface RateLimits {
 
 /** The limits of one connection to AWS IoT Core. */
 export const AWS_RATE_LIMITS: RateLimits = {
-  count: AWS_PUBLISHES_PER_SECOND,
-  bytes: AWS_BYTES_PER_SECOND,
+  count: PUBLISHES_PER_SECOND,
+  bytes: BYTES_PER_SECOND,
   windowMs: AWS_WINDOW_MS,
 };
 

@@ -28,3 +28,14 @@ export function backoffDelay(
 ): number {
   return Math.floor(Math.min(capMs, baseMs * 2 ** attempt) * random);
 }
+
+/** The first wait for a daemon that is gone, in ms; each further one is twice as long. */
+const LOCAL_FIRST_MS = 50;
+
+/** The longest wait for it, in ms: a socket on this machine costs little to try. */
+const LOCAL_CAP_MS = 2_000;
+
+/** How long to wait before attempt `attempt` (from 0) at a daemon on this machine, in ms: half of it by chance. */
+export function reconnectDelay(attempt: number, random: number): number {
+  return Math.min(LOCAL_CAP_MS, LOCAL_FIRST_MS * 2 ** attempt) * (1 + random) / 2;
+}

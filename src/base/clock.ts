@@ -4,7 +4,7 @@ export interface Timer {
   cancel(): void;
 }
 
-/** Time as the impure rooms see it: injected, so that tests own it. */
+/** Time as everything but the pure modules sees it: injected, so that tests own it. */
 export interface Clock {
   /** Monotonic milliseconds from an arbitrary start. */
   now(): number;
@@ -24,7 +24,16 @@ export const systemClock: Clock = {
   },
 };
 
-/** Resolves after `ms` milliseconds on the given clock. */
-export function sleep(clock: Clock, ms: number): Promise<void> {
-  return new Promise((resolve) => clock.after(ms, resolve));
+/** Resolves after `ms` milliseconds on the given clock, or when the signal is aborted; never rejects. */
+export function sleep(clock: Clock, ms: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal?.aborted) return resolve();
+    const end = (): void => {
+      timer.cancel();
+      signal?.removeEventListener("abort", end);
+      resolve();
+    };
+    const timer = clock.after(ms, end);
+    signal?.addEventListener("abort", end);
+  });
 }

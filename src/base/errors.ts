@@ -95,6 +95,11 @@ export function messageOf(error: unknown): string {
   return refused ?? text.replaceAll(/\s*\n\s*/g, " ");
 }
 
+/** The stack of anything that was thrown, in one line; `undefined` when it has none. */
+export function stackOf(error: unknown): string | undefined {
+  return error instanceof Error ? error.stack?.replaceAll(/\s*\n\s*/g, " | ") : undefined;
+}
+
 /** The options of `deno task compile`, by what was refused. */
 const COMPILE_OPTIONS: Readonly<Record<string, string>> = {
   net: "--endpoint",

@@ -31,7 +31,7 @@ interface Count {
  * summed up in one line. Texts must be constants; what varies belongs into the fields. Debug lines pass: who asked for the details
  * of single requests wants all of them.
  */
-export class QuietLog implements Log {
+export class RateLimitedLog implements Log {
   readonly #log: Log;
   readonly #clock: Clock;
   readonly #counts = new Map<string, Count>();

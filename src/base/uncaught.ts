@@ -4,7 +4,7 @@
  *
  * @returns what takes it back
  */
-export function onUnexpected(handle: (error: unknown) => void): () => void {
+export function onUncaught(handle: (error: unknown) => void): () => void {
   let heard = false;
   const hear = (event: Event, error: unknown): void => {
     event.preventDefault();
@@ -20,9 +20,4 @@ export function onUnexpected(handle: (error: unknown) => void): () => void {
     globalThis.removeEventListener("error", onError);
     globalThis.removeEventListener("unhandledrejection", onRejection);
   };
-}
-
-/** The stack of anything that was thrown, in one line; `undefined` when it has none. */
-export function stackOf(error: unknown): string | undefined {
-  return error instanceof Error ? error.stack?.replaceAll(/\s*\n\s*/g, " | ") : undefined;
 }

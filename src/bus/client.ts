@@ -1,25 +1,12 @@
-import { sleep, systemClock } from "../base/clock.ts";
-import { BusError, Code, codeName, messageOf } from "../base/errors.ts";
-import { encodeValueFrame, type Frame } from "../wire/frame.ts";
-import { FrameReader } from "../wire/frame_reader.ts";
+import { BusError, Code, messageOf } from "../base/errors.ts";
+import { Deque } from "../base/deque.ts";
+import type { Frame } from "../wire/frame.ts";
 import { decodeValue, type Value, type ValueMap } from "../wire/object.ts";
+import { ClientLink, connect, NoServerError, refusal } from "./client_link.ts";
 import type { BusConn } from "./listener.ts";
-import { Outbox, type OutboxOwner } from "./outbox.ts";
 import { RequestType } from "./request.ts";
 
-/** How long a client waits for a place in the queue of a server that has many to accept, in ms. */
-const QUEUE_MS = 5_000;
-
-/** How long until it looks again, in ms. */
-const QUEUE_RETRY_MS = 5;
-
-/** There is no server, or it hung up: what became of a request that it was sent is not known. */
-export class NoServerError extends BusError {
-  /** @param cause Why there is none; absent when it hung up. */
-  constructor(message: string, override readonly cause?: unknown) {
-    super(Code.NOCONN, message);
-  }
-}
+export { NoServerError } from "./client_link.ts";
 
 /** A subscription as its client sees it. */
 export interface Subscription {
@@ -102,109 +89,6 @@ export function subscribe(
   return new Subscribing(path, method, params, onValue);
 }
 
-async function connect(path: string): Promise<BusConn> {
-  for (const end = systemClock.now() + QUEUE_MS;;) {
-    try {
-      return await Deno.connect({ transport: "unix", path });
-    } catch (error) {
-      // The server is there and has many to accept: other languages wait for a place in its queue within `connect`.
-      const isBusy = error instanceof Deno.errors.WouldBlock && systemClock.now() < end;
-      if (!isBusy) throw new NoServerError(`Cannot connect to ${path}: ${messageOf(error)}`, error);
-      await sleep(systemClock, QUEUE_RETRY_MS);
-    }
-  }
-}
-
-/** A connection as a client holds it: requests out, frames in, one end. */
-class Link implements OutboxOwner {
-  readonly #outbox: Outbox;
-  readonly #reader = new FrameReader();
-  #flushing = false;
-  #drained: (() => void)[] = [];
-  #over = false;
-
-  /** @param onFrame Returns `false` when it wants no more, a promise when it wants no more for a while. */
-  constructor(
-    private readonly conn: BusConn,
-    private readonly onFrame: (frame: Frame) => boolean | Promise<void>,
-    private readonly onOver: (error: BusError | undefined) => void,
-  ) {
-    this.#outbox = new Outbox(conn, this);
-    void this.#read();
-  }
-
-  /** Sends a request; those of one turn go out in one write. */
-  send(type: RequestType, method: string, params: ValueMap): void {
-    const headers = new Map<string, string | number>([["method", method], ["type", type]]);
-    this.#outbox.push(encodeValueFrame(params, headers));
-    if (this.#flushing) return;
-    this.#flushing = true;
-    queueMicrotask(() => {
-      this.#flushing = false;
-      if (!this.#over) this.#outbox.flush();
-    });
-  }
-
-  /** Resolves when everything was written or can no longer be. */
-  drained(): Promise<void> {
-    if (this.#over || this.#outbox.queued === 0) return Promise.resolve();
-    return new Promise((resolve) => void this.#drained.push(resolve));
-  }
-
-  close(error?: BusError): void {
-    if (this.#over) return;
-    this.#over = true;
-    this.#outbox.clear();
-    this.conn.close();
-    this.onDrained();
-    this.onOver(error);
-  }
-
-  onDrained(): void {
-    const waiting = this.#drained;
-    this.#drained = [];
-    for (const resolve of waiting) resolve();
-  }
-
-  onWriteFailed(): void {
-    // The server may have refused and closed before it had read everything: its error can still be read.
-    this.onDrained();
-  }
-
-  async #read(): Promise<void> {
-    try {
-      while (!this.#over) {
-        const count = await this.conn.read(this.#reader.space());
-        if (count === null || this.#over) break;
-        this.#reader.filled(count);
-        while (!this.#over) {
-          const frame = this.#reader.next();
-          if (frame === undefined) break;
-          const more = this.onFrame(frame);
-          if (more === false) return this.close(refusal(frame));
-          if (more !== true) await more;
-        }
-      }
-      this.close();
-    } catch (error) {
-      this.close(
-        error instanceof BusError ? error : new NoServerError(messageOf(error)),
-      );
-    }
-  }
-}
-
-/** The error that a frame carries, if it does. */
-function refusal({ headers }: Frame): BusError | undefined {
-  const number = headers.get("error");
-  if (typeof number !== "number") return undefined;
-  const code = Object.values(Code).find((known) => known === number) ?? Code.FAILURE;
-  const reason = headers.get("reason");
-  return typeof reason === "string"
-    ? new BusError(code, `${codeName(number)}: ${reason}`, reason)
-    : new BusError(code, codeName(number));
-}
-
 /** A value that outlives the reader's buffer. */
 function keptValue(frame: Frame): Value {
   return frame.payload.length === 0 ? null : decodeValue(frame.payload.slice());
@@ -217,14 +101,17 @@ interface Waiting {
 }
 
 class Pipeline implements BusConnection {
-  readonly #link: Link;
+  readonly #link: ClientLink;
   readonly #closed = Promise.withResolvers<BusError | undefined>();
-  #waiting: Waiting[] = [];
-  #head = 0;
+  readonly #waiting = new Deque<Waiting>();
   #end: { readonly error: BusError | undefined } | undefined;
 
   constructor(conn: BusConn) {
-    this.#link = new Link(conn, (frame) => this.#onFrame(frame), (error) => this.#onOver(error));
+    this.#link = new ClientLink(
+      conn,
+      (frame) => this.#onFrame(frame),
+      (error) => this.#onOver(error),
+    );
   }
 
   get closed(): Promise<BusError | undefined> {
@@ -256,24 +143,16 @@ class Pipeline implements BusConnection {
 
   #onFrame(frame: Frame): boolean {
     const error = refusal(frame);
-    const waiting = this.#waiting[this.#head];
+    const waiting = this.#waiting.shift();
     if (waiting === undefined) return false;
     if (error === undefined) waiting.resolve(keptValue(frame));
     else waiting.reject(error);
-    this.#head++;
-    if (this.#head === this.#waiting.length || this.#head > 1024) {
-      this.#waiting.splice(0, this.#head);
-      this.#head = 0;
-    }
     return error === undefined;
   }
 
   #onOver(error: BusError | undefined): void {
     this.#end = { error };
-    const waiting = this.#waiting.slice(this.#head);
-    this.#waiting = [];
-    this.#head = 0;
-    for (const call of waiting) call.reject(hungUp(call, error));
+    for (const call of this.#waiting.drain()) call.reject(hungUp(call, error));
     this.#closed.resolve(error);
   }
 }
@@ -287,7 +166,7 @@ class Subscribing implements Subscription {
   readonly #accepted = Promise.withResolvers<void>();
   readonly #closed = Promise.withResolvers<BusError | undefined>();
   #state: "connecting" | "asked" | "accepted" | "over" = "connecting";
-  #link: Link | undefined;
+  #link: ClientLink | undefined;
 
   constructor(
     path: string,
@@ -318,7 +197,7 @@ class Subscribing implements Subscription {
       const conn = await connect(path);
       if (this.#state === "over") return conn.close();
       this.#state = "asked";
-      this.#link = new Link(
+      this.#link = new ClientLink(
         conn,
         (frame) => this.#onFrame(frame),
         (error) => this.#onOver(error),

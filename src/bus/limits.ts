@@ -49,9 +49,6 @@ export const JOIN_BYTES = 65_536;
 /** How long answers under way may take when the server stops. */
 export const CLOSE_GRACE_MS = 2_000;
 
-/** Most readers kept for further clients. */
-export const MAX_SPARE_READERS = 64;
-
 /** Longest `reason` that an error frame carries, in UTF-16 units. */
 export const MAX_REASON_LENGTH = 512;
 

@@ -1,3 +1,6 @@
+import { createServer, type Server, type Socket } from "node:net";
+import { messageOf } from "../base/errors.ts";
+
 /** The part of a connection that the bus uses; `Deno.Conn` is one. */
 export interface BusConn {
   /** Reads into `into`; `null` at the end of the stream. */
@@ -13,4 +16,140 @@ export interface BusListener {
   /** The next connection; rejects for ever once closed. */
   accept(): Promise<BusConn>;
   close(): void;
+}
+
+/** Whether an error is one of the runtime about a connection, such as a reset or one that was closed, and no bug. */
+export function isConnectionError(error: unknown): boolean {
+  return error instanceof Error && (Object.hasOwn(Deno.errors, error.name) || "code" in error);
+}
+
+/** Clients that may wait to be accepted here; Node's server takes them from the kernel's queue by itself. */
+export const MAX_WAITING = 128;
+
+/**
+ * Serves a listening Unix socket that was handed over as a file descriptor, as systemd does [sd_listen_fds(3)]. Closing gives the
+ * descriptor up for good.
+ *
+ * @throws {Error} when the descriptor is none of a listening socket
+ */
+export async function listenOnFd(fd: number): Promise<BusListener> {
+  // Half open, as a client may send a request and end its side at once.
+  const server = createServer({ allowHalfOpen: true, pauseOnConnect: true });
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", (error) => reject(new Error(`descriptor ${fd}: ${messageOf(error)}`)));
+    server.listen({ fd }, resolve);
+  });
+  return new FdListener(server);
+}
+
+class FdListener implements BusListener {
+  readonly #server: Server;
+  readonly #waiting: Socket[] = [];
+  #accepting: PromiseWithResolvers<BusConn> | undefined;
+  #closed = false;
+
+  constructor(server: Server) {
+    this.#server = server;
+    server.on("connection", (socket) => this.#onSocket(socket));
+    server.on("error", (error) => {
+      this.#accepting?.reject(error);
+      this.#accepting = undefined;
+    });
+  }
+
+  accept(): Promise<BusConn> {
+    if (this.#closed) return Promise.reject(new Error("listener is closed"));
+    const socket = this.#waiting.shift();
+    if (socket !== undefined) return Promise.resolve(new SocketConn(socket));
+    this.#accepting = Promise.withResolvers<BusConn>();
+    return this.#accepting.promise;
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#server.close();
+    for (const socket of this.#waiting.splice(0)) socket.destroy();
+    this.#accepting?.reject(new Error("listener is closed"));
+    this.#accepting = undefined;
+  }
+
+  #onSocket(socket: Socket): void {
+    if (this.#accepting !== undefined) {
+      this.#accepting.resolve(new SocketConn(socket));
+      this.#accepting = undefined;
+    } else if (this.#closed || this.#waiting.length >= MAX_WAITING) socket.destroy();
+    else this.#waiting.push(socket);
+  }
+}
+
+/** Node's socket as a connection that is read when asked. */
+class SocketConn implements BusConn {
+  readonly #socket: Socket;
+  /** Read, and not yet asked for. */
+  #rest: Uint8Array | undefined;
+  #reading: { readonly into: Uint8Array; done: PromiseWithResolvers<number | null> } | undefined;
+  #ended = false;
+  #error: Error | undefined;
+
+  constructor(socket: Socket) {
+    this.#socket = socket;
+    socket.on("data", (chunk: Uint8Array) => this.#onData(chunk));
+    socket.on("error", (error) => this.#onEnd(error));
+    socket.on("end", () => this.#onEnd());
+    socket.on("close", () => this.#onEnd());
+    socket.pause();
+  }
+
+  read(into: Uint8Array): Promise<number | null> {
+    if (this.#rest !== undefined) {
+      const rest = this.#rest;
+      this.#rest = undefined;
+      return Promise.resolve(this.#fill(into, rest));
+    }
+    if (this.#error !== undefined) return Promise.reject(this.#error);
+    if (this.#ended) return Promise.resolve(null);
+    const done = Promise.withResolvers<number | null>();
+    this.#reading = { into, done };
+    this.#socket.resume();
+    return done.promise;
+  }
+
+  write(bytes: Uint8Array): Promise<number> {
+    return new Promise((resolve, reject) => {
+      this.#socket.write(bytes, (error) => error ? reject(error) : resolve(bytes.length));
+    });
+  }
+
+  close(): void {
+    this.#socket.destroy();
+  }
+
+  #fill(into: Uint8Array, chunk: Uint8Array): number {
+    const count = Math.min(into.length, chunk.length);
+    into.set(count === chunk.length ? chunk : chunk.subarray(0, count));
+    if (count < chunk.length) this.#rest = chunk.subarray(count);
+    return count;
+  }
+
+  #onData(chunk: Uint8Array): void {
+    const reading = this.#reading;
+    this.#socket.pause();
+    if (reading === undefined) {
+      this.#rest = chunk;
+      return;
+    }
+    this.#reading = undefined;
+    reading.done.resolve(this.#fill(reading.into, chunk));
+  }
+
+  #onEnd(error?: Error): void {
+    this.#ended = true;
+    this.#error ??= error;
+    const reading = this.#reading;
+    this.#reading = undefined;
+    if (reading === undefined) return;
+    if (this.#error !== undefined) reading.done.reject(this.#error);
+    else reading.done.resolve(null);
+  }
 }

@@ -5,8 +5,6 @@ import { type Params, paramsReader, type Schema } from "./params.ts";
 
 /** Where the handler of a `call` puts its answer: exactly once, at once or later; what comes after the first is ignored. */
 export interface Reply {
-  /** The number of the client, for the log. */
-  readonly client: number;
   /** Whether the client wants no answer (`notify`); refusals are then only logged. */
   readonly notify: boolean;
   /** Answers with a result. */

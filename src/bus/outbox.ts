@@ -7,7 +7,7 @@ export interface OutboxOwner {
   /** Everything was written. */
   onDrained(): void;
   /** The connection takes no more. */
-  onWriteFailed(): void;
+  onWriteFailed(error: unknown): void;
 }
 
 /** The bytes that wait for one client: joined, and at most one write under way. Bounding them is the owner's part. */
@@ -64,11 +64,10 @@ export class Outbox {
           bytes = bytes.subarray(count);
         }
       }
-    } catch {
-      // Whatever the reason, the client is gone; that is all a server can know of it.
+    } catch (error) {
       this.#writing = false;
       this.clear();
-      this.#owner.onWriteFailed();
+      this.#owner.onWriteFailed(error);
       return;
     }
     this.#writing = false;

@@ -1,12 +1,47 @@
 import type { Bytes } from "../base/bytes.ts";
-import type { BusError } from "../base/errors.ts";
+import { BusError, Code } from "../base/errors.ts";
+import { encodeFrame, encodeValueFrame, type Headers } from "../wire/frame.ts";
 import type { Value } from "../wire/object.ts";
-import { asBusError, errorFrame, resultFrame } from "./answers.ts";
+import { MAX_REASON_LENGTH } from "./limits.ts";
 import type { Reply } from "./methods.ts";
+
+const NO_HEADERS: Headers = new Map();
+const NULL_RESULT = encodeValueFrame(null, NO_HEADERS);
+
+/** The frame that tells a client it is subscribed. */
+export const ACCEPTED: Bytes = encodeFrame(new Map([["accepted", 1]]));
+
+const plainErrors = new Map<number, Bytes>();
+
+/** The frame of a result. Shared where it always looks the same: never modify it. */
+function resultFrame(value: Value): Bytes {
+  return value === null ? NULL_RESULT : encodeValueFrame(value, NO_HEADERS);
+}
+
+/** The frame of a refusal, with the `reason` header when the error has a reason. Shared: never modify it. */
+export function errorFrame(error: BusError): Bytes {
+  if (error.reason !== undefined) {
+    const reason = error.reason.slice(0, MAX_REASON_LENGTH).toWellFormed();
+    return encodeFrame(
+      new Map<string, string | number>([["error", error.code], ["reason", reason]]),
+    );
+  }
+  let frame = plainErrors.get(error.code);
+  if (frame === undefined) {
+    frame = encodeFrame(new Map([["error", error.code]]));
+    plainErrors.set(error.code, frame);
+  }
+  return frame;
+}
+
+/** What a client is told about anything that was thrown: a bug is FAILURE, without details. */
+export function asBusError(error: unknown): BusError {
+  if (error instanceof BusError) return error;
+  return new BusError(Code.FAILURE, "The request failed inside the daemon");
+}
 
 /** The session as its replies see it. */
 export interface ReplyOwner {
-  readonly id: number;
   /** A reply was settled: those at the head of the queue can go. */
   onSettled(): void;
   /** A request was refused; `error` is what was thrown, so that a bug can be told from a refusal. */
@@ -25,10 +60,6 @@ export class PendingReply implements Reply {
     private readonly method: string,
     readonly notify: boolean,
   ) {}
-
-  get client(): number {
-    return this.owner.id;
-  }
 
   respond(value: Value): void {
     if (this.frame !== undefined) return;

@@ -11,14 +11,14 @@ import {
   SWEEP_MS,
 } from "./limits.ts";
 import type { MethodTable } from "./methods.ts";
-import { ReaderPool } from "./reader_pool.ts";
+import { ReaderPool } from "../wire/frame_reader.ts";
 import { Session, type SessionHost } from "./session.ts";
 import { createSocket } from "./socket_file.ts";
 
 /** What the server needs, wherever its listener comes from. */
 export interface ServeOptions {
   readonly table: MethodTable;
-  /** Gets a line for whatever a client may cause as often as it likes: one that holds floods back, as `QuietLog` does. */
+  /** Gets a line for whatever a client may cause as often as it likes: one that holds floods back, as `RateLimitedLog` does. */
   readonly log: Log;
   readonly clock: Clock;
   /** Most clients at once. */

@@ -1,14 +1,15 @@
 import { setImmediate } from "node:timers";
-import { BusError, Code, messageOf } from "../base/errors.ts";
+import { BusError, Code, messageOf, stackOf } from "../base/errors.ts";
+import { Deque } from "../base/deque.ts";
 import type { Log } from "../base/log.ts";
 import type { Frame } from "../wire/frame.ts";
 import type { FrameReader } from "../wire/frame_reader.ts";
-import type { BusConn } from "./listener.ts";
+import { type BusConn, isConnectionError } from "./listener.ts";
 import { Deadlines } from "./deadlines.ts";
 import { FRAMES_PER_TURN, MAX_PENDING_ANSWERS, PAUSE_QUEUED_BYTES } from "./limits.ts";
 import type { CallMethod, MethodTable, SubscribeMethod } from "./methods.ts";
 import { Outbox, type OutboxOwner } from "./outbox.ts";
-import type { ReaderPool } from "./reader_pool.ts";
+import type { ReaderPool } from "../wire/frame_reader.ts";
 import { PendingReply, type ReplyOwner } from "./replies.ts";
 import { readRequest, type Request, RequestType, requestType } from "./request.ts";
 import { BusSubscription, type SubscriptionOwner } from "./subscriber.ts";
@@ -43,9 +44,8 @@ export class Session implements ReplyOwner, SubscriptionOwner, OutboxOwner {
   readonly #reader: FrameReader;
   #state: State = "open";
   #requests = 0;
-  /** Answers in the order of their requests, from `#head` on. */
-  readonly #answers: (PendingReply | BusSubscription)[] = [];
-  #head = 0;
+  /** In the order of their requests. */
+  readonly #answers = new Deque<PendingReply | BusSubscription>();
   #subscription: BusSubscription | undefined;
   #wake: (() => void) | undefined;
   /** Made at the first look: most clients are gone before it. */
@@ -75,8 +75,9 @@ export class Session implements ReplyOwner, SubscriptionOwner, OutboxOwner {
   async run(): Promise<void> {
     try {
       await this.#read();
-    } catch {
-      // The client reset the connection, or close() took the read back.
+    } catch (error) {
+      // The client reset the connection, or close() took the read back; anything else is a bug, which ends this client only.
+      if (this.#state !== "closed" && !isConnectionError(error)) this.#logBug(error, "");
       this.close();
     }
     // Only now is it sure that neither a read nor a view uses it any more.
@@ -105,12 +106,13 @@ export class Session implements ReplyOwner, SubscriptionOwner, OutboxOwner {
   close(): void {
     if (this.#state === "closed") return;
     this.#state = "closed";
-    this.#answers.length = this.#head = 0;
+    this.#answers.clear();
     this.outbox.clear();
     try {
       this.conn.close();
-    } catch {
+    } catch (error) {
       // Closed by the runtime already.
+      if (!isConnectionError(error)) throw error;
     }
     this.host.onGone(this);
     this.#endSubscription();
@@ -126,7 +128,7 @@ export class Session implements ReplyOwner, SubscriptionOwner, OutboxOwner {
   sweep(now: number): void {
     if (this.#state === "closed") return;
     const reading = this.#state === "open" && this.#wake === undefined;
-    const waiting = this.#answers.length > this.#head || this.#subscription !== undefined;
+    const waiting = this.#answers.length > 0 || this.#subscription !== undefined;
     this.#deadlines ??= new Deadlines();
     const missed = this.#deadlines.look(now, {
       requests: this.#requests,
@@ -146,20 +148,14 @@ export class Session implements ReplyOwner, SubscriptionOwner, OutboxOwner {
 
   /** Answers whose turn it is go to the outbox. */
   onSettled(): void {
-    while (this.#head < this.#answers.length) {
-      const answer = this.#answers[this.#head]!;
-      if (answer.frame === undefined) break;
-      this.#head++;
+    for (let answer = this.#answers.peek(); answer?.frame !== undefined;) {
+      this.#answers.shift();
       if (answer.frame !== null) this.outbox.push(answer.frame);
       if (answer.last) {
-        this.#answers.length = this.#head = 0;
+        this.#answers.clear();
         this.#endSubscription();
       } else if (answer instanceof BusSubscription) answer.activate();
-    }
-    if (this.#head === this.#answers.length) this.#answers.length = this.#head = 0;
-    else if (this.#head >= MAX_PENDING_ANSWERS) {
-      this.#answers.splice(0, this.#head);
-      this.#head = 0;
+      answer = this.#answers.peek();
     }
     if (this.outbox.queued > 0) this.host.onDirty(this);
     this.#proceed();
@@ -192,7 +188,7 @@ export class Session implements ReplyOwner, SubscriptionOwner, OutboxOwner {
     if (this.#state === "closed") return;
     const label = this.#subscription?.label || undefined;
     this.host.log.debug("Ended a subscription", { client: this.id, label, reason });
-    this.#answers.length = this.#head = 0;
+    this.#answers.clear();
     this.#endSubscription();
     if (this.outbox.queued > 0) this.host.onDirty(this);
     this.#end();
@@ -202,7 +198,8 @@ export class Session implements ReplyOwner, SubscriptionOwner, OutboxOwner {
     this.#proceed();
   }
 
-  onWriteFailed(): void {
+  onWriteFailed(error: unknown): void {
+    if (this.#state !== "closed" && !isConnectionError(error)) this.#logBug(error, "");
     this.close();
   }
 
@@ -226,7 +223,7 @@ export class Session implements ReplyOwner, SubscriptionOwner, OutboxOwner {
   }
 
   #isFull(): boolean {
-    return this.#answers.length - this.#head >= MAX_PENDING_ANSWERS ||
+    return this.#answers.length >= MAX_PENDING_ANSWERS ||
       (this.#subscription === undefined && this.outbox.queued >= PAUSE_QUEUED_BYTES);
   }
 
@@ -335,7 +332,7 @@ export class Session implements ReplyOwner, SubscriptionOwner, OutboxOwner {
       client: this.id,
       method: method || undefined,
       error: messageOf(error),
-      stack: error instanceof Error ? error.stack?.replaceAll(/\s*\n\s*/g, " | ") : undefined,
+      stack: stackOf(error),
     });
   }
 }

@@ -1,6 +1,6 @@
 import type { Bytes } from "../base/bytes.ts";
 import type { BusError } from "../base/errors.ts";
-import { ACCEPTED, asBusError, errorFrame } from "./answers.ts";
+import { ACCEPTED, asBusError, errorFrame } from "./replies.ts";
 import { MAX_QUEUED_BYTES } from "./limits.ts";
 import type { Subscriber } from "./methods.ts";
 import type { Outbox } from "./outbox.ts";

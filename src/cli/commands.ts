@@ -48,7 +48,7 @@ async function runRun(args: readonly string[]): Promise<ExitCode> {
   const run = parseRunArgs(args);
   if (run.instead === "help") return await help([]);
   if (run.instead === "version") return print(`iotcored ${VERSION}\n`);
-  const { runDaemon } = await import("./run_daemon.ts");
+  const { runDaemon } = await import("../process/run.ts");
   return await runDaemon(run);
 }
 

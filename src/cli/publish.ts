@@ -1,9 +1,10 @@
+import { MAX_PAYLOAD_BYTES } from "../aws/limits.ts";
 import { type Bytes, concat } from "../base/bytes.ts";
 import { Exit, type Exit as ExitCode, ExitError, messageOf } from "../base/errors.ts";
 import type { PublishOptions } from "../client/client.ts";
 import { checkTopic } from "../topic/filter.ts";
 import { type Parsed, usage } from "./args.ts";
-import { MAX_PAYLOAD_BYTES, pieces, publishLines, type Source } from "./publish_stream.ts";
+import { pieces, publishLines, type Source } from "./publish_stream.ts";
 import {
   checked,
   connectTool,

@@ -1,3 +1,4 @@
+import { MAX_PAYLOAD_BYTES } from "../aws/limits.ts";
 import type { Bytes } from "../base/bytes.ts";
 import {
   BusError,
@@ -11,9 +12,6 @@ import { NoServerError } from "../bus/client.ts";
 import type { Client, PublishOptions } from "../client/client.ts";
 import { LineSplitter, LookAhead } from "./publish_lines.ts";
 import { toolError, warn } from "./tools.ts";
-
-/** Payload of one message, in bytes (AWS IoT Core quotas). */
-export const MAX_PAYLOAD_BYTES = 131_072;
 
 /** Lines under way at once, and their bytes. */
 const LOOK_AHEAD = { count: 256, bytes: 1_048_576 } as const;

@@ -1,7 +1,8 @@
+import { reconnectDelay } from "../base/backoff.ts";
+import { sleep, systemClock } from "../base/clock.ts";
 import { BusError, Code, messageOf } from "../base/errors.ts";
 import { type BusConnection, connectBus, NoServerError } from "../bus/client.ts";
 import type { Value, ValueMap } from "../wire/object.ts";
-import { Pause, reconnectDelay } from "./pause.ts";
 
 /** Bytes of calls without an answer, at most. */
 export const MAX_UNANSWERED_BYTES = 16_777_216;
@@ -41,13 +42,12 @@ export class Calls {
   readonly #socket: string;
   /** How long the daemon may be gone before what waits fails, in ms. */
   readonly #patienceMs: number;
-  readonly #pause = new Pause();
+  readonly #closing = new AbortController();
   /** Without an answer, in order. */
   readonly #pending = new Set<Pending>();
   #bytes = 0;
   #connection: BusConnection | undefined;
   #connecting: Promise<void> | undefined;
-  #closed = false;
   #idle: (() => void) | undefined;
   #sweeper: ReturnType<typeof setInterval> | undefined;
 
@@ -79,8 +79,7 @@ export class Calls {
 
   /** Waits for the answers that can still come, and closes. */
   async close(): Promise<void> {
-    this.#closed = true;
-    this.#pause.end();
+    this.#closing.abort();
     await this.#connecting;
     if (this.#connection !== undefined && this.#pending.size > 0) {
       await new Promise<void>((resolve) => this.#idle = resolve);
@@ -92,7 +91,9 @@ export class Calls {
   }
 
   #refusal(bytes: number): BusError | undefined {
-    if (this.#closed) return new NoServerError("Cannot call the daemon: the client is closed");
+    if (this.#closing.signal.aborted) {
+      return new NoServerError("Cannot call the daemon: the client is closed");
+    }
     if (this.#bytes + bytes <= MAX_UNANSWERED_BYTES) return undefined;
     return new BusError(
       Code.NOMEM,
@@ -155,8 +156,8 @@ export class Calls {
         }
         const delay = reconnectDelay(attempt, Math.random());
         const left = since + this.#patienceMs - performance.now();
-        if (this.#closed || left <= 0) return this.#fail(error);
-        await this.#pause.wait(Math.min(delay, left));
+        if (this.#closing.signal.aborted || left <= 0) return this.#fail(error);
+        await sleep(systemClock, Math.min(delay, left), this.#closing.signal);
       }
     }
   }

@@ -1,8 +1,9 @@
+import { reconnectDelay } from "../base/backoff.ts";
+import { sleep, systemClock } from "../base/clock.ts";
 import { BusError, Code, messageOf } from "../base/errors.ts";
 import { NoServerError, subscribe, type Subscription } from "../bus/client.ts";
 import type { Value, ValueMap } from "../wire/object.ts";
 import { Inbox, type InboxBound } from "./inbox.ts";
-import { Pause, reconnectDelay } from "./pause.ts";
 
 /** A subscription that stood this long was good: the next wait is a short one again, in ms. */
 const STANDING_MS = 5_000;
@@ -35,12 +36,11 @@ export class Feed<T> implements AsyncIterableIterator<T, undefined>, AsyncDispos
   readonly accepted: Promise<void>;
   readonly #options: FeedOptions<T>;
   readonly #inbox: Inbox<T>;
-  readonly #pause = new Pause();
+  readonly #closing = new AbortController();
   readonly #first = Promise.withResolvers<void>();
   /** Resolves when nothing more comes. Never rejects. */
   readonly over: Promise<void>;
   #current: Subscription | undefined;
-  #closed = false;
   #accepted = false;
 
   constructor(options: FeedOptions<T>) {
@@ -69,9 +69,8 @@ export class Feed<T> implements AsyncIterableIterator<T, undefined>, AsyncDispos
 
   /** Ends the subscription; what was not taken is dropped. */
   async close(): Promise<void> {
-    this.#closed = true;
     this.#inbox.clear();
-    this.#pause.end();
+    this.#closing.abort();
     this.#current?.close();
     await this.over;
   }
@@ -82,16 +81,16 @@ export class Feed<T> implements AsyncIterableIterator<T, undefined>, AsyncDispos
 
   async #run(): Promise<void> {
     let lost = 0;
-    for (let attempt = 0; !this.#closed; attempt++) {
+    for (let attempt = 0; !this.#closing.signal.aborted; attempt++) {
       const since = performance.now();
       const { accepted, error } = await this.#subscribeOnce();
-      if (this.#closed) break;
+      if (this.#closing.signal.aborted) break;
       if (!this.#accepted || !(error === undefined || error instanceof NoServerError)) {
         return this.#fail(error);
       }
       if (accepted) this.#options.onLost?.(++lost);
       if (accepted && performance.now() - since >= STANDING_MS) attempt = 0;
-      await this.#pause.wait(reconnectDelay(attempt, Math.random()));
+      await sleep(systemClock, reconnectDelay(attempt, Math.random()), this.#closing.signal);
     }
     this.#fail(
       new BusError(Code.NOCONN, "Cannot wait for the daemon: the subscription was closed"),

@@ -1,3 +1,5 @@
+import { Deque } from "../base/deque.ts";
+
 /** How much an inbox holds before it asks for a pause. */
 export interface InboxBound {
   readonly items: number;
@@ -7,8 +9,7 @@ export interface InboxBound {
 /** What came and was not yet taken: bounded, as long as who puts into it heeds the pause that it asks for. One reader. */
 export class Inbox<T> {
   readonly #bound: InboxBound;
-  #items: { readonly item: T; readonly bytes: number }[] = [];
-  #head = 0;
+  readonly #items = new Deque<{ readonly item: T; readonly bytes: number }>();
   #bytes = 0;
   #end: { readonly error: unknown } | undefined;
   #reader: PromiseWithResolvers<IteratorResult<T, undefined>> | undefined;
@@ -20,7 +21,7 @@ export class Inbox<T> {
 
   /** Items that wait. */
   get length(): number {
-    return this.#items.length - this.#head;
+    return this.#items.length;
   }
 
   /** Puts an item in; the promise is that of room for the next one, when there is none. After the end it is dropped. */
@@ -40,9 +41,10 @@ export class Inbox<T> {
 
   /** The next item; after the last one it is done, or rejects once with the error that it was ended with. */
   next(): Promise<IteratorResult<T, undefined>> {
-    const first = this.#items[this.#head];
+    const first = this.#items.shift();
     if (first !== undefined) {
-      this.#drop(first.bytes);
+      this.#bytes -= first.bytes;
+      if (!this.#isFull()) this.#makeRoom();
       return Promise.resolve({ done: false, value: first.item });
     }
     if (this.#end === undefined) {
@@ -69,24 +71,13 @@ export class Inbox<T> {
 
   /** Drops what waits, and ends. */
   clear(): void {
-    this.#items = [];
-    this.#head = 0;
+    this.#items.clear();
     this.#bytes = 0;
     this.end();
   }
 
   #isFull(): boolean {
     return this.length >= this.#bound.items || this.#bytes >= this.#bound.bytes;
-  }
-
-  #drop(bytes: number): void {
-    this.#bytes -= bytes;
-    this.#head++;
-    if (this.#head === this.#items.length) {
-      this.#items = [];
-      this.#head = 0;
-    }
-    if (!this.#isFull()) this.#makeRoom();
   }
 
   #makeRoom(): void {

@@ -12,7 +12,7 @@ import {
 } from "./settings.ts";
 import type { LogFormat } from "../base/log.ts";
 import type { Level } from "../base/log.ts";
-import type { MqttVersion } from "../mqtt/port.ts";
+import type { MqttVersion } from "../mqtt/link.ts";
 
 /** The proxy to connect through, as text so that a worker can be given it. */
 export interface ProxyConfig {

@@ -1,4 +1,5 @@
 import { resolve } from "node:path";
+import { MAX_CLIENT_ID_BYTES, MAX_IN_FLIGHT, MAX_KEEP_ALIVE_S } from "../aws/limits.ts";
 import type { LogFormat } from "../base/log.ts";
 import { parseProxyUrl } from "../mqtt/proxy.ts";
 import { LEVEL_NAMES } from "../base/log.ts";
@@ -9,9 +10,6 @@ export const CONFIG_PREFIX = "services/aws.greengrass.NucleusLite/configuration/
 
 /** The folder of the core bus, unless told otherwise. */
 export const BUS_DIR = "/run/greengrass";
-
-/** QoS 1 messages that may be in flight: what AWS IoT Core takes. */
-export const MAX_IN_FLIGHT = 100;
 
 /** Says what a value must be; `Cannot use ...` with option, key and value is put around it. */
 export class RuleError extends Error {
@@ -97,7 +95,7 @@ function endpoint(given: string): Endpoint {
 }
 
 function clientId(given: string): string {
-  const id = text(128)(given);
+  const id = text(MAX_CLIENT_ID_BYTES)(given);
   if (id.startsWith("$")) throw new RuleError("must not start with $ (AWS IoT Core quotas)");
   return id;
 }
@@ -132,8 +130,8 @@ function proxyUrl(given: string): string {
 }
 
 /** AWS IoT Core counts less than 30 s as 30 s; other brokers take less ("AWS IoT Core quotas"). */
-const keepAlive = integer(1, 1_200, " seconds");
-const keepAliveMs = integer(1_000, 1_200_000, " ms");
+const keepAlive = integer(1, MAX_KEEP_ALIVE_S, " seconds");
+const keepAliveMs = integer(1_000, MAX_KEEP_ALIVE_S * 1_000, " ms");
 
 /** The MQTT versions as the config of Greengrass spells them; as the option spells them they are understood too. */
 const CONFIG_VERSIONS: ReadonlyMap<string, string> = new Map([

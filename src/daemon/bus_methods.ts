@@ -9,32 +9,33 @@ import {
   optionalBuffer,
   optionalInt,
 } from "../bus/params.ts";
-import type { Qos } from "../mqtt/port.ts";
-import type { ConnectionStatus } from "./readiness.ts";
-import { Door, MAX_LOGGED_CHARACTERS } from "./request_validator.ts";
-import { MAX_EXPIRY_S, type Publisher } from "../publish/publisher.ts";
+import type { Qos } from "../aws/limits.ts";
+import type { ConnectionStatusFeed } from "./readiness.ts";
+import { MAX_LOGGED_CHARACTERS, RequestValidator } from "./request_validator.ts";
+import type { Intake } from "../publish/intake.ts";
+import { MAX_EXPIRY_S } from "../publish/publisher.ts";
 import type { StatusReport } from "./status_report.ts";
 import type { Subscriptions } from "../subscribe/subscriptions.ts";
 
-/** Refused at the door, which can say for how long a topic. */
+/** Checked by the validator, which can say for how long a topic. */
 const anyQos = optionalInt(Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER, 0);
 
 const NO_PAYLOAD = new Uint8Array(0);
 
 /** What the methods work on. */
-export interface InterfaceParts {
-  readonly publisher: Publisher;
-  readonly subscriptions: Pick<Subscriptions<never>, "add">;
-  readonly connection: ConnectionStatus;
+export interface MethodOptions {
+  readonly intake: Pick<Intake, "publish">;
+  readonly subscriptions: Pick<Subscriptions, "add">;
+  readonly connection: Pick<ConnectionStatusFeed, "add">;
   readonly status: StatusReport;
   readonly log: Log;
 }
 
 /** The methods of the interface `aws_iot_mqtt` (iotcored-1). */
-export function mqttInterface(
-  { publisher, subscriptions, connection, status, log }: InterfaceParts,
+export function busMethods(
+  { intake, subscriptions, connection, status, log }: MethodOptions,
 ): MethodTable {
-  const door = new Door(log);
+  const validator = new RequestValidator(log);
   return {
     publish: call({
       topic: buffer,
@@ -43,12 +44,12 @@ export function mqttInterface(
       ack: optionalBuffer,
       message_expiry: optionalInt(1, MAX_EXPIRY_S, undefined),
     }, (params, reply) => {
-      const topic = door.topic(params.topic);
+      const topic = validator.topic(params.topic);
       const payload = params.payload ?? NO_PAYLOAD;
-      door.payload(payload.length, params.topic.length);
-      const qos = door.qos(params.qos, params.topic.length);
+      validator.payload(payload.length, params.topic.length);
+      const qos = validator.qos(params.qos, params.topic.length);
       const untilAcknowledged = params.ack !== undefined && waitsForBroker(params.ack, qos);
-      publisher.publish({
+      intake.publish({
         topic,
         payload,
         qos,
@@ -61,14 +62,14 @@ export function mqttInterface(
       qos: anyQos,
       virtual: optionalBoolean(false),
     }, (params, subscriber) => {
-      const filters = params.topic_filter.map((filter) => door.filter(filter));
+      const filters = params.topic_filter.map((filter) => validator.filter(filter));
       if (filters.length === 0) {
         throw new BusError(
           Code.INVALID,
           "Cannot subscribe: topic_filter must hold at least one filter",
         );
       }
-      const qos = door.qos(params.qos, params.topic_filter[0]!.length);
+      const qos = validator.qos(params.qos, params.topic_filter[0]!.length);
       subscriber.label = filters.join(" ").slice(0, MAX_LOGGED_CHARACTERS);
       subscriptions.add(filters, qos, params.virtual, subscriber);
     }),

@@ -1,36 +1,36 @@
 import type { Bytes } from "../base/bytes.ts";
-import type { Clock, Timer } from "../base/clock.ts";
+import type { Clock } from "../base/clock.ts";
 import { Exit, ExitError, messageOf } from "../base/errors.ts";
 import type { FaultHook } from "../base/fault.ts";
 import type { Log } from "../base/log.ts";
-import { listenOnFd } from "../bus/fd_listener.ts";
+import { listenOnFd } from "../bus/listener.ts";
 import { type BusServer, serve, type ServeOptions, startServer } from "../bus/server.ts";
 import { AWS_RATE_LIMITS } from "../aws/rate_window.ts";
-import { Connection } from "../mqtt/connection.ts";
 import { readCredentials } from "../mqtt/credentials.ts";
-import { createDial, type Dial, type Target } from "../mqtt/dial.ts";
-import type { ConnackInfo, LinkEnd } from "../mqtt/port.ts";
+import { createDial, type Target } from "../mqtt/dial.ts";
+import { ConnectionPool, type PooledConnection, type PoolHandler } from "../mqtt/pool.ts";
+import { proxyFor } from "../mqtt/proxy.ts";
+import type { ConnackInfo, LinkEnd } from "../mqtt/link.ts";
 import { Spool } from "../spool/spool.ts";
 import { type MemoryContents, MemoryStorage } from "../spool/memory_storage.ts";
 import { openDiskStorage } from "../spool/sqlite_storage.ts";
 import type { SpoolStorage } from "../spool/storage.ts";
 import type { Config } from "../config/resolve.ts";
 import { compareConfigs } from "../config/change.ts";
-import { ConnectionStatus } from "./readiness.ts";
-import { mqttInterface } from "./bus_methods.ts";
+import { Readiness } from "./readiness.ts";
+import { busMethods } from "./bus_methods.ts";
+import { Intake } from "../publish/intake.ts";
+import { PubackWaiters } from "../publish/puback.ts";
 import { Publisher } from "../publish/publisher.ts";
+import { Qos0Queue } from "../publish/qos0_queue.ts";
 import { StatusReport } from "./status_report.ts";
 import { Subscriptions } from "../subscribe/subscriptions.ts";
-import { targetOf } from "./target.ts";
 
 /** How long a stop waits for answers to clients and for PUBACKs, in ms. */
 export const STOP_GRACE_MS = 3_000;
 
-/** How long the other connections may take to subscribe again before clients hear that connection 0 is back, in ms. */
-const OTHERS_GRACE_MS = 5_000;
-
-/** What the daemon takes from the world. */
-export interface World {
+/** What the daemon takes from outside. */
+export interface DaemonDependencies {
   readonly clock: Clock;
   readonly log: Log;
   /** A number in [0, 1). */
@@ -66,25 +66,19 @@ export interface Daemon {
   update(config: Config): Promise<void>;
 }
 
-/** A daemon in this thread. */
-export interface LocalDaemon extends Daemon {
-  /**
-   * Stores what waits to be stored and closes the spool, at once, for a program that ends because of a fault: what was accepted
-   * is safe then, if the spool is on disk. Nothing else is done in order; clients and broker see a crash.
-   */
-  abandon(): void;
-}
-
 /**
  * Starts the daemon; it serves clients when this resolves, connected or not.
  *
  * @throws {ExitError} 73 and 78
  */
-export async function startDaemon(config: Config, world: World): Promise<LocalDaemon> {
+export async function startDaemon(
+  config: Config,
+  dependencies: DaemonDependencies,
+): Promise<LocalDaemon> {
   await readCredentials(config);
-  const storage = openStorage(config, world);
+  const storage = openStorage(config, dependencies);
   try {
-    const daemon = new Running(config, world, storage);
+    const daemon = new LocalDaemon(config, dependencies, storage);
     await daemon.serve();
     return daemon;
   } catch (error) {
@@ -93,13 +87,27 @@ export async function startDaemon(config: Config, world: World): Promise<LocalDa
   }
 }
 
-function openStorage({ spool }: Config, world: World): SpoolStorage {
-  const { clock, log, random, contents } = world;
+function openStorage({ spool }: Config, dependencies: DaemonDependencies): SpoolStorage {
+  const { clock, log, random, contents } = dependencies;
   if (spool.kind === "disk") return openDiskStorage({ dir: spool.dir, clock, log, random });
   log.info(
     "the spool is in memory: what waits in it is lost when the daemon ends; --spool DIR keeps it",
   );
   return new MemoryStorage(contents);
+}
+
+/** Whom connection `index` connects to, and as whom: connection 0 has the bare id (iotcored-param-id-1). */
+function targetOf(config: Config, index: number): Target {
+  const { host, port, id, mqttVersion, keepAliveS, proxy, rootca, cert, key } = config;
+  return {
+    host,
+    port,
+    clientId: index === 0 ? id : `${id}_${index}`,
+    version: mqttVersion,
+    keepAliveS,
+    credentials: { rootca, cert, key },
+    proxy: proxyFor(host, proxy?.url, proxy?.noProxy),
+  };
 }
 
 async function startBus(
@@ -118,88 +126,94 @@ async function startBus(
   }
 }
 
-class Running implements LocalDaemon {
+/** A daemon in this thread: it owns the connections, the spool and the socket, and hands on what happens on them. */
+export class LocalDaemon implements Daemon, PoolHandler {
+  /** Resolves when it has stopped, rejects with an {@linkcode ExitError} when it cannot go on. */
   readonly finished: Promise<void>;
   #config: Config;
-  readonly #world: World;
-  readonly #dial: Dial;
-  readonly #status = new ConnectionStatus();
+  readonly #dependencies: DaemonDependencies;
   readonly #spool: Spool;
+  readonly #queue: Qos0Queue;
+  readonly #waiters: PubackWaiters;
+  readonly #intake: Intake;
   readonly #publisher: Publisher;
-  readonly #subscriptions: Subscriptions<Connection>;
+  readonly #pool: ConnectionPool;
+  readonly #subscriptions: Subscriptions;
+  readonly #readiness: Readiness;
   readonly #end = Promise.withResolvers<void>();
   #server: BusServer | undefined;
   #receiveMaximum = 0;
-  #announcing: Timer | undefined;
   #stopping: Promise<void> | undefined;
   readonly #storage: SpoolStorage;
   /** What is left in a memory spool at the end, when somebody goes on with it. */
   #left: MemoryContents | undefined;
 
-  constructor(config: Config, world: World, storage: SpoolStorage) {
-    const { clock, log, fault } = world;
+  constructor(config: Config, dependencies: DaemonDependencies, storage: SpoolStorage) {
+    const { clock, log, random, fault } = dependencies;
     this.#config = config;
-    this.#world = world;
+    this.#dependencies = dependencies;
     this.#storage = storage;
     this.finished = this.#end.promise;
-    const now = (): Config => this.#config;
-    this.#dial = createDial({ log, clock });
-    this.#spool = new Spool({
-      storage,
-      maxBytes: config.spoolMaxBytes,
+    this.#spool = new Spool({ storage, maxBytes: config.spoolMaxBytes, clock, log, fault });
+    const queue = new Qos0Queue();
+    this.#waiters = new PubackWaiters(clock);
+    const shared = { spool: this.#spool, queue, waiters: this.#waiters, clock, fault };
+    const limits = config.rateLimit ? AWS_RATE_LIMITS : undefined;
+    const { maxInFlight, keepQos0WhenOffline, maxConnections } = config;
+    this.#publisher = new Publisher({ ...shared, log, limits, maxInFlight });
+    this.#intake = new Intake({ ...shared, publisher: this.#publisher, keepQos0WhenOffline });
+    this.#queue = queue;
+    this.#pool = new ConnectionPool({
+      target: (index) => targetOf(this.#config, index),
+      dial: createDial({ log, clock }),
+      handler: this,
       clock,
       log,
-      fault,
-    });
-    this.#publisher = new Publisher({
-      spool: this.#spool,
-      clock,
-      log,
-      limits: config.rateLimit ? AWS_RATE_LIMITS : undefined,
-      fault,
-      get maxInFlight(): number {
-        return now().maxInFlight;
-      },
-      get keepQos0WhenOffline(): boolean {
-        return now().keepQos0WhenOffline;
-      },
+      random,
     });
     this.#subscriptions = new Subscriptions({
-      get maxConnections(): number {
-        return now().maxConnections;
-      },
+      maxConnections,
+      pool: this.#pool,
       clock,
       log,
-      connect: (index) => this.#connect(index),
-      onSynced: () => this.#onSynced(),
+      onSynced: () => this.#readiness.synced(),
+    });
+    this.#readiness = new Readiness({
+      clock,
+      assignments: () => this.#subscriptions.assignments,
+      onChange: (ready) => this.#onReadiness(ready),
     });
   }
 
+  /** Listens, then begins to connect. @throws {ExitError} 73 */
   async serve(): Promise<void> {
-    const { clock, log } = this.#world;
+    const { clock, log, fd } = this.#dependencies;
     const { busDir, interfaceName } = this.#config;
     const path = `${busDir}/${interfaceName}`;
-    const table = mqttInterface({
-      publisher: this.#publisher,
+    const table = busMethods({
+      intake: this.#intake,
       subscriptions: this.#subscriptions,
-      connection: this.#status,
+      connection: this.#readiness.feed,
       status: new StatusReport({
         clock,
+        connections: this.#pool.all,
         subscriptions: this.#subscriptions,
+        intake: this.#intake,
         publisher: this.#publisher,
+        queue: this.#queue,
         spool: this.#spool,
         clients: () => this.#server?.counters(),
         config: () => this.#config,
       }),
       log,
     });
-    this.#server = await startBus(path, { table, log, clock }, this.#world.fd);
+    this.#server = await startBus(path, { table, log, clock }, fd);
     log.info("serving the core bus", { socket: path });
     this.#subscriptions.start();
   }
 
   reconnect(reason: string): void {
-    for (const { connection } of this.#subscriptions.lines.values()) connection.reconnect(reason);
+    this.#pool.reconnect(reason);
   }
 
   async update(config: Config): Promise<void> {
@@ -210,15 +224,17 @@ class Running implements LocalDaemon {
     // What is in use goes on being said: the spool that there is decides how a stop drains it.
     this.#config = Object.freeze({ ...config, spool, spoolMaxBytes });
     if (fields.length === 0) return;
-    const { log } = this.#world;
+    const { log } = this.#dependencies;
     log.info("the configuration has changed", { changed: fields.join(" ") });
     if (restart.length > 0) {
       log.warn("a part of the changed configuration needs a restart", {
         waiting: restart.join(" "),
       });
     }
+    this.#publisher.update(config);
+    this.#intake.update(config);
+    this.#subscriptions.update(config);
     if (link.length > 0) this.reconnect("the configuration changed");
-    else if (this.#status.connected) this.#announce();
   }
 
   async stop(handOver = false): Promise<MemoryContents | undefined> {
@@ -230,11 +246,15 @@ class Running implements LocalDaemon {
     return this.#left;
   }
 
+  /**
+   * Stores what waits to be stored and closes the spool, at once, for a program that ends because of a fault: what was accepted
+   * is safe then, if the spool is on disk. Nothing else is done in order; clients and broker see a crash.
+   */
   abandon(): void {
     const { messages, storage } = this.#spool.stats();
     void this.#spool.close();
     if (messages > 0 && storage === "memory") {
-      this.#world.log.error("messages are lost with the spool in memory", { messages });
+      this.#dependencies.log.error("messages are lost with the spool in memory", { messages });
     }
   }
 
@@ -247,7 +267,7 @@ class Running implements LocalDaemon {
   }
 
   async #stop(handOver: boolean): Promise<void> {
-    const { clock, log } = this.#world;
+    const { clock, log } = this.#dependencies;
     const deadline = clock.now() + STOP_GRACE_MS;
     await this.#server?.close(STOP_GRACE_MS);
     await this.#publisher.drain(
@@ -255,87 +275,54 @@ class Running implements LocalDaemon {
       this.#config.spool.kind === "memory" && !handOver,
     );
     this.#publisher.stop();
-    this.#announcing?.cancel();
-    await this.#subscriptions.stop();
+    this.#waiters.stop();
+    this.#readiness.down();
+    this.#subscriptions.stop();
+    await this.#pool.stop();
     const { messages, storage } = this.#spool.stats();
     if (handOver && this.#storage instanceof MemoryStorage) this.#left = this.#storage.contents();
     await this.#spool.close();
     if (messages > 0 && storage === "memory" && !handOver) {
       log.warn("messages are given up with the spool in memory", { messages });
     }
-    const { messages: qos0 } = this.#publisher.waitingQos0;
-    if (qos0 > 0) {
-      log.warn("QoS 0 messages that waited for their turn are given up", { messages: qos0 });
+    const { length } = this.#queue;
+    if (length > 0) {
+      log.warn("QoS 0 messages that waited for their turn are given up", { messages: length });
     }
     log.info("stopped");
   }
 
-  #connect(index: number): Connection {
-    const { clock, log, random } = this.#world;
-    // One that was closed may still have something to say when the next one of its number is there.
-    const isCurrent = (): boolean =>
-      this.#subscriptions.lines.get(index)?.connection === connection;
-    const connection = new Connection({
-      target: (): Target => targetOf(this.#config, index),
-      dial: this.#dial,
-      log,
-      clock,
-      random,
-      handler: {
-        onUp: (connack) => isCurrent() && this.#onUp(index, connack),
-        onDown: (end) => isCurrent() && this.#onDown(index, end),
-        onMessage: (topic, payload) => isCurrent() && this.#onMessage(index, topic, payload),
-        onFailed: (error) => isCurrent() && this.#onFailed(index, error),
-      },
-    });
-    return connection;
+  /** @inheritdoc */
+  onUp(connection: PooledConnection, connack: ConnackInfo): void {
+    if (connection.index === 0) this.#receiveMaximum = connack.receiveMaximum;
+    this.#subscriptions.up(connection, connack);
+    this.#pool.wakeOthers(connection);
   }
 
-  #onMessage(index: number, topic: string, payload: Bytes): void {
-    if (index === 0) this.#publisher.arrived(topic, payload.length);
-    this.#subscriptions.deliver(index, topic, payload);
-  }
-
-  #onUp(index: number, connack: ConnackInfo): void {
-    if (index === 0) this.#receiveMaximum = connack.receiveMaximum;
-    this.#subscriptions.up(index, connack);
-  }
-
-  #onDown(index: number, end: LinkEnd): void {
-    this.#subscriptions.down(index);
-    if (index > 0) return;
-    this.#announcing?.cancel();
-    this.#announcing = undefined;
+  /** @inheritdoc */
+  onDown(connection: PooledConnection, end: LinkEnd): void {
+    this.#subscriptions.down(connection);
+    if (connection.index > 0) return;
     this.#publisher.down(end);
-    this.#tell(false);
+    this.#readiness.down();
   }
 
-  #onFailed(index: number, error: ExitError): void {
+  /** @inheritdoc */
+  onMessage(connection: PooledConnection, topic: string, payload: Bytes): void {
+    if (connection.index === 0) this.#publisher.arrived(topic, payload.length);
+    this.#subscriptions.deliver(connection, topic, payload);
+  }
+
+  /** @inheritdoc */
+  onFailed(connection: PooledConnection, error: ExitError): void {
     // Connection 0 finds out by itself when the credentials are no good any more.
-    if (index > 0) this.#subscriptions.refused(index, error.message);
+    if (connection.index > 0) this.#subscriptions.refused(connection, error.message);
     else this.#fail(error);
   }
 
-  /** A connection has made its subscriptions: clients hear of connection 0 when the others are back too, or late. */
-  #onSynced(): void {
-    const lines = [...this.#subscriptions.lines.values()];
-    if (!lines[0]?.sync.synced || this.#status.connected) return;
-    this.#announcing ??= this.#world.clock.after(OTHERS_GRACE_MS, () => this.#announce());
-    if (lines.every((line) => line.sync.synced)) this.#announce();
-  }
-
-  #announce(): void {
-    this.#announcing?.cancel();
-    this.#announcing = undefined;
-    const line = this.#subscriptions.lines.get(0);
-    if (line === undefined) return;
-    this.#tell(true);
-    this.#publisher.up(line.connection, this.#receiveMaximum);
-  }
-
-  #tell(connected: boolean): void {
-    if (connected === this.#status.connected) return;
-    this.#status.set(connected);
-    this.#world.onConnected?.(connected);
+  #onReadiness(ready: boolean): void {
+    this.#dependencies.onConnected?.(ready);
+    const connection = this.#pool.all.get(0);
+    if (ready && connection !== undefined) this.#publisher.up(connection, this.#receiveMaximum);
   }
 }

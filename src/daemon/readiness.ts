@@ -1,16 +1,16 @@
-import type { Bytes } from "../base/bytes.ts";
+import type { Clock, Timer } from "../base/clock.ts";
+import type { Subscriber } from "../bus/methods.ts";
 import { encodeValueFrame } from "../wire/frame.ts";
 
+/** How long the other connections may take to subscribe again before clients hear that connection 0 is back, in ms. */
+const OTHERS_GRACE_MS = 5_000;
+
 /** What is needed of a client that wants to know whether the daemon is connected. */
-export interface StatusSink {
-  accept(): void;
-  send(frame: Bytes): void;
-  onClose(fn: () => void): void;
-}
+export type StatusSubscriber = Pick<Subscriber, "accept" | "send" | "onClose">;
 
 /** Tells clients whether connection 0 is up and subscribed: at once, then at every change. */
-export class ConnectionStatus {
-  readonly #sinks = new Set<StatusSink>();
+export class ConnectionStatusFeed {
+  readonly #subscribers = new Set<StatusSubscriber>();
   readonly #frames = { true: encodeValueFrame(true), false: encodeValueFrame(false) };
   #connected = false;
 
@@ -20,17 +20,64 @@ export class ConnectionStatus {
   }
 
   /** Adds a client. */
-  add(sink: StatusSink): void {
-    this.#sinks.add(sink);
-    sink.onClose(() => this.#sinks.delete(sink));
-    sink.accept();
-    sink.send(this.#frames[`${this.#connected}`]);
+  add(subscriber: StatusSubscriber): void {
+    this.#subscribers.add(subscriber);
+    subscriber.onClose(() => this.#subscribers.delete(subscriber));
+    subscriber.accept();
+    subscriber.send(this.#frames[`${this.#connected}`]);
   }
 
   /** Tells everyone, if it is a change. */
   set(connected: boolean): void {
     if (connected === this.#connected) return;
     this.#connected = connected;
-    for (const sink of [...this.#sinks]) sink.send(this.#frames[`${connected}`]);
+    for (const subscriber of [...this.#subscribers]) subscriber.send(this.#frames[`${connected}`]);
+  }
+}
+
+/** Whether what is wanted of each connection is subscribed, by its number. */
+type Synced = ReadonlyMap<number, { readonly sync: { readonly synced: boolean } }>;
+
+/** What {@linkcode Readiness} is made with. */
+export interface ReadinessOptions {
+  readonly clock: Clock;
+  readonly assignments: () => Synced;
+  /** Told when the daemon becomes ready, and when it no longer is. */
+  readonly onChange: (ready: boolean) => void;
+}
+
+/**
+ * When the daemon counts as connected: connection 0 has made its subscriptions, and the others theirs, or they take too long for
+ * that. Then clients hear it and messages are sent.
+ */
+export class Readiness {
+  readonly feed: ConnectionStatusFeed = new ConnectionStatusFeed();
+  readonly #options: ReadinessOptions;
+  #waiting: Timer | undefined;
+
+  constructor(options: ReadinessOptions) {
+    this.#options = options;
+  }
+
+  /** A connection has made its subscriptions. */
+  synced(): void {
+    const all = [...this.#options.assignments()];
+    const first = all.find(([index]) => index === 0)?.[1];
+    if (!first?.sync.synced || this.feed.connected) return;
+    this.#waiting ??= this.#options.clock.after(OTHERS_GRACE_MS, () => this.#set(true));
+    if (all.every(([, { sync }]) => sync.synced)) this.#set(true);
+  }
+
+  /** Connection 0 is gone, or the daemon stops. */
+  down(): void {
+    this.#set(false);
+  }
+
+  #set(ready: boolean): void {
+    this.#waiting?.cancel();
+    this.#waiting = undefined;
+    if (ready === this.feed.connected) return;
+    this.feed.set(ready);
+    this.#options.onChange(ready);
   }
 }

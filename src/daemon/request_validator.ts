@@ -1,17 +1,14 @@
+import { MAX_PAYLOAD_BYTES, type Qos } from "../aws/limits.ts";
 import { fromUtf8 } from "../base/bytes.ts";
 import { BusError, Code } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
-import type { Qos } from "../mqtt/port.ts";
 import { checkFilter, checkTopic } from "../topic/filter.ts";
-
-/** Payload of one message, in bytes (AWS IoT Core quotas). */
-export const MAX_PAYLOAD_BYTES = 131_072;
 
 /** Of a topic, or of the filters of a subscription, the log holds so many characters at most. */
 export const MAX_LOGGED_CHARACTERS = 512;
 
 /** Refuses what AWS IoT Core would close the shared connection for; the log says what rule, and for how long a topic. */
-export class Door {
+export class RequestValidator {
   readonly #log: Log;
 
   constructor(log: Log) {

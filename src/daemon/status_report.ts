@@ -1,14 +1,19 @@
-import type { Bytes } from "../base/bytes.ts";
 import type { Clock, Timer } from "../base/clock.ts";
 import { VERSION } from "../base/version.ts";
 import type { BusCounters } from "../bus/server.ts";
 import { type QueueView, type Status, statusValue } from "../status/status.ts";
-import type { ConnectionStatus } from "../mqtt/connection.ts";
+import { MAX_CLIENTS, MAX_QUEUED_BYTES } from "../bus/limits.ts";
+import type { Subscriber } from "../bus/methods.ts";
+import type { PooledConnection } from "../mqtt/pool.ts";
+import type { Intake } from "../publish/intake.ts";
+import type { Publisher } from "../publish/publisher.ts";
+import { QOS0_QUEUE_BYTES, type Qos0Queue } from "../publish/qos0_queue.ts";
+import { MAX_UNWRITTEN_BYTES } from "../publish/send_throttle.ts";
+import { FILTERS_PER_CONNECTION } from "../aws/limits.ts";
+import { MAX_VIRTUAL_FILTERS } from "../subscribe/subscriptions.ts";
 import type { SpoolStats } from "../spool/spool.ts";
 import { encodeValueFrame } from "../wire/frame.ts";
 import type { Value } from "../wire/object.ts";
-import { type BoundName, BOUNDS } from "./bounds.ts";
-import type { PublishCounters } from "../publish/publisher.ts";
 
 /** How often a subscriber of `status` gets it, in ms. */
 export const STATUS_INTERVAL_MS = 1_000;
@@ -26,25 +31,18 @@ const NO_CLIENTS: BusCounters = {
   longestQueueBytes: 0,
 };
 
-/** A connection as the status sees it. */
-export interface StatusLine {
-  readonly connection: { readonly status: ConnectionStatus; readonly buffered: number };
-  readonly sync: { readonly size: number };
-}
-
 /** Where the figures are counted; they are looked at only when somebody asks. */
 export interface StatusSources {
   readonly clock: Clock;
+  readonly connections: ReadonlyMap<number, Pick<PooledConnection, "status" | "buffered">>;
   readonly subscriptions: {
-    readonly lines: ReadonlyMap<number, StatusLine>;
+    readonly assignments: ReadonlyMap<number, { readonly sync: { readonly size: number } }>;
     readonly received: number;
     readonly virtualFilters: number;
   };
-  readonly publisher: {
-    readonly counters: PublishCounters;
-    readonly inFlight: number;
-    readonly waitingQos0: { readonly messages: number; readonly bytes: number };
-  };
+  readonly intake: Pick<Intake, "accepted">;
+  readonly publisher: Pick<Publisher, "counters" | "inFlight">;
+  readonly queue: Pick<Qos0Queue, "length" | "bytes">;
   readonly spool: { stats(): SpoolStats };
   /** The server's figures; `undefined` before it serves. */
   readonly clients: () => BusCounters | undefined;
@@ -53,11 +51,7 @@ export interface StatusSources {
 }
 
 /** What is needed of a client that watches the status. */
-export interface StatusWatcher {
-  accept(): void;
-  send(frame: Bytes): void;
-  onClose(fn: () => void): void;
-}
+export type StatusWatcher = Pick<Subscriber, "accept" | "send" | "onClose">;
 
 /** The `status` of the daemon: gathered when it is asked for, and each second while somebody watches it. */
 export class StatusReport {
@@ -103,13 +97,12 @@ export class StatusReport {
 
   #gather(): Status {
     const { clock, subscriptions } = this.#sources;
-    const lines = [...subscriptions.lines].sort(([a], [b]) => a - b).map(([, line]) => line);
     const spool = this.#sources.spool.stats();
     const clients = this.#sources.clients() ?? NO_CLIENTS;
     return {
       version: VERSION,
       uptime: clock.now() - this.#startedAt,
-      connections: lines.map(connectionView),
+      connections: this.#connections(),
       spool: spoolView(spool),
       publishes: this.#publishes(),
       received: subscriptions.received,
@@ -120,53 +113,54 @@ export class StatusReport {
         closed_as_slow: clients.closedAsSlow,
         refused: clients.refused,
       },
-      queues: this.#queues(lines, spool, clients),
+      queues: this.#queues(spool, clients),
     };
   }
 
+  #connections(): Status["connections"] {
+    const { connections, subscriptions } = this.#sources;
+    return [...connections].sort(([a], [b]) => a - b).map(([index, { status, buffered }]) => ({
+      client_id: status.clientId,
+      connected: status.connected,
+      since: status.since ?? null,
+      subscriptions: subscriptions.assignments.get(index)?.sync.size ?? 0,
+      in_flight: status.inFlight,
+      buffered_bytes: buffered,
+      last_error: status.lastError ?? null,
+    }));
+  }
+
   #publishes(): Status["publishes"] {
-    const { counters, waitingQos0 } = this.#sources.publisher;
+    const { intake, publisher: { counters }, queue } = this.#sources;
     return {
-      accepted: counters.accepted,
+      accepted: intake.accepted,
       sent: counters.sent,
       acknowledged: counters.acknowledged,
       refused_by_broker: counters.refusedByBroker,
       expired: counters.expired,
       throttled_ms: counters.throttledMs,
-      waiting_qos0_messages: waitingQos0.messages,
-      waiting_qos0_bytes: waitingQos0.bytes,
+      waiting_qos0_messages: queue.length,
+      waiting_qos0_bytes: queue.bytes,
     };
   }
 
-  #queues(lines: readonly StatusLine[], spool: SpoolStats, clients: BusCounters): QueueView[] {
-    const { publisher, subscriptions } = this.#sources;
+  #queues(spool: SpoolStats, clients: BusCounters): QueueView[] {
+    const { connections, publisher, queue, subscriptions } = this.#sources;
     const config = this.#sources.config();
-    const filters = lines.reduce((sum, { sync }) => sum + sync.size, 0);
-    const unwritten = lines.map(({ connection }) => connection.buffered);
+    let filters = 0;
+    for (const { sync } of subscriptions.assignments.values()) filters += sync.size;
+    const unwritten = [...connections.values()].map(({ buffered }) => buffered);
     return [
-      queue("spool_bytes", spool.bytes, spool.maxBytes),
-      queue("waiting_qos0_bytes", publisher.waitingQos0.bytes),
-      queue("in_flight", publisher.inFlight, config.maxInFlight),
-      queue("unwritten_bytes", Math.max(0, ...unwritten)),
-      queue("subscriptions", filters, BOUNDS.subscriptions.most * config.maxConnections),
-      queue("virtual_filters", subscriptions.virtualFilters),
-      queue("clients", clients.clients),
-      queue("longest_client_queue_bytes", clients.longestQueueBytes),
+      bounded("spool_bytes", spool.bytes, spool.maxBytes),
+      bounded("waiting_qos0_bytes", queue.bytes, QOS0_QUEUE_BYTES),
+      bounded("in_flight", publisher.inFlight, config.maxInFlight),
+      bounded("unwritten_bytes", Math.max(0, ...unwritten), MAX_UNWRITTEN_BYTES),
+      bounded("subscriptions", filters, FILTERS_PER_CONNECTION * config.maxConnections),
+      bounded("virtual_filters", subscriptions.virtualFilters, MAX_VIRTUAL_FILTERS),
+      bounded("clients", clients.clients, MAX_CLIENTS),
+      bounded("longest_client_queue_bytes", clients.longestQueueBytes, MAX_QUEUED_BYTES),
     ];
   }
-}
-
-function connectionView({ connection, sync }: StatusLine): Status["connections"][number] {
-  const { clientId, connected, since, inFlight, lastError } = connection.status;
-  return {
-    client_id: clientId,
-    connected,
-    since: since ?? null,
-    subscriptions: sync.size,
-    in_flight: inFlight,
-    buffered_bytes: connection.buffered,
-    last_error: lastError ?? null,
-  };
 }
 
 function spoolView(stats: SpoolStats): Status["spool"] {
@@ -187,7 +181,6 @@ function spoolView(stats: SpoolStats): Status["spool"] {
   };
 }
 
-/** @param bound What is configured, where the table has only the greatest there may be. */
-function queue(name: BoundName, fill: number, bound: number = BOUNDS[name].most): QueueView {
+function bounded(name: string, fill: number, bound: number): QueueView {
   return { name, fill, bound };
 }

@@ -8,8 +8,8 @@ import process from "node:process";
 import { systemClock } from "../base/clock.ts";
 import { ExitError, messageOf } from "../base/errors.ts";
 import { createLog } from "../base/log.ts";
-import { QuietLog } from "../base/rate_limited_log.ts";
-import { onUnexpected } from "../base/uncaught.ts";
+import { RateLimitedLog } from "../base/rate_limited_log.ts";
+import { onUncaught } from "../base/uncaught.ts";
 import { readCredentials } from "../mqtt/credentials.ts";
 import { type LocalDaemon, startDaemon } from "./daemon.ts";
 import type { Failure, FromWorker, LogSetup, Request, ToWorker } from "./worker_messages.ts";
@@ -27,7 +27,7 @@ const post = (message: FromWorker): void => scope.postMessage(message);
 Object.defineProperty(process, "env", { value: {} });
 
 let daemon: LocalDaemon | undefined;
-let log: QuietLog | undefined;
+let log: RateLimitedLog | undefined;
 
 /** Does what is asked, and returns what the answer has to hold. */
 async function perform(
@@ -77,10 +77,10 @@ async function start(
   });
 }
 
-function logBy({ level, format, journal }: LogSetup): QuietLog {
+function logBy({ level, format, journal }: LogSetup): RateLimitedLog {
   const write = (line: string): void => post({ is: "log", line });
   const { wallNow } = systemClock;
-  return new QuietLog(createLog({ level, format, journal, write, wallNow }), systemClock);
+  return new RateLimitedLog(createLog({ level, format, journal, write, wallNow }), systemClock);
 }
 
 function failureOf(error: unknown): Failure | undefined {
@@ -98,7 +98,7 @@ scope.onmessage = async ({ data: { id, request } }): Promise<void> => {
 };
 
 /** The event that the outer thread would get for an uncaught error has no stack. */
-onUnexpected((error) => {
+onUncaught((error) => {
   try {
     daemon?.abandon();
     log?.flush();

@@ -1,3 +1,4 @@
+import type { Qos } from "../aws/limits.ts";
 import type { Bytes } from "../base/bytes.ts";
 import { type Clock, systemClock, type Timer } from "../base/clock.ts";
 import { ExitError, messageOf } from "../base/errors.ts";
@@ -11,9 +12,8 @@ import type {
   MqttLink,
   OutgoingPublish,
   PublishResult,
-  Qos,
   SubscribeResult,
-} from "./port.ts";
+} from "./link.ts";
 import { nameOf } from "./tls.ts";
 
 /** How long the broker may take to answer SUBSCRIBE or UNSUBSCRIBE, in ms. */

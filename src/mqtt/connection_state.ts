@@ -3,7 +3,7 @@ import { Exit } from "../base/errors.ts";
 import type { Level } from "../base/log.ts";
 import { isAuthentication, isBusy, isSilentClose } from "./classify.ts";
 import type { ConnectError } from "./connect_error.ts";
-import type { LinkEnd } from "./port.ts";
+import type { LinkEnd } from "./link.ts";
 
 /** A connection that stood this long was good: the next wait is a short one again, in ms. */
 export const STANDING_MS = 30_000;

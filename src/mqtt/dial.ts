@@ -7,8 +7,8 @@ import {
   readCredentials,
   type ReadText,
 } from "./credentials.ts";
-import { openLink } from "./mqttjs_port.ts";
-import type { LinkHandler, MqttLink, MqttVersion } from "./port.ts";
+import { openLink } from "./mqttjs_link.ts";
+import type { LinkHandler, MqttLink, MqttVersion } from "./link.ts";
 import { DEADLINES, type Deadlines, nameOf, openStream, type StreamTarget } from "./tls.ts";
 
 /** How long the broker keeps an MQTT 5 session after a link, in seconds: outages shorter than this lose nothing. */

@@ -9,7 +9,7 @@ import { type Clock, systemClock } from "../base/clock.ts";
 import { ConnectError } from "./connect_error.ts";
 import type { Credentials } from "./credentials.ts";
 import { connectRequest, MAX_PROXY_HEAD_BYTES, type Proxy, tunnelStands } from "./proxy.ts";
-import { runStage, type StageOptions } from "./stage.ts";
+import { runStage, type StageOptions } from "./with_deadline.ts";
 
 /** The port on which AWS IoT Core tells MQTT from HTTPS by ALPN. */
 export const ALPN_PORT = 443;

@@ -1,17 +1,14 @@
-import type { Bytes } from "../base/bytes.ts";
 import type { Clock } from "../base/clock.ts";
-import { BusError, Code } from "../base/errors.ts";
 import type { FaultHook } from "../base/fault.ts";
 import type { Log } from "../base/log.ts";
 import type { RateLimits } from "../aws/rate_window.ts";
-import type { LinkEnd, OutgoingPublish, PublishResult, Qos } from "../mqtt/port.ts";
+import type { LinkEnd, OutgoingPublish, PublishResult } from "../mqtt/link.ts";
 import { isExpired, sizeOf } from "../spool/policy.ts";
 import type { Spool } from "../spool/spool.ts";
 import type { SpoolRecord } from "../spool/storage.ts";
-import { ACK_OVERDUE_MS, AckWatch } from "./puback_watchdog.ts";
-import { BrokerAcks } from "./puback_waiters.ts";
-import { Pace } from "./send_throttle.ts";
-import { Qos0Lane, type WaitingMessage } from "./qos0_queue.ts";
+import { ACK_OVERDUE_MS, type PubackWaiters, PubackWatchdog } from "./puback.ts";
+import type { Qos0Queue, WaitingMessage } from "./qos0_queue.ts";
+import { SendThrottle } from "./send_throttle.ts";
 import { STRIKES, Suspects } from "./suspects.ts";
 
 /** Bytes that are read from the spool ahead of sending, at most. */
@@ -36,47 +33,29 @@ export interface PublishLink {
   reconnect(reason: string): void;
 }
 
-/** A message that a client wants published. */
-export interface PublishRequest {
-  readonly topic: string;
-  /** A view that ends with the turn. */
-  readonly payload: Bytes;
-  readonly qos: Qos;
-  /** Seconds until it is no longer worth sending. */
-  readonly messageExpiry: number | undefined;
-  /** Whether the answer waits for PUBACK. */
-  readonly untilAcknowledged: boolean;
-}
-
-/** Where the answer goes: exactly one call. */
-export interface PublishReply {
-  respond(value: null): void;
-  refuse(error: BusError): void;
-}
-
-/** What `status` shows of publishing, since the start. */
-export interface PublishCounters {
-  accepted: number;
-  sent: number;
-  acknowledged: number;
+/** What `status` shows of sending, since the start. */
+export interface SendCounters {
+  readonly sent: number;
+  readonly acknowledged: number;
   /** Answered by the broker with a reason code of 0x80 or above, and given up. */
-  refusedByBroker: number;
+  readonly refusedByBroker: number;
   /** QoS 0 messages given up because their time was over while they waited for the rate; the spool counts its own. */
-  expired: number;
+  readonly expired: number;
   /** How long messages waited for the rate limit, in ms. */
-  throttledMs: number;
+  readonly throttledMs: number;
 }
 
 /** What {@linkcode Publisher} is made with. */
 export interface PublisherOptions {
   readonly spool: Spool;
+  readonly queue: Qos0Queue;
+  readonly waiters: PubackWaiters;
   readonly clock: Clock;
   readonly log: Log;
   /** What the connection may carry, both directions together; `undefined`: no limit. */
   readonly limits: RateLimits | undefined;
   /** QoS 1 messages sent and not acknowledged, at most. */
   readonly maxInFlight: number;
-  readonly keepQos0WhenOffline: boolean;
   /** For tests that end the process there. */
   readonly fault?: FaultHook | undefined;
 }
@@ -89,45 +68,51 @@ interface InFlight {
   settled: boolean;
 }
 
-/** Pulls messages from the spool and sends them over connection 0, within the limits of AWS IoT Core. */
+/** What is sent: everything that waits, or, when the daemon stops, only what is in flight and perhaps the rest of the spool. */
+type Mode = { readonly type: "sending" } | {
+  readonly type: "draining";
+  readonly everything: boolean;
+  readonly finish: () => void;
+};
+
+/** Pulls messages from the spool and the QoS 0 queue and sends them over connection 0, within the limits of AWS IoT Core. */
 export class Publisher {
   readonly #options: PublisherOptions;
-  readonly #counters = { accepted: 0, sent: 0, acknowledged: 0, refusedByBroker: 0, expired: 0 };
-  readonly #pace: Pace;
-  readonly #lane = new Qos0Lane();
+  readonly #counters = { sent: 0, acknowledged: 0, refusedByBroker: 0, expired: 0 };
+  readonly #throttle: SendThrottle;
   readonly #suspects = new Suspects();
-  readonly #acks: BrokerAcks;
-  readonly #ackWatch: AckWatch;
+  readonly #watchdog: PubackWatchdog;
   /** Sent and not acknowledged, or acknowledged and not yet removed from the spool. */
   readonly #inFlight = new Map<number, InFlight>();
   /** Taken from the spool and not yet sent, in order. */
   #next: SpoolRecord[] = [];
+  #mode: Mode = { type: "sending" };
   #link: PublishLink | undefined;
-  #window = 0;
+  #maxInFlight: number;
+  #receiveMaximum = 0;
   /** The highest `seq` that was ever sent by this process: up to it, messages are duplicates. */
   #highestSent = 0;
   /** Answered with 0x97: sent again as if for the first time [MQTT5-4.4.0-2]. */
   readonly #turnedAway = new Set<number>();
   #spoolsTurn = true;
   #pumping = false;
-  /** Looks whether a stop has nothing more to wait for. */
-  #drained: (() => void) | undefined;
 
   constructor(options: PublisherOptions) {
     this.#options = options;
-    this.#acks = new BrokerAcks(options.clock);
-    this.#ackWatch = new AckWatch(
+    this.#maxInFlight = options.maxInFlight;
+    this.#watchdog = new PubackWatchdog(
       options.clock,
       () => this.#oldestUnacknowledged()?.sentAt,
       () => this.#onOverdue(),
     );
-    this.#pace = new Pace(options.clock, options.limits, () => this.#pump());
+    this.#throttle = new SendThrottle(options.clock, options.limits, () => this.#pump());
     options.spool.onAvailable = () => this.#pump();
+    options.queue.onAvailable = () => this.#pump();
   }
 
   /** The figures of this moment. */
-  get counters(): PublishCounters {
-    return { ...this.#counters, throttledMs: this.#pace.throttledMs };
+  get counters(): SendCounters {
+    return { ...this.#counters, throttledMs: this.#throttle.throttledMs };
   }
 
   /** Messages sent and not acknowledged. */
@@ -135,37 +120,20 @@ export class Publisher {
     return this.#inFlight.size;
   }
 
-  /** QoS 0 messages, and their bytes, that wait for the rate limit. */
-  get waitingQos0(): { readonly messages: number; readonly bytes: number } {
-    return { messages: this.#lane.length, bytes: this.#lane.bytes };
+  /** Whether there is a connection to send over. */
+  get online(): boolean {
+    return this.#link !== undefined;
   }
 
-  /** Accepts a message, or refuses it; answers once it is stored (QoS 1) or on its way (QoS 0). */
-  publish(request: PublishRequest, reply: PublishReply): void {
-    if (request.qos === 1 || (this.#link === undefined && this.#options.keepQos0WhenOffline)) {
-      return this.#spool(request, reply);
-    }
-    if (this.#link === undefined) {
-      return reply.refuse(
-        new BusError(Code.NOCONN, "Cannot publish with QoS 0: the broker is not connected"),
-      );
-    }
-    const { topic, payload, messageExpiry } = request;
-    const expiresAt = messageExpiry === undefined
-      ? undefined
-      : this.#options.clock.wallNow() + messageExpiry * 1_000;
-    if (!this.#lane.push(topic, payload.slice(), expiresAt)) {
-      const text = "Cannot publish with QoS 0: too many messages wait for the rate limit";
-      return reply.refuse(new BusError(Code.NOMEM, text));
-    }
-    this.#counters.accepted++;
-    reply.respond(null);
+  /** Uses a changed window. */
+  update({ maxInFlight }: Pick<PublisherOptions, "maxInFlight">): void {
+    this.#maxInFlight = maxInFlight;
     this.#pump();
   }
 
   /** A message arrived on the connection that this one sends over: it counts for the rate. */
   arrived(topic: string, payloadBytes: number): void {
-    this.#pace.arrived(sizeOf(topic, payloadBytes));
+    this.#throttle.arrived(sizeOf(topic, payloadBytes));
   }
 
   /**
@@ -175,7 +143,7 @@ export class Publisher {
    */
   up(link: PublishLink, receiveMaximum: number): void {
     this.#link = link;
-    this.#window = Math.min(this.#options.maxInFlight, receiveMaximum);
+    this.#receiveMaximum = receiveMaximum;
     this.#pump();
   }
 
@@ -183,15 +151,15 @@ export class Publisher {
   down(end: LinkEnd): void {
     if (this.#link === undefined) return;
     this.#link = undefined;
-    this.#pace.cancel();
-    this.#ackWatch.cancel();
+    this.#throttle.cancel();
+    this.#watchdog.cancel();
     const unacknowledged = [...this.#inFlight.values()].filter(({ settled }) => !settled)
       .map(({ record }) => record.seq);
     this.#inFlight.clear();
     this.#next = [];
     if (end.by === "peer") this.#judge(unacknowledged, end.reason);
     this.#options.spool.rewind();
-    this.#drained?.();
+    this.#finishWhenDrained();
   }
 
   /**
@@ -200,47 +168,30 @@ export class Publisher {
    * @param everything Whether the rest of the spool is to be sent too.
    */
   drain(ms: number, everything: boolean): Promise<void> {
-    if (!everything) {
-      this.#window = 0;
-      this.#next = [];
-    }
     return new Promise((resolve) => {
+      const timer = this.#options.clock.after(ms, resolve);
       const finish = (): void => {
         timer.cancel();
-        this.#drained = undefined;
         resolve();
       };
-      const timer = this.#options.clock.after(ms, finish);
-      this.#drained = (): void => {
-        const { messages, quarantined } = this.#options.spool.stats();
-        const left = everything ? messages - quarantined.length : this.#inFlight.size;
-        if (this.#link === undefined || left + this.#lane.length === 0) finish();
-      };
-      this.#drained();
+      this.#mode = { type: "draining", everything, finish };
+      this.#finishWhenDrained();
     });
   }
 
   /** Answers whoever still waits for a PUBACK, and stops sending. */
   stop(): void {
     this.#link = undefined;
-    this.#pace.cancel();
-    this.#ackWatch.cancel();
-    this.#acks.stop();
+    this.#throttle.cancel();
+    this.#watchdog.cancel();
+    this.#options.waiters.stop();
   }
 
-  #spool(request: PublishRequest, reply: PublishReply): void {
-    const { topic, payload, qos, messageExpiry, untilAcknowledged } = request;
-    const message = messageExpiry === undefined
-      ? { topic, payload, qos }
-      : { topic, payload, qos, messageExpiry };
-    this.#options.spool.append(message, (error, seq) => {
-      if (error !== undefined) return reply.refuse(error);
-      this.#counters.accepted++;
-      if (untilAcknowledged) return this.#acks.add(seq, reply);
-      this.#options.fault?.("before answer");
-      reply.respond(null);
-      this.#options.fault?.("after answer");
-    });
+  #finishWhenDrained(): void {
+    if (this.#mode.type !== "draining") return;
+    const { messages, quarantined } = this.#options.spool.stats();
+    const left = this.#mode.everything ? messages - quarantined.length : this.#inFlight.size;
+    if (this.#link === undefined || left + this.#options.queue.length === 0) this.#mode.finish();
   }
 
   #judge(unacknowledged: readonly number[], reason: string): void {
@@ -256,7 +207,7 @@ export class Publisher {
     );
     const why = `closed the connection ${STRIKES} times as the only message in flight: ${reason}`;
     this.#options.spool.quarantine(guilty, why);
-    this.#acks.refused(guilty, `put in quarantine: it ${why}`);
+    this.#options.waiters.refused(guilty, `put in quarantine: it ${why}`);
   }
 
   /** Sends as much as the window, the rate and the socket allow, the two queues in turn. */
@@ -265,36 +216,42 @@ export class Publisher {
     if (this.#pumping) return;
     this.#pumping = true;
     try {
-      while (this.#link !== undefined && !this.#pace.waits) {
+      while (this.#link !== undefined && !this.#throttle.waits) {
         const record = this.#nextRecord();
         const message = this.#heldBack() ? undefined : this.#nextQos0();
-        if ((record ?? message) === undefined || this.#pace.isBackedUp(this.#link.buffered)) break;
+        if ((record ?? message) === undefined || this.#throttle.isBackedUp(this.#link.buffered)) {
+          break;
+        }
         if (record !== undefined && (this.#spoolsTurn || message === undefined)) {
-          if (!this.#pace.allows(record.size)) break;
+          if (!this.#throttle.allows(record.size)) break;
           this.#spoolsTurn = false;
           this.#next.shift();
           this.#sendRecord(this.#link, record);
         } else if (message !== undefined) {
-          if (!this.#pace.allows(message.size)) break;
+          if (!this.#throttle.allows(message.size)) break;
           this.#spoolsTurn = true;
-          this.#lane.shift();
+          this.#options.queue.shift();
           this.#sendQos0(this.#link, message);
         } else break;
       }
     } finally {
       this.#pumping = false;
     }
-    this.#drained?.();
+    this.#finishWhenDrained();
   }
 
   /** Whether a suspect is under way, which has to be alone for its judgement. */
   #heldBack(): boolean {
-    for (const seq of this.#inFlight.keys()) return this.#suspects.mustGoAlone(seq);
-    return false;
+    const { value: first } = this.#inFlight.keys().next();
+    return first !== undefined && this.#suspects.mustGoAlone(first);
   }
 
   #nextQos0(): WaitingMessage | undefined {
-    for (let message; (message = this.#lane.peek()) !== undefined; this.#lane.shift()) {
+    for (
+      let message;
+      (message = this.#options.queue.peek()) !== undefined;
+      this.#options.queue.shift()
+    ) {
       if (!this.#gaveUp(message.expiresAt)) return message;
     }
     return undefined;
@@ -302,8 +259,8 @@ export class Publisher {
 
   /** The next message of the spool, if one may be in flight beside what is. */
   #nextRecord(): SpoolRecord | undefined {
-    const free = this.#window - this.#inFlight.size;
-    if (free <= 0) return undefined;
+    const free = Math.min(this.#maxInFlight, this.#receiveMaximum) - this.#inFlight.size;
+    if (free <= 0 || (this.#mode.type === "draining" && !this.#mode.everything)) return undefined;
     const record = this.#nextTaken(free);
     if (record === undefined) return undefined;
     if (this.#inFlight.size > 0 && (this.#suspects.mustGoAlone(record.seq) || this.#heldBack())) {
@@ -329,7 +286,7 @@ export class Publisher {
   }
 
   /** One for all messages of QoS 0. */
-  readonly #onWritten = (): void => this.#pace.taken(this.#link?.buffered ?? 0);
+  readonly #onWritten = (): void => this.#throttle.taken(this.#link?.buffered ?? 0);
 
   /** Seconds that are left of a message's time, as a property of its PUBLISH. */
   #expiry(expiresAt: number | undefined): { messageExpiry?: number } {
@@ -353,7 +310,7 @@ export class Publisher {
     };
     const entry: InFlight = { record, sentAt: this.#options.clock.now(), settled: false };
     this.#inFlight.set(seq, entry);
-    this.#ackWatch.sent();
+    this.#watchdog.sent();
     this.#counters.sent++;
     this.#options.fault?.("before send");
     link.publish(message, (result) => {
@@ -364,7 +321,7 @@ export class Publisher {
 
   #answered(entry: InFlight, result: PublishResult): void {
     const { record, sentAt } = entry;
-    if (record.qos === 1) this.#pace.acknowledged(sentAt);
+    if (record.qos === 1) this.#throttle.acknowledged(sentAt);
     if (result.code === QUOTA_EXCEEDED) return this.#again(record, result.reason);
     this.#options.fault?.("before PUBACK");
     const { seq } = record;
@@ -378,8 +335,11 @@ export class Publisher {
       this.#inFlight.delete(seq);
       this.#pump();
     });
-    if (result.code < 0x80) this.#acks.acknowledged(seq);
-    else this.#acks.refused(seq, result.reason || `reason code 0x${result.code.toString(16)}`);
+    if (result.code < 0x80) this.#options.waiters.acknowledged(seq);
+    else {this.#options.waiters.refused(
+        seq,
+        result.reason || `reason code 0x${result.code.toString(16)}`,
+      );}
     this.#options.fault?.("after PUBACK");
   }
 
@@ -418,7 +378,7 @@ export class Publisher {
     this.#turnedAway.add(record.seq);
     const behind = this.#next.findIndex(({ seq }) => seq > record.seq);
     this.#next.splice(behind < 0 ? this.#next.length : behind, 0, record);
-    if (!this.#pace.pause(QUOTA_PAUSE_MS)) return;
+    if (!this.#throttle.pause(QUOTA_PAUSE_MS)) return;
     this.#options.log.warn("the broker says that its quota is exceeded; sending pauses", {
       reason,
     });

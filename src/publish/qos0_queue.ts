@@ -1,8 +1,9 @@
 import type { Bytes } from "../base/bytes.ts";
+import { Deque } from "../base/deque.ts";
 import { sizeOf } from "../spool/policy.ts";
 
 /** Bytes of QoS 0 messages that wait for the rate limit at most. */
-export const QOS0_LANE_BYTES = 4_194_304;
+export const QOS0_QUEUE_BYTES = 4_194_304;
 
 /** A QoS 0 message that waits. */
 export interface WaitingMessage {
@@ -15,14 +16,15 @@ export interface WaitingMessage {
 }
 
 /** QoS 0 messages that were accepted while connected and wait for the rate limit, in order; bounded. */
-export class Qos0Lane {
-  #waiting: WaitingMessage[] = [];
-  #head = 0;
+export class Qos0Queue {
+  /** Told when a message was put into the queue. */
+  onAvailable: () => void = () => {};
+  readonly #waiting = new Deque<WaitingMessage>();
   #bytes = 0;
 
   /** Messages that wait. */
   get length(): number {
-    return this.#waiting.length - this.#head;
+    return this.#waiting.length;
   }
 
   /** Bytes that wait, with an overhead for each message. */
@@ -33,7 +35,7 @@ export class Qos0Lane {
   /** Puts a message at the end; `false` when there is no room for it. */
   push(topic: string, payload: Bytes, expiresAt: number | undefined): boolean {
     const size = sizeOf(topic, payload.length);
-    if (this.#bytes + size > QOS0_LANE_BYTES) return false;
+    if (this.#bytes + size > QOS0_QUEUE_BYTES) return false;
     this.#waiting.push({ topic, payload, expiresAt, size });
     this.#bytes += size;
     return true;
@@ -41,21 +43,11 @@ export class Qos0Lane {
 
   /** The first message, which stays. */
   peek(): WaitingMessage | undefined {
-    return this.#waiting[this.#head];
+    return this.#waiting.peek();
   }
 
   /** Takes the first message out. */
   shift(): void {
-    const first = this.#waiting[this.#head];
-    if (first === undefined) return;
-    this.#bytes -= first.size;
-    this.#head++;
-    if (this.#head === this.#waiting.length) {
-      this.#waiting.length = this.#head = 0;
-    } else if (this.#head >= 1_024) {
-      // Shifting an array moves all that is behind: done once for many.
-      this.#waiting = this.#waiting.slice(this.#head);
-      this.#head = 0;
-    }
+    this.#bytes -= this.#waiting.shift()?.size ?? 0;
   }
 }

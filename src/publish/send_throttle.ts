@@ -27,7 +27,7 @@ const UNWRITTEN_MS = 50;
  * When the next message may go: within the rate of the connection, after the pauses that the broker asks for, and no faster than
  * the socket takes.
  */
-export class Pace {
+export class SendThrottle {
   readonly #clock: Clock;
   readonly #goOn: () => void;
   readonly #rate: RateWindow | undefined;

@@ -1,5 +1,5 @@
 import { fromUtf8, utf8 } from "../base/bytes.ts";
-import { textLength } from "../base/text.ts";
+import { textLength } from "../base/bytes.ts";
 
 /** What a message takes beside its topic and payload, in bytes: its row on disk, or its objects in memory. */
 export const OVERHEAD_BYTES = 64;

@@ -1,6 +1,6 @@
 import { crc32 } from "node:zlib";
 import { type Bytes, fromUtf8 } from "../base/bytes.ts";
-import { textLength, writeText } from "../base/text.ts";
+import { textLength, writeText } from "../base/bytes.ts";
 import type { Link } from "./floor.ts";
 import { OVERHEAD_BYTES } from "./policy.ts";
 import type { NewRecord, Qos } from "./storage.ts";

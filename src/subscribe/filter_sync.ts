@@ -1,9 +1,7 @@
+import { FILTERS_PER_PACKET, type Qos } from "../aws/limits.ts";
 import type { Clock, Timer } from "../base/clock.ts";
 import { RateWindow } from "../aws/rate_window.ts";
-import type { Qos, SubscribeResult } from "../mqtt/port.ts";
-
-/** Topic filters in one SUBSCRIBE or UNSUBSCRIBE at most (AWS IoT Core quotas). */
-export const FILTERS_PER_PACKET = 8;
+import type { SubscribeResult } from "../mqtt/link.ts";
 
 /** SUBSCRIBE and UNSUBSCRIBE packets per second on one connection, so that a reconnect is no burst. */
 export const SUBSCRIBE_PACKETS_PER_SECOND = 20;

@@ -1,90 +1,99 @@
+import type { Qos } from "../aws/limits.ts";
 import { type Bytes, utf8 } from "../base/bytes.ts";
 import type { Clock } from "../base/clock.ts";
 import { BusError, Code } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
-import type { ConnackInfo, Qos, SubscribeResult } from "../mqtt/port.ts";
+import type { Subscriber } from "../bus/methods.ts";
+import type { ConnackInfo, SubscribeResult } from "../mqtt/link.ts";
 import { localFilter } from "../topic/filter.ts";
 import { Trie } from "../topic/trie.ts";
 import { encodeValueFrame } from "../wire/frame.ts";
 import { receivers } from "./fan_out.ts";
-import type { Line, LineConnection } from "./line.ts";
-import { Lines } from "./lines.ts";
+import {
+  type FilterAssignment,
+  FilterAssignments,
+  type FilterConnection,
+  type FilterPool,
+} from "./filter_assignment.ts";
 
 /** How long no further connection is tried after the broker refused one, in ms. */
-export const REFUSED_LINE_MS = 600_000;
+export const REFUSED_BLOCK_MS = 600_000;
 
 /** How long no further connection is tried after one could not be made in time, in ms. */
-export const LATE_LINE_MS = 60_000;
+export const LATE_BLOCK_MS = 60_000;
 
 /** Filters of all virtual subscriptions together: no broker bounds those. */
 export const MAX_VIRTUAL_FILTERS = 10_000;
 
 /** What is needed of a client of the bus that wants messages. */
-export interface MessageSink {
-  readonly id: number;
-  accept(): void;
-  refuse(error: BusError): void;
-  send(frame: Bytes): void;
-  close(reason: string): void;
-  onClose(fn: () => void): void;
-}
+export type MessageSubscriber = Pick<
+  Subscriber,
+  "accept" | "refuse" | "send" | "close" | "onClose"
+>;
+
+/** The number of a connection, which is all that is needed of it to find its filters. */
+type Numbered = Pick<FilterConnection, "index">;
 
 /** One subscription of one client: some filters, and the client that gets each matching message once. */
 interface LocalSubscription {
-  readonly sink: MessageSink;
+  readonly subscriber: MessageSubscriber;
   readonly virtual: boolean;
   readonly filters: readonly string[];
   /** Filters whose SUBACK the client waits for. */
   readonly pending: Set<string>;
-  is: "asked" | "accepted" | "over";
+  state: "asked" | "accepted" | "over";
 }
 
 /** One filter at the broker, shared by every local subscription that has it. */
-interface Shared<C extends LineConnection> {
-  readonly line: Line<LocalSubscription, C>;
+interface Shared {
+  readonly assignment: FilterAssignment<LocalSubscription>;
   readonly users: Set<LocalSubscription>;
 }
 
 /** What {@linkcode Subscriptions} is made with. */
-export interface SubscriptionsOptions<C extends LineConnection> {
-  /** The most connections that may be opened, 1 or more; may change. */
+export interface SubscriptionsOptions {
+  /** The most connections that may be opened, 1 or more. */
   readonly maxConnections: number;
+  readonly pool: FilterPool;
   readonly clock: Clock;
   readonly log: Log;
-  /** Makes the connection of a number. */
-  readonly connect: (index: number) => C;
   /** A connection has made everything that is wanted on it. */
   readonly onSynced: () => void;
 }
 
 /** Shares the broker's subscriptions among the clients of the bus (iotcored-5) and hands out what arrives. */
-export class Subscriptions<C extends LineConnection> {
+export class Subscriptions {
   readonly #log: Log;
-  readonly #lines: Lines<LocalSubscription, C>;
-  readonly #shared = new Map<string, Shared<C>>();
+  readonly #assignments: FilterAssignments<LocalSubscription>;
+  readonly #shared = new Map<string, Shared>();
   readonly #virtual = new Trie<LocalSubscription>();
   #received = 0;
   #locals = 0;
   /** Of the last message: those of a topic often come in a row. */
   #lastTopic = { topic: "", bytes: utf8("") };
 
-  constructor(options: SubscriptionsOptions<C>) {
+  constructor(options: SubscriptionsOptions) {
     this.#log = options.log;
-    this.#lines = new Lines(options, {
+    this.#assignments = new FilterAssignments(options, {
       onAnswer: (filter, result) => this.#onAnswer(filter, result),
       onSynced: options.onSynced,
-      onLate: (index, reason) => this.#onLate(index, reason),
+      onLate: ({ index }, reason) => this.#onLate(index, reason),
     });
   }
 
-  /** Begins to connect (iotcored-2). */
+  /** Opens the first connection (iotcored-2). */
   start(): void {
-    this.#lines.start();
+    this.#assignments.start();
   }
 
-  /** The connections that there are, by number; 0 is the one with the bare id. */
-  get lines(): ReadonlyMap<number, Line<unknown, C>> {
-    return this.#lines.all;
+  /** Uses a changed limit; connections beyond it stay until they are idle. */
+  update({ maxConnections }: Pick<SubscriptionsOptions, "maxConnections">): void {
+    this.#assignments.maxConnections = maxConnections;
+  }
+
+  /** The filters that are wanted, by the number of their connection. */
+  get assignments(): ReadonlyMap<number, Pick<FilterAssignment<unknown>, "sync" | "trie">> {
+    return this.#assignments.all;
   }
 
   /** Messages that arrived from the broker. */
@@ -107,13 +116,13 @@ export class Subscriptions<C extends LineConnection> {
    *
    * @throws {BusError} NOMEM when the filters do not fit on the connections there may be, or too many virtual ones are there
    */
-  add(filters: readonly string[], qos: Qos, virtual: boolean, sink: MessageSink): void {
+  add(filters: readonly string[], qos: Qos, virtual: boolean, subscriber: MessageSubscriber): void {
     const local: LocalSubscription = {
-      sink,
+      subscriber,
       virtual,
       filters: [...new Set(filters)],
       pending: new Set(),
-      is: "asked",
+      state: "asked",
     };
     if (virtual) this.#checkRoom(local.filters.length);
     this.#locals++;
@@ -126,48 +135,47 @@ export class Subscriptions<C extends LineConnection> {
       this.#release(local);
       throw error;
     }
-    sink.onClose(() => this.#release(local));
+    subscriber.onClose(() => this.#release(local));
     this.#acceptWhenReady(local);
   }
 
   /** Hands out a message that arrived on a connection: once to each subscription that gets it from there. */
-  deliver(index: number, topic: string, payload: Bytes): void {
+  deliver({ index }: Numbered, topic: string, payload: Bytes): void {
     this.#received++;
-    const locals = receivers(this.#lines.all, this.#virtual, index, topic);
+    const locals = receivers(this.#assignments.all, this.#virtual, index, topic);
     if (locals.length === 0) return;
     const frame = encodeValueFrame(
       new Map([["topic", this.#bytesOf(topic)], ["payload", payload]]),
     );
-    for (const local of locals) local.sink.send(frame);
+    for (const local of locals) local.subscriber.send(frame);
   }
 
   /** A connection is up. */
-  up(index: number, connack: ConnackInfo): void {
-    const line = this.#lines.all.get(index);
-    if (line === undefined) return;
-    line.up(connack);
-    this.#lines.wakeOthers(line);
+  up({ index }: Numbered, connack: ConnackInfo): void {
+    this.#assignments.all.get(index)?.up(connack);
   }
 
   /** A connection is down: who waits for its answers is accepted, and subscribed when it is back. */
-  down(index: number): void {
-    const line = this.#lines.all.get(index);
-    if (line === undefined) return;
-    line.down();
-    this.#acceptOffline(line);
+  down({ index }: Numbered): void {
+    const assignment = this.#assignments.all.get(index);
+    if (assignment === undefined) return;
+    assignment.down();
+    this.#acceptOffline(assignment);
     if (index > 0) return;
     // Without the network, a connection that is being made says nothing about what the broker allows.
-    for (const other of this.#lines.all.values()) if (other.openTimer) this.#acceptOffline(other);
+    for (const other of this.#assignments.all.values()) {
+      if (other.openTimer) this.#acceptOffline(other);
+    }
   }
 
   /** The broker refused a connection other than the first for its id: its subscribers get NOMEM. */
-  refused(index: number, reason: string): void {
-    this.#giveUp(index, "the broker refuses a further connection", REFUSED_LINE_MS, reason);
+  refused({ index }: Numbered, reason: string): void {
+    this.#giveUp(index, "the broker refuses a further connection", REFUSED_BLOCK_MS, reason);
   }
 
-  /** Stops every connection, each after DISCONNECT. */
-  async stop(): Promise<void> {
-    await this.#lines.stop();
+  /** Makes no filter any more. */
+  stop(): void {
+    this.#assignments.stop();
   }
 
   #bytesOf(topic: string): Bytes {
@@ -185,34 +193,35 @@ export class Subscriptions<C extends LineConnection> {
   #join(local: LocalSubscription, filter: string, qos: Qos): void {
     let shared = this.#shared.get(filter);
     if (shared === undefined) {
-      shared = { line: this.#lines.withRoom(), users: new Set() };
+      shared = { assignment: this.#assignments.withRoom(), users: new Set() };
       this.#shared.set(filter, shared);
     }
-    const { line, users } = shared;
+    const { assignment, users } = shared;
     users.add(local);
-    line.trie.add(localFilter(filter), local);
-    line.sync.want(filter, qos);
-    if (line.answers && !line.sync.has(filter, qos)) local.pending.add(filter);
+    assignment.trie.add(localFilter(filter), local);
+    assignment.sync.want(filter, qos);
+    if (assignment.answers && !assignment.sync.has(filter, qos)) local.pending.add(filter);
   }
 
   #onLate(index: number, reason: string): void {
-    this.#giveUp(index, "a further connection could not be made", LATE_LINE_MS, reason);
+    this.#giveUp(index, "a further connection could not be made", LATE_BLOCK_MS, reason);
   }
 
   #giveUp(index: number, what: string, blockMs: number, reason: string): void {
-    const line = this.#lines.all.get(index);
-    if (line === undefined) return;
+    const assignment = this.#assignments.all.get(index);
+    if (assignment === undefined) return;
     this.#log.warn(
       `${what} for more subscriptions; likely cause: the policy allows only the thing name as client id, ` +
         `not the ones that end in _1, _2 and so on; not tried again for ${blockMs / 60_000} min`,
       { connection: index, reason },
     );
-    this.#lines.block(blockMs);
+    this.#assignments.block(blockMs);
     const error = new BusError(Code.NOMEM, `Cannot subscribe: ${what} for more subscriptions`);
     for (const shared of [...this.#shared.values()]) {
-      if (shared.line === line) { for (const local of [...shared.users]) this.#fail(local, error); }
+      if (shared.assignment !== assignment) continue;
+      for (const local of [...shared.users]) this.#fail(local, error);
     }
-    this.#lines.close(line);
+    this.#assignments.close(assignment);
   }
 
   #onAnswer(filter: string, result: SubscribeResult): void {
@@ -235,10 +244,11 @@ export class Subscriptions<C extends LineConnection> {
     for (const local of users) this.#fail(local, error);
   }
 
-  #acceptOffline(line: Line<LocalSubscription, C>): void {
-    line.opened();
+  #acceptOffline(assignment: FilterAssignment<LocalSubscription>): void {
+    assignment.opened();
     for (const [filter, shared] of this.#shared) {
-      if (shared.line === line) { for (const local of shared.users) this.#answered(local, filter); }
+      if (shared.assignment !== assignment) continue;
+      for (const local of shared.users) this.#answered(local, filter);
     }
   }
 
@@ -247,23 +257,23 @@ export class Subscriptions<C extends LineConnection> {
   }
 
   #acceptWhenReady(local: LocalSubscription): void {
-    if (local.is !== "asked" || local.pending.size > 0) return;
-    local.is = "accepted";
-    local.sink.accept();
+    if (local.state !== "asked" || local.pending.size > 0) return;
+    local.state = "accepted";
+    local.subscriber.accept();
   }
 
   /** Ends a subscription that cannot be had, with all its filters. */
   #fail(local: LocalSubscription, error: BusError): void {
-    const accepted = local.is === "accepted";
+    const accepted = local.state === "accepted";
     // Not left to `onClose`: a refusal may have to wait behind an answer that its client asked for earlier.
     this.#release(local);
-    if (accepted) local.sink.close(error.message);
-    else local.sink.refuse(error);
+    if (accepted) local.subscriber.close(error.message);
+    else local.subscriber.refuse(error);
   }
 
   #release(local: LocalSubscription): void {
-    if (local.is === "over") return;
-    local.is = "over";
+    if (local.state === "over") return;
+    local.state = "over";
     this.#locals--;
     for (const filter of local.filters) {
       if (local.virtual) this.#virtual.remove(localFilter(filter), local);
@@ -274,11 +284,11 @@ export class Subscriptions<C extends LineConnection> {
   #leave(local: LocalSubscription, filter: string): void {
     const shared = this.#shared.get(filter);
     if (!shared?.users.delete(local)) return;
-    const { line, users } = shared;
-    line.trie.remove(localFilter(filter), local);
+    const { assignment, users } = shared;
+    assignment.trie.remove(localFilter(filter), local);
     if (users.size > 0) return;
     this.#shared.delete(filter);
-    line.sync.drop(filter);
-    this.#lines.freed(line);
+    assignment.sync.drop(filter);
+    this.#assignments.freed(assignment);
   }
 }

@@ -1,10 +1,5 @@
+import { MAX_TOPIC_BYTES, MAX_TOPIC_SLASHES } from "../aws/limits.ts";
 import { BusError, Code } from "../base/errors.ts";
-
-/** Longest topic or filter of AWS IoT Core, in bytes of UTF-8, without its prefix. */
-export const MAX_TOPIC_BYTES = 256;
-
-/** Most slashes of a topic or filter of AWS IoT Core, without its prefix: 8 levels. */
-export const MAX_TOPIC_SLASHES = 7;
 
 /** Longest string of MQTT, in bytes of UTF-8, with its prefix [MQTT-1.5.3]. */
 const MAX_STRING_BYTES = 65_535;

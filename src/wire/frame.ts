@@ -1,6 +1,6 @@
 import { type Bytes, fromUtf8 } from "../base/bytes.ts";
 import { BusError, Code } from "../base/errors.ts";
-import { textLength, writeText } from "../base/text.ts";
+import { textLength, writeText } from "../base/bytes.ts";
 import { crc32 } from "./crc.ts";
 import { type Value, valueLength, writeValue } from "./object.ts";
 

@@ -1,6 +1,6 @@
 import type { Bytes } from "../base/bytes.ts";
 import { BusError, Code } from "../base/errors.ts";
-import { shortAscii, textLength, writeText } from "../base/text.ts";
+import { shortAscii, textLength, writeText } from "../base/bytes.ts";
 
 /**
  * A Greengrass object: null, boolean, int64 (`bigint`), float64 (`number`), buffer, list or map.

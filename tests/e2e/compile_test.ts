@@ -1,4 +1,4 @@
-import { problems } from "../../.ci/compile/check.ts";
+import { problems } from "../../src/build/check.ts";
 import { assert, assertEquals, assertStringIncludes } from "../deps.ts";
 import { smoke } from "../dev/smoke.ts";
 import { type Compiled, compileInto } from "../support/compiled.ts";
@@ -18,7 +18,7 @@ async function run(
 
 async function compileTask(...args: string[]): Promise<string[]> {
   const flags = await importMapFlags();
-  return [Deno.execPath(), "run", "-q", "-P=compile", ...flags, ".ci/compile/compile.ts", ...args];
+  return [Deno.execPath(), "run", "-q", "-P=compile", ...flags, "src/build/compile.ts", ...args];
 }
 
 /** A port that nobody listens on. */

@@ -1,9 +1,14 @@
-import { NOTIFY_SOCKET, outerBox, RUNTIME_FOLDER, STATE_FOLDER } from "../../.ci/compile/box.ts";
-import { parseBuildArgs } from "../../.ci/compile/options.ts";
+import {
+  NOTIFY_SOCKET,
+  outerBox,
+  RUNTIME_FOLDER,
+  STATE_FOLDER,
+} from "../../src/build/permissions.ts";
+import { parseBuildArgs } from "../../src/build/options.ts";
 import { assert, assertEquals, assertLess, assertMatch } from "../deps.ts";
 import { tempDir } from "../support/temp.ts";
 
-const UNITS = new URL("../../src/systemd/", import.meta.url).pathname;
+const UNITS = new URL("../../src/build/systemd/", import.meta.url).pathname;
 const ANALYZE = "/usr/bin/systemd-analyze";
 
 function exists(path: string): boolean {

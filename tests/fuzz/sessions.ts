@@ -2,20 +2,18 @@ import { type Bytes, concat } from "../../src/base/bytes.ts";
 import { Code, codeName } from "../../src/base/errors.ts";
 import type { Log } from "../../src/base/log.ts";
 import type { MethodTable } from "../../src/bus/methods.ts";
-import { ReaderPool } from "../../src/bus/reader_pool.ts";
+import { ReaderPool } from "../../src/wire/frame_reader.ts";
 import { Session, type SessionHost } from "../../src/bus/session.ts";
-import { ConnectionStatus } from "../../src/daemon/readiness.ts";
-import { mqttInterface } from "../../src/daemon/bus_methods.ts";
-import { Publisher } from "../../src/publish/publisher.ts";
+import { ConnectionStatusFeed } from "../../src/daemon/readiness.ts";
+import { busMethods } from "../../src/daemon/bus_methods.ts";
 import { StatusReport } from "../../src/daemon/status_report.ts";
 import { Subscriptions } from "../../src/subscribe/subscriptions.ts";
-import { MemoryStorage } from "../../src/spool/memory_storage.ts";
-import { Spool } from "../../src/spool/spool.ts";
 import { encodeFrame } from "../../src/wire/frame.ts";
 import { FakeClock } from "../support/fake_clock.ts";
+import { publishing } from "../support/publishing.ts";
 import type { Random } from "../support/random.ts";
 import { FakeConn } from "../unit/bus/fake_conn.ts";
-import { FakeConnection } from "../unit/subscribe/fakes.ts";
+import { FakePool } from "../unit/subscribe/fakes.ts";
 import { FRAMES, VALUES } from "./corpus.ts";
 import { mended, mutated } from "./mutate.ts";
 import type { Target } from "./targets.ts";
@@ -38,18 +36,17 @@ class Bugs implements Log {
 
 /** The methods of the daemon, on a broker that takes everything at once. */
 function daemonTable(clock: FakeClock, log: Log): MethodTable {
-  const spool = new Spool({ storage: new MemoryStorage(), maxBytes: 100_000, clock, log });
-  const options = { maxInFlight: 100, keepQos0WhenOffline: false, limits: undefined };
-  const publisher = new Publisher({ spool, clock, log, ...options });
-  const subscriptions = new Subscriptions<FakeConnection>({
+  const { spool, queue, publisher, intake } = publishing(clock, log, { maxBytes: 100_000 });
+  const pool = new FakePool();
+  const subscriptions = new Subscriptions({
     maxConnections: 1,
+    pool,
     clock,
     log,
-    connect: (index) => new FakeConnection(index),
     onSynced: () => {},
   });
   subscriptions.start();
-  subscriptions.up(0, { sessionPresent: false, receiveMaximum: 100 });
+  subscriptions.up({ index: 0 }, { sessionPresent: false, receiveMaximum: 100 });
   const takeAll = {
     buffered: 0,
     reconnect: () => {},
@@ -59,14 +56,14 @@ function daemonTable(clock: FakeClock, log: Log): MethodTable {
     },
   };
   publisher.up(takeAll, 100);
-  const connection = new ConnectionStatus();
+  const connection = new ConnectionStatusFeed();
   const config = () => ({ maxInFlight: 100, maxConnections: 1 });
-  const lines = new Map();
   const status = new StatusReport({
-    ...{ clock, publisher, spool, config, clients: () => undefined },
-    subscriptions: { lines, received: 0, virtualFilters: 0 },
+    ...{ clock, subscriptions, intake, publisher, queue, spool, config },
+    connections: new Map(),
+    clients: () => undefined,
   });
-  return mqttInterface({ publisher, subscriptions, connection, status, log });
+  return busMethods({ intake, subscriptions, connection, status, log });
 }
 
 /** Streams of requests to one session each, which has to answer, refuse or close. */

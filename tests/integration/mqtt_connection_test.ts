@@ -3,7 +3,7 @@ import type { ExitError } from "../../src/base/errors.ts";
 import { createLog } from "../../src/base/log.ts";
 import { Connection } from "../../src/mqtt/connection.ts";
 import { createDial, type Target } from "../../src/mqtt/dial.ts";
-import type { MqttVersion, PublishResult } from "../../src/mqtt/port.ts";
+import type { MqttVersion, PublishResult } from "../../src/mqtt/link.ts";
 import { assert, assertEquals, assertGreaterOrEqual, assertStringIncludes } from "../deps.ts";
 import { startAwsIotCore } from "../support/aws_iot_core.ts";
 import { mosquittoAvailable, startMosquitto } from "../support/mosquitto.ts";

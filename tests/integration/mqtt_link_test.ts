@@ -3,7 +3,7 @@ import tls from "node:tls";
 import { loadMqtt } from "../../deps.ts";
 import { utf8 } from "../../src/base/bytes.ts";
 import { ConnectError } from "../../src/mqtt/connect_error.ts";
-import type { MqttVersion, PublishResult } from "../../src/mqtt/port.ts";
+import type { MqttVersion, PublishResult } from "../../src/mqtt/link.ts";
 import {
   assert,
   assertEquals,

@@ -1,7 +1,7 @@
 import net from "node:net";
 import { isAuthentication } from "../../src/mqtt/classify.ts";
 import { ConnectError } from "../../src/mqtt/connect_error.ts";
-import type { MqttVersion } from "../../src/mqtt/port.ts";
+import type { MqttVersion } from "../../src/mqtt/link.ts";
 import { parseProxyUrl } from "../../src/mqtt/proxy.ts";
 import { assert, assertEquals, assertRejects } from "../deps.ts";
 import { type AwsIotCore, type Behaviour, startAwsIotCore } from "../support/aws_iot_core.ts";

@@ -1,6 +1,6 @@
-import { InnerThread } from "../../src/cli/inner_thread.ts";
+import { InnerThread } from "../../src/process/inner_thread.ts";
 import { resolveConfig } from "../../src/config/resolve.ts";
-import { innerBox } from "../../src/daemon/sandbox.ts";
+import { innerBox } from "../../src/daemon/permissions.ts";
 import { ExitError } from "../../src/base/errors.ts";
 import { assertEquals, assertMatch, assertRejects } from "../deps.ts";
 import { tempDir } from "../support/temp.ts";

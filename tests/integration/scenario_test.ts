@@ -2,7 +2,7 @@
 
 import { assertEquals, assertRejects } from "../deps.ts";
 import { BusError, Code } from "../../src/base/errors.ts";
-import type { MqttVersion } from "../../src/mqtt/port.ts";
+import type { MqttVersion } from "../../src/mqtt/link.ts";
 import { startAwsIotCore } from "../support/aws_iot_core.ts";
 import {
   type Broker,

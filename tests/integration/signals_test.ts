@@ -1,4 +1,4 @@
-import { Signals, STOP_LIMIT_MS } from "../../src/cli/signals.ts";
+import { Signals, STOP_LIMIT_MS } from "../../src/process/signals.ts";
 import { assertEquals, assertLess } from "../deps.ts";
 import { FakeClock } from "../support/fake_clock.ts";
 import { fakeLog } from "../support/fake_log.ts";

@@ -12,7 +12,7 @@ import { Buffer } from "node:buffer";
 import type { Packet } from "../deps.ts";
 import type { Behaviour } from "./aws_iot_core/behaviour.ts";
 import { Broker, type Published } from "./aws_iot_core/broker.ts";
-import { Door, type TlsVersion } from "./aws_iot_core/door.ts";
+import { RequestValidator, type TlsVersion } from "./aws_iot_core/door.ts";
 import { sendPuback } from "./aws_iot_core/handlers.ts";
 import { Link } from "./aws_iot_core/link.ts";
 import type { Logged, PacketOf } from "./aws_iot_core/packet_log.ts";
@@ -89,7 +89,7 @@ export class AwsIotCore implements AsyncDisposable {
   /** A name of that address, for SNI; in the server's certificate. */
   readonly name: string = "localhost";
   readonly #broker: Broker;
-  readonly #door: Door;
+  readonly #door: RequestValidator;
   readonly #links = new Set<Link>();
   readonly #sweeper: ReturnType<typeof setInterval>;
   #accepted = 0;
@@ -98,7 +98,7 @@ export class AwsIotCore implements AsyncDisposable {
   constructor(readonly pki: Pki, options: AwsIotCoreOptions) {
     this.#broker = new Broker(options.record ?? true);
     Object.assign(this.#broker.behaviour, options.behaviour);
-    this.#door = new Door({
+    this.#door = new RequestValidator({
       server: pki.server,
       ca: pki.ca.certPem,
       minVersion: options.minVersion ?? "TLSv1.2",

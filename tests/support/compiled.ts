@@ -1,6 +1,6 @@
-import { type BuildOptions, parseBuildArgs } from "../../.ci/compile/options.ts";
-import { build } from "../../.ci/compile/build.ts";
-import { type Payload, readPayload } from "../../.ci/compile/payload.ts";
+import { type BuildOptions, parseBuildArgs } from "../../src/build/options.ts";
+import { build } from "../../src/build/build.ts";
+import { type Payload, readPayload } from "../../src/build/payload.ts";
 
 /** A compiled program without Deno's runtime in it. */
 export interface Compiled {

@@ -5,7 +5,7 @@
 
 import { fromUtf8 } from "../../src/base/bytes.ts";
 import type { CallMethod, MethodTable } from "../../src/bus/methods.ts";
-import { type InterfaceParts, mqttInterface as methods } from "../../src/daemon/bus_methods.ts";
+import { busMethods as methods, type MethodOptions } from "../../src/daemon/bus_methods.ts";
 
 /** What goes wrong, by topic; in each case but the first the message is accepted before. */
 const BUGS: Readonly<Record<string, () => void>> = {
@@ -19,8 +19,8 @@ function fail(where: string): never {
 }
 
 /** The methods of the program, one of which is faulty. */
-export function mqttInterface(parts: InterfaceParts): MethodTable {
-  const table: MethodTable = methods(parts);
+export function busMethods(options: MethodOptions): MethodTable {
+  const table: MethodTable = methods(options);
   const publish = table["publish"] as CallMethod;
   return {
     ...table,

@@ -5,7 +5,7 @@ const ROOT = new URL("../../", import.meta.url);
 /** Modules of the program, and what stands in their place. */
 const FAULTY = [
   ["src/daemon/bus_methods.ts", "tests/support/faulty_interface.ts"],
-  ["src/cli/signals.ts", "tests/support/faulty_signals.ts"],
+  ["src/process/signals.ts", "tests/support/faulty_signals.ts"],
 ] as const;
 
 /** The import map that the program would have, with some of its modules replaced; `dir` gets it as a file. */

@@ -1,12 +1,12 @@
 /**
- * Stands in the place of `src/cli/signals.ts` in a program that `startFaultyProgram` starts: SIGHUP makes the outer thread, which
+ * Stands in the place of `src/process/signals.ts` in a program that `startFaultyProgram` starts: SIGHUP makes the outer thread, which
  * watches over the daemon's, fail.
  */
 
-import { Signals as RealSignals, type SignalsOptions } from "../../src/cli/signals.ts";
+import { Signals as RealSignals, type SignalsOptions } from "../../src/process/signals.ts";
 
-export { STOP_LIMIT_MS } from "../../src/cli/signals.ts";
-export type { SignalsOptions } from "../../src/cli/signals.ts";
+export { STOP_LIMIT_MS } from "../../src/process/signals.ts";
+export type { SignalsOptions } from "../../src/process/signals.ts";
 
 /** The signals of the program, one of which is faulty. */
 export class Signals extends RealSignals {

@@ -9,7 +9,7 @@ import { startDaemon } from "../../../src/daemon/daemon.ts";
 import { publish, untilConnected } from "../../support/daemon.ts";
 import { fakeLog } from "../../support/fake_log.ts";
 import { waitFor } from "../../support/wait.ts";
-import { assertServes, taken, type World, world } from "./scene.ts";
+import { assertServes, type DaemonDependencies, taken, world } from "./scene.ts";
 
 const DAY_MS = 86_400_000;
 const YEARS_MS = 50 * 365 * DAY_MS;
@@ -18,7 +18,7 @@ const YEARS_MS = 50 * 365 * DAY_MS;
 const FOR_EVER_S = 0xffff_ffff;
 
 /** A daemon whose wall clock can be set. */
-async function jumpingDaemon({ core, files, busDir, dir }: World) {
+async function jumpingDaemon({ core, files, busDir, dir }: DaemonDependencies) {
   let offset = 0;
   const clock: Clock = { ...systemClock, wallNow: () => Date.now() + offset };
   const { rootca, cert, key } = files;

@@ -6,7 +6,7 @@ import { connected, publishParams, untilConnected } from "../../support/daemon.t
 import { daemonArgs, runProgram, startProgram } from "../../support/program.ts";
 import { canMount, mountTmpfs } from "../../support/tmpfs.ts";
 import { waitFor } from "../../support/wait.ts";
-import { assertServes, missing, scene, stop, type World, world } from "./scene.ts";
+import { assertServes, type DaemonDependencies, missing, scene, stop, world } from "./scene.ts";
 
 const ignore = !(await canMount());
 
@@ -34,7 +34,7 @@ async function publishMany(socket: string, name: string, count: number) {
 }
 
 /** The daemon's arguments with a spool on a small file system. */
-function argsOn(place: World, spool: string): readonly string[] {
+function argsOn(place: DaemonDependencies, spool: string): readonly string[] {
   return [...place.args, "--spool", spool];
 }
 

@@ -8,7 +8,7 @@ import { waitFor, within } from "../../support/wait.ts";
 const pki = await createPki();
 
 /** A broker, and what a program is started with; nothing runs on it yet. */
-export interface World extends AsyncDisposable {
+export interface DaemonDependencies extends AsyncDisposable {
   readonly core: AwsIotCore;
   readonly files: PkiFiles;
   /** A folder for whatever a test needs. */
@@ -20,7 +20,7 @@ export interface World extends AsyncDisposable {
 }
 
 /** Sets a world up; `more` are further arguments of the daemon, to which `{dir}` is the world's folder. */
-export async function world(...more: readonly string[]): Promise<World> {
+export async function world(...more: readonly string[]): Promise<DaemonDependencies> {
   await using stack = new AsyncDisposableStack();
   const { path: dir } = stack.use(await tempDir());
   const files = await writePki(dir, pki);
@@ -41,7 +41,7 @@ export async function world(...more: readonly string[]): Promise<World> {
 }
 
 /** A program on a world. */
-export interface Scene extends World {
+export interface Scene extends DaemonDependencies {
   readonly program: Program;
 }
 

@@ -23,7 +23,7 @@ export interface DoorOptions {
  * The listener. A TCP server in front of a TLS server that never listens itself, so that a connection can be treated badly
  * before TLS begins.
  */
-export class Door {
+export class RequestValidator {
   /** When TCP connections were accepted, in ms of `performance.now()`. */
   readonly accepted: number[] = [];
   port = 0;

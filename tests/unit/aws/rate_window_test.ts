@@ -5,9 +5,8 @@ import {
   assertLessOrEqual,
   assertThrows,
 } from "../../deps.ts";
+import { BYTES_PER_SECOND, PUBLISHES_PER_SECOND } from "../../../src/aws/limits.ts";
 import {
-  AWS_BYTES_PER_SECOND,
-  AWS_PUBLISHES_PER_SECOND,
   AWS_RATE_LIMITS,
   AWS_WINDOW_MS,
   type RateLimits,
@@ -144,7 +143,7 @@ Deno.test("1,000 publishes at once go 100 a window, and no later than they must"
   permissions: "none",
 }, () => {
   const sent = send(new RateWindow(AWS_RATE_LIMITS), new Array(1_000).fill(200));
-  assertEquals(fullest(sent, 1_000).count, AWS_PUBLISHES_PER_SECOND);
+  assertEquals(fullest(sent, 1_000).count, PUBLISHES_PER_SECOND);
   assertEquals(sent.at(-1)!.at, 9 * AWS_WINDOW_MS);
 });
 
@@ -152,8 +151,8 @@ Deno.test("a burst after idle time is no larger than the limit", { permissions: 
   const window = new RateWindow(AWS_RATE_LIMITS);
   const early = send(window, new Array(10).fill(1), () => 10);
   const late = send(window, new Array(300).fill(1), undefined, 3_600_000);
-  assertEquals(late.filter(({ at }) => at === 3_600_000).length, AWS_PUBLISHES_PER_SECOND);
-  assertEquals(fullest([...early, ...late], 1_000).count, AWS_PUBLISHES_PER_SECOND);
+  assertEquals(late.filter(({ at }) => at === 3_600_000).length, PUBLISHES_PER_SECOND);
+  assertEquals(fullest([...early, ...late], 1_000).count, PUBLISHES_PER_SECOND);
 });
 
 Deno.test("generated traffic keeps the limits in any window, also when the network squeezes it", {
@@ -170,11 +169,11 @@ Deno.test("generated traffic keeps the limits in any window, also when the netwo
       () => random.int(10) === 0 ? random.float() * rest * 10 : 0,
     );
     const exact = fullest(sent, 1_000);
-    assertLessOrEqual(exact.count, AWS_PUBLISHES_PER_SECOND);
-    assertLessOrEqual(exact.bytes, AWS_BYTES_PER_SECOND);
+    assertLessOrEqual(exact.count, PUBLISHES_PER_SECOND);
+    assertLessOrEqual(exact.bytes, BYTES_PER_SECOND);
     const seen = fullest(delayedInOrder(sent, () => random.float() * 99), 1_000);
-    assertLessOrEqual(seen.count, AWS_PUBLISHES_PER_SECOND);
-    assertLessOrEqual(seen.bytes, AWS_BYTES_PER_SECOND);
+    assertLessOrEqual(seen.count, PUBLISHES_PER_SECOND);
+    assertLessOrEqual(seen.bytes, BYTES_PER_SECOND);
   }
 });
 
@@ -191,7 +190,7 @@ Deno.test("the limits are used, not only kept", { permissions: "none" }, () => {
   const bound = (limits: RateLimits, bytes: number) =>
     send(new RateWindow(limits), new Array(500).fill(bytes)).at(-1)!.at;
   assertLess(bound(AWS_RATE_LIMITS, 100), 5 * AWS_WINDOW_MS);
-  const perWindow = Math.floor(AWS_BYTES_PER_SECOND / 131_072);
+  const perWindow = Math.floor(BYTES_PER_SECOND / 131_072);
   assertEquals(bound(AWS_RATE_LIMITS, 131_072), (500 / perWindow - 1) * AWS_WINDOW_MS);
   assertGreater(AWS_WINDOW_MS, 1_000);
 });

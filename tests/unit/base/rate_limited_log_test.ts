@@ -5,7 +5,7 @@ import {
   MAX_LOG_TEXTS,
   MAX_LOG_WINDOW_MS,
   OTHER_LINES,
-  QuietLog,
+  RateLimitedLog,
 } from "../../../src/base/rate_limited_log.ts";
 import { FakeClock } from "../../support/fake_clock.ts";
 import { type FakeLog, fakeLog } from "../../support/fake_log.ts";
@@ -13,14 +13,14 @@ import { type FakeLog, fakeLog } from "../../support/fake_log.ts";
 interface Scene {
   readonly clock: FakeClock;
   readonly written: FakeLog;
-  readonly quiet: QuietLog;
+  readonly quiet: RateLimitedLog;
 }
 
 function test(name: string, fn: (scene: Scene) => void): void {
   Deno.test(name, { permissions: "none" }, () => {
     const clock = new FakeClock();
     const written = fakeLog();
-    fn({ clock, written, quiet: new QuietLog(written, clock) });
+    fn({ clock, written, quiet: new RateLimitedLog(written, clock) });
   });
 }
 

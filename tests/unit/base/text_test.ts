@@ -1,6 +1,6 @@
 import { assertEquals, assertStrictEquals } from "../../deps.ts";
 import { utf8 } from "../../../src/base/bytes.ts";
-import { shortAscii, textLength, writeText } from "../../../src/base/text.ts";
+import { shortAscii, textLength, writeText } from "../../../src/base/bytes.ts";
 import { Random } from "../../support/random.ts";
 
 Deno.test(

@@ -1,7 +1,7 @@
 import { utf8 } from "../../../src/base/bytes.ts";
 import type { Bytes } from "../../../src/base/bytes.ts";
 import type { Fields, Level, Log } from "../../../src/base/log.ts";
-import { QuietLog } from "../../../src/base/rate_limited_log.ts";
+import { RateLimitedLog } from "../../../src/base/rate_limited_log.ts";
 import type { MethodTable } from "../../../src/bus/methods.ts";
 import { type BusServer, serve } from "../../../src/bus/server.ts";
 import { encodeValueFrame } from "../../../src/wire/frame.ts";
@@ -44,7 +44,7 @@ export class Harness implements AsyncDisposable {
 
   constructor(table: MethodTable, maxClients?: number) {
     const { clock } = this;
-    const log = new QuietLog(this.log, clock);
+    const log = new RateLimitedLog(this.log, clock);
     this.server = serve(
       this.listener,
       maxClients === undefined ? { table, clock, log } : { table, clock, log, maxClients },

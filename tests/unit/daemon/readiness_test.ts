@@ -1,6 +1,6 @@
 import { assertEquals } from "../../deps.ts";
 import type { Bytes } from "../../../src/base/bytes.ts";
-import { ConnectionStatus } from "../../../src/daemon/readiness.ts";
+import { ConnectionStatusFeed } from "../../../src/daemon/readiness.ts";
 import { decodeFrame } from "../../../src/wire/frame.ts";
 import { decodeValue } from "../../../src/wire/object.ts";
 
@@ -22,7 +22,7 @@ Deno.test(
   "a client of connection_status hears at once how it is, then each change and nothing else",
   pure,
   () => {
-    const status = new ConnectionStatus();
+    const status = new ConnectionStatusFeed();
     const early = client();
     status.add(early);
     status.set(false);
@@ -37,7 +37,7 @@ Deno.test(
 );
 
 Deno.test("a client of connection_status that left hears nothing more", pure, () => {
-  const status = new ConnectionStatus();
+  const status = new ConnectionStatusFeed();
   const one = client();
   status.add(one);
   one.leave();

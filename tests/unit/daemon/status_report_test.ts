@@ -45,17 +45,15 @@ function sources(clock: FakeClock, quarantined: readonly Quarantined[] = []): St
   });
   return {
     clock,
+    connections: new Map([[1, connection("thing_1", false)], [0, connection("thing", true)]]),
     subscriptions: {
       received: 7,
       virtualFilters: 25,
-      lines: new Map([
-        [1, { connection: connection("thing_1", false), sync: { size: 2 } }],
-        [0, { connection: connection("thing", true), sync: { size: 50 } }],
-      ]),
+      assignments: new Map([[1, { sync: { size: 2 } }], [0, { sync: { size: 50 } }]]),
     },
+    intake: { accepted: 1 },
     publisher: {
       counters: {
-        accepted: 1,
         sent: 2,
         acknowledged: 3,
         refusedByBroker: 4,
@@ -63,8 +61,8 @@ function sources(clock: FakeClock, quarantined: readonly Quarantined[] = []): St
         throttledMs: 5.4,
       },
       inFlight: 6,
-      waitingQos0: { messages: 8, bytes: 9 },
     },
+    queue: { length: 8, bytes: 9 },
     spool: {
       stats: () => ({
         storage: "memory" as const,

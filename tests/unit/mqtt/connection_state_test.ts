@@ -7,7 +7,7 @@ import {
   type State,
   step,
 } from "../../../src/mqtt/connection_state.ts";
-import type { LinkEnd } from "../../../src/mqtt/port.ts";
+import type { LinkEnd } from "../../../src/mqtt/link.ts";
 import { assert, assertEquals, assertGreaterOrEqual, assertLessOrEqual } from "../../deps.ts";
 
 const NOW = 100_000;

@@ -11,7 +11,7 @@ import type {
   OutgoingPublish,
   PublishResult,
   SubscribeResult,
-} from "../../../src/mqtt/port.ts";
+} from "../../../src/mqtt/link.ts";
 import { assert, assertEquals, assertStringIncludes } from "../../deps.ts";
 import { FakeClock } from "../../support/fake_clock.ts";
 

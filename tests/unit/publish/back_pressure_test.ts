@@ -3,13 +3,12 @@
 import { assert, assertEquals } from "../../deps.ts";
 import { BusError } from "../../../src/base/errors.ts";
 import { MAX_UNWRITTEN_BYTES } from "../../../src/publish/send_throttle.ts";
-import { Publisher, type PublishLink } from "../../../src/publish/publisher.ts";
-import { QOS0_LANE_BYTES } from "../../../src/publish/qos0_queue.ts";
-import type { OutgoingPublish, PublishResult } from "../../../src/mqtt/port.ts";
-import { MemoryStorage } from "../../../src/spool/memory_storage.ts";
-import { Spool } from "../../../src/spool/spool.ts";
+import type { PublishLink } from "../../../src/publish/publisher.ts";
+import { QOS0_QUEUE_BYTES } from "../../../src/publish/qos0_queue.ts";
+import type { OutgoingPublish, PublishResult } from "../../../src/mqtt/link.ts";
 import { FakeClock } from "../../support/fake_clock.ts";
 import { fakeLog } from "../../support/fake_log.ts";
+import { publishing } from "../../support/publishing.ts";
 
 const PAYLOAD = new Uint8Array(10_000);
 const FITTING = Math.ceil(MAX_UNWRITTEN_BYTES / PAYLOAD.length);
@@ -39,14 +38,14 @@ class SlowLink implements PublishLink {
 function setUp() {
   const clock = new FakeClock();
   const log = fakeLog();
-  const storage = new MemoryStorage();
-  const spool = new Spool({ storage, maxBytes: 100_000_000, clock, log });
-  const options = { maxInFlight: 1_000, keepQos0WhenOffline: false, limits: undefined };
-  const publisher = new Publisher({ spool, clock, log, ...options });
+  const { queue, publisher, intake } = publishing(clock, log, {
+    maxBytes: 100_000_000,
+    maxInFlight: 1_000,
+  });
   const link = new SlowLink();
   const codes: (number | undefined)[] = [];
   const publish = (qos: 0 | 1): void =>
-    publisher.publish({
+    intake.publish({
       topic: "t",
       payload: PAYLOAD,
       qos,
@@ -54,21 +53,21 @@ function setUp() {
       untilAcknowledged: false,
     }, { respond: () => codes.push(undefined), refuse: ({ code }: BusError) => codes.push(code) });
   publisher.up(link, 1_000);
-  return { clock, publisher, link, publish, codes };
+  return { clock, queue, publisher, link, publish, codes };
 }
 
 Deno.test("QoS 0 waits while the socket does not take what it has, and goes on when it does", {
   permissions: "none",
 }, () => {
-  const { clock, publisher, link, publish } = setUp();
+  const { clock, queue, link, publish } = setUp();
   for (let i = 0; i < 3 * FITTING; i++) publish(0);
-  assertEquals([link.sent.length, publisher.waitingQos0.messages], [FITTING, 2 * FITTING]);
+  assertEquals([link.sent.length, queue.length], [FITTING, 2 * FITTING]);
   clock.advance(60_000);
   assertEquals(link.sent.length, FITTING);
   link.take(link.buffered);
   assertEquals(link.sent.length, 2 * FITTING);
   link.take(link.buffered);
-  assertEquals([link.sent.length, publisher.waitingQos0.messages], [3 * FITTING, 0]);
+  assertEquals([link.sent.length, queue.length], [3 * FITTING, 0]);
   assertEquals(clock.timers, 0);
 });
 
@@ -92,10 +91,10 @@ Deno.test(
     permissions: "none",
   },
   () => {
-    const { publisher, link, publish, codes } = setUp();
+    const { queue, link, publish, codes } = setUp();
     for (let i = 0; i < 1_000; i++) publish(0);
     assertEquals(codes.at(-1), 9);
-    assert(publisher.waitingQos0.bytes <= QOS0_LANE_BYTES);
+    assert(queue.bytes <= QOS0_QUEUE_BYTES);
     assert(link.buffered <= MAX_UNWRITTEN_BYTES + PAYLOAD.length);
   },
 );

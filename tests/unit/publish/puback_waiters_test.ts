@@ -1,13 +1,13 @@
 import { assertEquals } from "../../deps.ts";
 import { Code } from "../../../src/base/errors.ts";
-import { BROKER_ACK_MS, BrokerAcks } from "../../../src/publish/puback_waiters.ts";
+import { BROKER_ACK_MS, PubackWaiters } from "../../../src/publish/puback.ts";
 import { FakeClock } from "../../support/fake_clock.ts";
 
 const pure = { permissions: "none" } as const;
 
 function setUp() {
   const clock = new FakeClock();
-  const acks = new BrokerAcks(clock);
+  const acks = new PubackWaiters(clock);
   const answers: string[] = [];
   const wait = (seq: number): void =>
     acks.add(seq, {

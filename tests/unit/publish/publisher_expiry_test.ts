@@ -1,10 +1,8 @@
 import { assertEquals } from "../../deps.ts";
-import { Publisher } from "../../../src/publish/publisher.ts";
-import type { OutgoingPublish, PublishResult } from "../../../src/mqtt/port.ts";
-import { MemoryStorage } from "../../../src/spool/memory_storage.ts";
-import { Spool } from "../../../src/spool/spool.ts";
+import type { OutgoingPublish, PublishResult } from "../../../src/mqtt/link.ts";
 import { FakeClock } from "../../support/fake_clock.ts";
 import { fakeLog } from "../../support/fake_log.ts";
+import { publishing } from "../../support/publishing.ts";
 
 Deno.test(
   "a message that expires between its taking and its sending is not sent, and counted once",
@@ -14,14 +12,8 @@ Deno.test(
   () => {
     const clock = new FakeClock();
     const log = fakeLog();
-    const spool = new Spool({ storage: new MemoryStorage(), maxBytes: 1e6, clock, log });
-    const publisher = new Publisher({
-      spool,
-      clock,
-      log,
+    const { spool, publisher, intake } = publishing(clock, log, {
       limits: { count: 1, bytes: 1e6, windowMs: 1_000 },
-      maxInFlight: 100,
-      keepQos0WhenOffline: false,
     });
     const sent: string[] = [];
     publisher.up({
@@ -34,7 +26,7 @@ Deno.test(
       },
     }, 100);
     const publish = (topic: string, messageExpiry?: number): void =>
-      publisher.publish(
+      intake.publish(
         { topic, payload: new Uint8Array(1), qos: 1, messageExpiry, untilAcknowledged: false },
         { respond: () => {}, refuse: (error) => assertEquals(error, undefined) },
       );

@@ -1,14 +1,12 @@
 import { assert, assertEquals, assertLessOrEqual, assertStringIncludes } from "../../deps.ts";
 import { utf8 } from "../../../src/base/bytes.ts";
 import { Code } from "../../../src/base/errors.ts";
-import { ACK_OVERDUE_MS } from "../../../src/publish/puback_watchdog.ts";
-import { Publisher, type PublisherOptions } from "../../../src/publish/publisher.ts";
+import { ACK_OVERDUE_MS } from "../../../src/publish/puback.ts";
 import { AWS_RATE_LIMITS } from "../../../src/aws/rate_window.ts";
-import type { LinkEnd, OutgoingPublish, PublishResult } from "../../../src/mqtt/port.ts";
-import { MemoryStorage } from "../../../src/spool/memory_storage.ts";
-import { Spool } from "../../../src/spool/spool.ts";
+import type { LinkEnd, OutgoingPublish, PublishResult } from "../../../src/mqtt/link.ts";
 import { FakeClock } from "../../support/fake_clock.ts";
 import { fakeLog } from "../../support/fake_log.ts";
+import { publishing, type PublishingOptions } from "../../support/publishing.ts";
 
 const pure = { permissions: "none" } as const;
 
@@ -64,24 +62,14 @@ class FakeLink {
   }
 }
 
-function setUp(options: Partial<PublisherOptions> & { readonly maxBytes?: number } = {}) {
+function setUp(options: PublishingOptions = {}) {
   const clock = new FakeClock();
   const log = fakeLog();
-  const { maxBytes = 1_000_000, ...rest } = options;
-  const spool = new Spool({ storage: new MemoryStorage(), maxBytes, clock, log });
-  const publisher = new Publisher({
-    spool,
-    clock,
-    log,
-    limits: undefined,
-    maxInFlight: 100,
-    keepQos0WhenOffline: false,
-    ...rest,
-  });
+  const { spool, queue, waiters, publisher, intake } = publishing(clock, log, options);
   const link = new FakeLink(clock);
   const publish = (text: string, qos: 0 | 1 = 1, more: { expiry?: number; ack?: boolean } = {}) => {
     const reply = { is: "asked" };
-    publisher.publish({
+    intake.publish({
       topic: "t",
       payload: utf8(text),
       qos,
@@ -101,7 +89,20 @@ function setUp(options: Partial<PublisherOptions> & { readonly maxBytes?: number
     publisher.down(end);
   };
   const up = (receiveMaximum = 65_535): void => publisher.up(link, receiveMaximum);
-  return { clock, log, spool, publisher, link, publish, publishMany, lose, up };
+  return {
+    clock,
+    log,
+    spool,
+    queue,
+    waiters,
+    intake,
+    publisher,
+    link,
+    publish,
+    publishMany,
+    lose,
+    up,
+  };
 }
 
 function numbers(from: number, to: number): string[] {
@@ -112,7 +113,7 @@ Deno.test(
   "messages leave in the order of their acceptance, and the spool with their PUBACK",
   pure,
   () => {
-    const { spool, publisher, link, publishMany, up } = setUp();
+    const { intake, spool, publisher, link, publishMany, up } = setUp();
     publishMany(0, 3);
     up();
     publishMany(3, 5);
@@ -122,8 +123,8 @@ Deno.test(
     assertEquals([spool.stats().messages, publisher.inFlight], [4, 4]);
     link.answer();
     assertEquals([spool.stats().messages, publisher.inFlight], [0, 0]);
+    assertEquals(intake.accepted, 5);
     assertEquals(publisher.counters, {
-      accepted: 5,
       sent: 5,
       acknowledged: 5,
       refusedByBroker: 0,
@@ -233,11 +234,11 @@ Deno.test(
   "no second holds more than 100 messages, of both QoS together, and none is lost",
   pure,
   () => {
-    const { clock, publisher, link, publish, up } = setUp({ limits: AWS_RATE_LIMITS });
+    const { clock, publisher, queue, link, publish, up } = setUp({ limits: AWS_RATE_LIMITS });
     link.auto = () => OK;
     up();
     for (let number = 0; number < 500; number++) publish(`${number}`, number % 2 === 0 ? 0 : 1);
-    assertEquals([link.sent.length, publisher.waitingQos0.messages], [50, 225]);
+    assertEquals([link.sent.length, queue.length], [50, 225]);
     for (let turn = 0; turn < 100; turn++) clock.advance(100);
     assertEquals(new Set(link.texts).size, 500);
     for (const [index, { at }] of link.sent.entries()) {
@@ -245,7 +246,7 @@ Deno.test(
       if (before !== undefined) assert(at - before.at > 1_000);
     }
     assertLessOrEqual(link.sent.at(-1)!.at, 5_500);
-    assertEquals(publisher.waitingQos0, { messages: 0, bytes: 0 });
+    assertEquals([queue.length, queue.bytes], [0, 0]);
     assert(publisher.counters.throttledMs > 4_000);
   },
 );
@@ -407,12 +408,12 @@ Deno.test(
 );
 
 Deno.test("more QoS 0 than may wait is refused with NOMEM", pure, () => {
-  const { publisher, publish, up } = setUp({ limits: AWS_RATE_LIMITS });
+  const { queue, publish, up } = setUp({ limits: AWS_RATE_LIMITS });
   up();
   const answers = new Set<string>();
   for (let number = 0; number < 50; number++) answers.add(publish("x".repeat(131_072), 0).is);
   assertEquals([...answers], ["ok", `${Code.NOMEM}`]);
-  assertLessOrEqual(publisher.waitingQos0.bytes, 4_194_304);
+  assertLessOrEqual(queue.bytes, 4_194_304);
 });
 
 Deno.test(
@@ -633,10 +634,11 @@ Deno.test(
 );
 
 Deno.test("stopping answers who waits for a PUBACK and leaves no timer", pure, () => {
-  const { clock, publisher, publish, up } = setUp({ limits: AWS_RATE_LIMITS });
+  const { clock, publisher, waiters, publish, up } = setUp({ limits: AWS_RATE_LIMITS });
   up();
   const reply = publish("a", 1, { ack: true });
   for (let number = 0; number < 200; number++) publish("b", 0);
   publisher.stop();
+  waiters.stop();
   assertEquals([reply.is, clock.timers], [`${Code.NOCONN}`, 0]);
 });

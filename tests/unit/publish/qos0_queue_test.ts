@@ -1,10 +1,10 @@
 import { assertEquals } from "../../deps.ts";
-import { QOS0_LANE_BYTES, Qos0Lane } from "../../../src/publish/qos0_queue.ts";
+import { QOS0_QUEUE_BYTES, Qos0Queue } from "../../../src/publish/qos0_queue.ts";
 
 const pure = { permissions: "none" } as const;
 
 Deno.test("the lane gives messages out in order, through many thousands", pure, () => {
-  const lane = new Qos0Lane();
+  const lane = new Qos0Queue();
   let [pushed, taken] = [0, 0];
   for (let round = 0; round < 50; round++) {
     for (let i = 0; i < 300; i++) lane.push(`${pushed++}`, new Uint8Array(1), undefined);
@@ -19,17 +19,17 @@ Deno.test("the lane gives messages out in order, through many thousands", pure, 
 });
 
 Deno.test("the lane is bounded in bytes, with an overhead for each message", pure, () => {
-  const lane = new Qos0Lane();
+  const lane = new Qos0Queue();
   let count = 0;
   while (lane.push("", new Uint8Array(0), undefined)) count++;
-  assertEquals(lane.bytes <= QOS0_LANE_BYTES, true);
-  assertEquals(count, QOS0_LANE_BYTES / 64);
+  assertEquals(lane.bytes <= QOS0_QUEUE_BYTES, true);
+  assertEquals(count, QOS0_QUEUE_BYTES / 64);
   lane.shift();
   assertEquals(lane.push("", new Uint8Array(0), undefined), true);
 });
 
 Deno.test("taking from an empty lane does nothing", pure, () => {
-  const lane = new Qos0Lane();
+  const lane = new Qos0Queue();
   lane.shift();
   assertEquals([lane.length, lane.bytes], [0, 0]);
 });

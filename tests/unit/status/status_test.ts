@@ -1,6 +1,6 @@
 import { BusError, Code } from "../../../src/base/errors.ts";
 import { readStatus, type Status, statusValue } from "../../../src/status/status.ts";
-import { reconnectDelay } from "../../../src/client/pause.ts";
+import { reconnectDelay } from "../../../src/base/backoff.ts";
 import { decodeValue, encodeValue } from "../../../src/wire/object.ts";
 import { assert, assertEquals, assertThrows } from "../../deps.ts";
 import { SAMPLE_STATUS } from "../../support/sample_status.ts";

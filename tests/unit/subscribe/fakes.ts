@@ -1,18 +1,22 @@
 import type { BusError } from "../../../src/base/errors.ts";
 import type { Bytes } from "../../../src/base/bytes.ts";
-import type { LineConnection } from "../../../src/subscribe/line.ts";
-import type { MessageSink } from "../../../src/subscribe/subscriptions.ts";
-import type { Qos, SubscribeResult } from "../../../src/mqtt/port.ts";
+import type { FilterConnection, FilterPool } from "../../../src/subscribe/filter_assignment.ts";
+import type { MessageSubscriber } from "../../../src/subscribe/subscriptions.ts";
+import type { Qos } from "../../../src/aws/limits.ts";
+import type { SubscribeResult } from "../../../src/mqtt/link.ts";
 import { decodeFrame } from "../../../src/wire/frame.ts";
 import { decodeValue } from "../../../src/wire/object.ts";
 
 /** A connection whose broker is the test; answers each packet at once, or when told to. */
-export class FakeConnection implements LineConnection {
-  status: { lastError: string | undefined } = { lastError: undefined };
-  started = false;
+export class FakeConnection implements FilterConnection {
+  readonly status = {
+    clientId: "thing",
+    connected: false,
+    since: undefined,
+    inFlight: 0,
+    lastError: undefined as string | undefined,
+  };
   stopped = false;
-  /** Why it was told to try again. */
-  readonly reconnects: string[] = [];
   readonly packets: string[] = [];
   readonly refused = new Set<string>();
   hold = false;
@@ -20,19 +24,6 @@ export class FakeConnection implements LineConnection {
   readonly #lost: (() => void)[] = [];
 
   constructor(readonly index: number) {}
-
-  start(): void {
-    this.started = true;
-  }
-
-  stop(): Promise<void> {
-    this.stopped = true;
-    return Promise.resolve();
-  }
-
-  reconnect(reason: string): void {
-    this.reconnects.push(reason);
-  }
 
   subscribe(filters: readonly string[], qos: Qos): Promise<readonly SubscribeResult[] | undefined> {
     this.packets.push(`subscribe ${filters.join(" ")} qos ${qos}`);
@@ -69,8 +60,24 @@ export class FakeConnection implements LineConnection {
   }
 }
 
+/** A pool that keeps what it made, in order. */
+export class FakePool implements FilterPool {
+  constructor(readonly made: FakeConnection[] = []) {}
+
+  open(index: number): FakeConnection {
+    const connection = new FakeConnection(index);
+    this.made.push(connection);
+    return connection;
+  }
+
+  close(index: number): void {
+    const connection = this.made.findLast((connection) => connection.index === index);
+    if (connection !== undefined) connection.stopped = true;
+  }
+}
+
 /** A client of the bus. */
-export class FakeSink implements MessageSink {
+export class FakeSink implements MessageSubscriber {
   /** `asked` until it was answered: `accepted`, a code, or closed with a reason. */
   is: string = "asked";
   readonly topics: string[] = [];

@@ -6,7 +6,8 @@ import {
   FilterSync,
   SUBSCRIBE_PACKETS_PER_SECOND,
 } from "../../../src/subscribe/filter_sync.ts";
-import type { Qos, SubscribeResult } from "../../../src/mqtt/port.ts";
+import type { Qos } from "../../../src/aws/limits.ts";
+import type { SubscribeResult } from "../../../src/mqtt/link.ts";
 
 const pure = { permissions: "none" } as const;
 

@@ -1,14 +1,17 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "../../deps.ts";
 import { BusError, Code } from "../../../src/base/errors.ts";
-import { IDLE_LINE_MS, OPEN_LINE_MS, WAKE_SPACING_MS } from "../../../src/subscribe/lines.ts";
 import {
-  LATE_LINE_MS,
-  REFUSED_LINE_MS,
+  IDLE_CONNECTION_MS,
+  OPEN_CONNECTION_MS,
+} from "../../../src/subscribe/filter_assignment.ts";
+import {
+  LATE_BLOCK_MS,
+  REFUSED_BLOCK_MS,
   Subscriptions,
 } from "../../../src/subscribe/subscriptions.ts";
 import { FakeClock } from "../../support/fake_clock.ts";
 import { fakeLog } from "../../support/fake_log.ts";
-import { FakeConnection, FakeSink, settle } from "./fakes.ts";
+import { type FakeConnection, FakePool, FakeSink, settle } from "./fakes.ts";
 
 const pure = { permissions: "none" } as const;
 const NOMEM = `${Code.NOMEM}`;
@@ -18,19 +21,11 @@ function setUp(maxConnections = 1) {
   const log = fakeLog();
   /** Every connection that was made, in order. */
   const made: FakeConnection[] = [];
-  const subscriptions = new Subscriptions<FakeConnection>({
-    maxConnections,
-    clock,
-    log,
-    connect: (index) => {
-      made.push(new FakeConnection(index));
-      return made.at(-1)!;
-    },
-    onSynced: () => {},
-  });
+  const pool = new FakePool(made);
+  const subscriptions = new Subscriptions({ maxConnections, pool, clock, log, onSynced: () => {} });
   subscriptions.start();
   const up = async (index: number, sessionPresent = false): Promise<void> => {
-    subscriptions.up(index, { sessionPresent, receiveMaximum: 100 });
+    subscriptions.up({ index }, { sessionPresent, receiveMaximum: 100 });
     await settle();
   };
   const add = (filters: string | readonly string[], virtual = false): FakeSink => {
@@ -41,7 +36,7 @@ function setUp(maxConnections = 1) {
   const addMany = (count: number, from = 0): FakeSink[] =>
     Array.from({ length: count }, (_, index) => add(`many/${from + index}`));
   const arrive = (topic: string, index = 0): void =>
-    subscriptions.deliver(index, topic, new Uint8Array(0));
+    subscriptions.deliver({ index }, topic, new Uint8Array(0));
   return { clock, log, made, subscriptions, up, add, addMany, arrive };
 }
 
@@ -92,7 +87,7 @@ Deno.test(
     second.leave();
     await settle();
     assertEquals(made[0]!.packets, ["subscribe a qos 1", "unsubscribe a"]);
-    assertEquals([subscriptions.locals, subscriptions.lines.get(0)!.trie.nodes], [0, 0]);
+    assertEquals([subscriptions.locals, subscriptions.assignments.get(0)!.trie.nodes], [0, 0]);
   },
 );
 
@@ -175,7 +170,7 @@ Deno.test(
     const sink = add("a");
     await settle();
     made[0]!.lose();
-    subscriptions.down(0);
+    subscriptions.down({ index: 0 });
     assertEquals(sink.is, "accepted");
     made[0]!.release();
     await up(0);
@@ -213,7 +208,7 @@ Deno.test(
     await up(0);
     const sink = add("a");
     await settle();
-    subscriptions.down(0);
+    subscriptions.down({ index: 0 });
     made[0]!.refused.add("a");
     await up(0);
     assertStringIncludes(sink.is, "closed: the broker refused the subscription: Not authorized");
@@ -234,7 +229,7 @@ Deno.test(
     made[0]!.release();
     await settle();
     assertEquals(made[0]!.packets, ["subscribe a b qos 1", "unsubscribe a b"]);
-    const line = subscriptions.lines.get(0)!;
+    const line = subscriptions.assignments.get(0)!;
     assertEquals([sink.is, subscriptions.locals, line.trie.size, line.sync.size], [
       "asked",
       0,
@@ -285,11 +280,12 @@ Deno.test(
     const { made, subscriptions, up, add, addMany } = setUp(3);
     await up(0);
     addMany(130);
-    assertEquals(made.map(({ index, started }) => [index, started]), [[0, true], [1, true], [
-      2,
-      true,
-    ]]);
-    assertEquals([...subscriptions.lines.values()].map(({ sync }) => sync.size), [50, 50, 30]);
+    assertEquals(made.map(({ index }) => index), [0, 1, 2]);
+    assertEquals([...subscriptions.assignments.values()].map(({ sync }) => sync.size), [
+      50,
+      50,
+      30,
+    ]);
     addMany(20, 130);
     const error = assertThrows(() => add("one/more"), BusError);
     assertEquals(error.code, Code.NOMEM);
@@ -307,7 +303,7 @@ Deno.test("a list that does not fit as a whole is refused as a whole", pure, asy
   await settle();
   assertEquals([made[0]!.packets.length, subscriptions.locals], [before, 49]);
   add("a");
-  assertEquals(subscriptions.lines.get(0)!.sync.size, 50);
+  assertEquals(subscriptions.assignments.get(0)!.sync.size, 50);
 });
 
 Deno.test(
@@ -329,18 +325,18 @@ Deno.test(
   async () => {
     const { clock, log, made, subscriptions, add } = await setUpFull(3);
     const waiting = add(["many/0", "one/more"]);
-    subscriptions.refused(1, "CONNACK 0x87");
+    subscriptions.refused({ index: 1 }, "CONNACK 0x87");
     assertEquals([waiting.is, made[1]!.stopped], [NOMEM, true]);
     assertThrows(() => add("another"), BusError);
     const said = log.lines.filter(({ text }) => text.includes("policy"));
     assertEquals(said.length, 1);
     assertEquals(said[0]!.fields, { connection: 1, reason: "CONNACK 0x87" });
-    clock.advance(REFUSED_LINE_MS - 1);
+    clock.advance(REFUSED_BLOCK_MS - 1);
     assertThrows(() => add("another"), BusError);
     assertEquals(made.length, 2);
     clock.advance(1);
     add("another");
-    assertEquals([made.length, made[2]!.index, subscriptions.lines.size], [3, 1, 2]);
+    assertEquals([made.length, made[2]!.index, subscriptions.assignments.size], [3, 1, 2]);
   },
 );
 
@@ -351,8 +347,8 @@ Deno.test(
     const { subscriptions, up, add } = await setUpFull(2);
     const sink = add("one/more");
     await up(1);
-    subscriptions.down(1);
-    subscriptions.refused(1, "CONNACK 0x87");
+    subscriptions.down({ index: 1 });
+    subscriptions.refused({ index: 1 }, "CONNACK 0x87");
     assertStringIncludes(sink.is, "closed: ");
     assertEquals(subscriptions.locals, 50);
   },
@@ -365,12 +361,12 @@ Deno.test(
     const { clock, log, made, add } = await setUpFull(2);
     const sink = add("one/more");
     made[1]!.status.lastError = "closed before CONNACK";
-    clock.advance(OPEN_LINE_MS - 1);
+    clock.advance(OPEN_CONNECTION_MS - 1);
     assertEquals(sink.is, "asked");
     clock.advance(1);
     assertEquals([sink.is, made[1]!.stopped], [NOMEM, true]);
     assertEquals(log.lines.at(-1)!.fields.reason, "closed before CONNACK");
-    clock.advance(LATE_LINE_MS);
+    clock.advance(LATE_BLOCK_MS);
     add("one/more");
     assertEquals(made.length, 3);
   },
@@ -382,9 +378,9 @@ Deno.test(
   async () => {
     const { clock, made, subscriptions, up, add } = await setUpFull(2);
     const sink = add("one/more");
-    subscriptions.down(0);
+    subscriptions.down({ index: 0 });
     assertEquals(sink.is, "accepted");
-    clock.advance(OPEN_LINE_MS * 2);
+    clock.advance(OPEN_CONNECTION_MS * 2);
     assertEquals(made[1]!.stopped, false);
     assertEquals(add("and/another").is, "accepted");
     await up(1);
@@ -400,15 +396,15 @@ Deno.test(
     const first = add("one/more");
     await up(1);
     first.leave();
-    clock.advance(IDLE_LINE_MS - 1);
+    clock.advance(IDLE_CONNECTION_MS - 1);
     const second = add("another");
-    clock.advance(IDLE_LINE_MS);
+    clock.advance(IDLE_CONNECTION_MS);
     assertEquals(made[1]!.stopped, false);
     second.leave();
-    clock.advance(IDLE_LINE_MS - 1);
+    clock.advance(IDLE_CONNECTION_MS - 1);
     assertEquals(made[1]!.stopped, false);
     clock.advance(1);
-    assertEquals([made[1]!.stopped, subscriptions.lines.size], [true, 1]);
+    assertEquals([made[1]!.stopped, subscriptions.assignments.size], [true, 1]);
     assertEquals(made[0]!.stopped, false);
   },
 );
@@ -417,7 +413,7 @@ Deno.test("connection 0 stays, with or without filters", pure, async () => {
   const { clock, made, up, add } = setUp();
   await up(0);
   add("a").leave();
-  clock.advance(IDLE_LINE_MS * 2);
+  clock.advance(IDLE_CONNECTION_MS * 2);
   assertEquals(made[0]!.stopped, false);
 });
 
@@ -431,7 +427,7 @@ Deno.test(
     await up(1);
     sinks[3]!.leave();
     add("new");
-    assertEquals([...subscriptions.lines.values()].map(({ sync }) => sync.size), [50, 1]);
+    assertEquals([...subscriptions.assignments.values()].map(({ sync }) => sync.size), [50, 1]);
     await settle();
     assertEquals(made[1]!.packets, ["subscribe many/50 qos 1"]);
   },
@@ -471,7 +467,7 @@ Deno.test(
     await up(1);
     clock.advance(2_000);
     await settle();
-    subscriptions.down(0);
+    subscriptions.down({ index: 0 });
     arrive("a/b", 1);
     made[0]!.hold = true;
     await up(0);
@@ -479,7 +475,7 @@ Deno.test(
     assertEquals(across.topics.length, 2);
     // In a resumed session the filters are there from the start.
     made[0]!.lose();
-    subscriptions.down(0);
+    subscriptions.down({ index: 0 });
     await settle();
     await up(0, true);
     arrive("a/b", 1);
@@ -498,41 +494,13 @@ Deno.test("a message that arrives for nobody is dropped", pure, async () => {
   assertEquals([sink.topics, subscriptions.received], [[], 2]);
 });
 
-Deno.test(
-  "a connection that comes up makes those try at once that wait for their next attempt, but not over and over",
-  pure,
-  async () => {
-    const { clock, made, subscriptions, up, addMany } = setUp(3);
-    await up(0);
-    addMany(130);
-    await up(1);
-    await up(2);
-    const lose = (index: number): void => {
-      made[index]!.status.lastError = "the broker closed the connection";
-      subscriptions.down(index);
-    };
-    for (const index of [0, 1, 2]) lose(index);
-    clock.advance(WAKE_SPACING_MS);
-    await up(1);
-    assertEquals(made.map(({ reconnects }) => reconnects.length), [1, 0, 1]);
-    await up(0);
-    assertEquals(made.map(({ reconnects }) => reconnects.length), [1, 0, 1]);
-    lose(1);
-    await up(0);
-    assertEquals(made[1]!.reconnects.length, 0);
-    clock.advance(WAKE_SPACING_MS);
-    await up(0);
-    assertEquals(made[1]!.reconnects, ["connection 0 is up"]);
-  },
-);
-
-Deno.test("a stop closes every connection and leaves no timer", pure, async () => {
-  const { clock, made, subscriptions, up, add, addMany } = setUp(3);
+Deno.test("a stop forgets every filter and leaves no timer", pure, async () => {
+  const { clock, subscriptions, up, add, addMany } = setUp(3);
   await up(0);
   addMany(50);
   add("idle").leave();
-  await subscriptions.stop();
-  assertEquals(made.map(({ stopped }) => stopped), [true, true]);
+  subscriptions.stop();
+  assertEquals(subscriptions.assignments.size, 0);
   clock.advance(2_000);
   assertEquals(clock.timers, 0);
 });

@@ -1,0 +1,60 @@
+import { ExitError } from "../base/errors.ts";
+
+/** The folder of the project. */
+export const ROOT: string = new URL("../../", import.meta.url).pathname;
+
+/** What a run of Deno gave. */
+export interface Ran {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs this same Deno in the project's folder. */
+export async function runDeno(
+  args: readonly string[],
+  env: Record<string, string> = {},
+): Promise<Ran> {
+  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: [...args],
+    cwd: ROOT,
+    env: { ...env, NO_COLOR: "1", DENO_NO_UPDATE_CHECK: "1" },
+    stdin: "null",
+  }).output();
+  const decoder = new TextDecoder();
+  return { code, stdout: decoder.decode(stdout), stderr: decoder.decode(stderr) };
+}
+
+let flags: Promise<string[]> | undefined;
+
+/** The flag for the stand-ins, where JSR cannot be reached. */
+export function importMapFlags(): Promise<string[]> {
+  return flags ??= runDeno(["run", "-q", ".ci/npm-only/pick.ts"]).then(({ stdout }) =>
+    stdout.split(/\s+/).filter((flag) => flag !== "")
+  );
+}
+
+/** The lines of an error of Deno that say what is wrong, as one. */
+export function firstError(stderr: string): string {
+  const [text = ""] = stderr.split(/\n\s*Stack backtrace:/);
+  const lines = text.split("\n").map((line) => line.trim());
+  const start = lines.findIndex((line) => line.startsWith("error:"));
+  return lines.slice(Math.max(0, start)).map((line) => line.replace(/^(error:|\d+:)\s*/, ""))
+    .filter((line) => line !== "" && line !== "Caused by:").join("; ");
+}
+
+/** A line on stdout, for a person to read. */
+export function say(text: string): void {
+  Deno.stdout.writeSync(new TextEncoder().encode(text + "\n"));
+}
+
+/** Runs a task; what it throws on purpose becomes its message on stderr and an exit code, without a stack trace. */
+export async function orExit(run: () => Promise<void>): Promise<void> {
+  try {
+    await run();
+  } catch (error) {
+    if (!(error instanceof ExitError)) throw error;
+    Deno.stderr.writeSync(new TextEncoder().encode(error.message + "\n"));
+    Deno.exit(error.exit);
+  }
+}

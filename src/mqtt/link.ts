@@ -1,0 +1,75 @@
+import type { Qos } from "../aws/limits.ts";
+import type { Bytes } from "../base/bytes.ts";
+
+/** Protocol versions that are spoken. */
+export type MqttVersion = "5" | "3.1.1";
+
+/** What a broker answered to a PUBLISH: `code` 0 or 0x10 is success [MQTT5-3.4.2.1]; QoS 0 is answered with 0 once written. */
+export interface PublishResult {
+  readonly code: number;
+  /** The broker's reason string, or the name of the code. Empty on success. */
+  readonly reason: string;
+}
+
+/** What a broker answered for one filter of a SUBSCRIBE: 0 and 1 are granted, 0x80 and above refused [MQTT5-3.9.3]. */
+export interface SubscribeResult {
+  readonly code: number;
+  /** The broker's reason string, or the name of the code. Empty on success. */
+  readonly reason: string;
+}
+
+/** One message to send. */
+export interface OutgoingPublish {
+  readonly topic: string;
+  /** Not changed nor reused by the caller before it was answered. */
+  readonly payload: Bytes;
+  readonly qos: Qos;
+  /** Sent before on this session, without a PUBACK [MQTT-3.3.1-1]. */
+  readonly dup?: boolean;
+  /** Seconds the message may still live (MQTT 5 only; ignored with 3.1.1). */
+  readonly messageExpiry?: number;
+}
+
+/** Why a link ended. */
+export interface LinkEnd {
+  /**
+   * `peer`: the other side closed or reset it or sent DISCONNECT; `keep-alive`: half-open, nothing came for 1.5 times the
+   * keep-alive; `protocol`: the other side broke MQTT; `local`: {@linkcode MqttLink.close} was called.
+   */
+  readonly by: "peer" | "keep-alive" | "protocol" | "local";
+  /** One line for the log. */
+  readonly reason: string;
+  /** The reason code of the broker's DISCONNECT [MQTT5-3.14.2.1]; 0x8E is "session taken over". */
+  readonly code?: number;
+}
+
+/** What the broker said when it accepted a connection. */
+export interface ConnackInfo {
+  /** Whether the broker still had the session [MQTT-3.2.2-2]. */
+  readonly sessionPresent: boolean;
+  /** The QoS 1 messages it takes in flight [MQTT5-3.2.2.3.3]; 65,535 when it does not say. */
+  readonly receiveMaximum: number;
+}
+
+/** Gets what happens on a link; called synchronously from the socket's turn. */
+export interface LinkHandler {
+  /** A message arrived. With QoS 1 its PUBACK is sent after this returns; `payload` may be kept. */
+  onMessage(topic: string, payload: Bytes): void;
+  /** The link is gone; called exactly once, after every pending callback was failed. */
+  onEnd(end: LinkEnd): void;
+}
+
+/** One established MQTT connection; over when {@linkcode LinkHandler.onEnd} was called. */
+export interface MqttLink {
+  readonly connack: ConnackInfo;
+  /** Bytes that were written and not yet taken by the socket. */
+  readonly buffered: number;
+  /** Sends a message; `done` is called once, with `undefined` when the link ended before the answer. */
+  publish(message: OutgoingPublish, done: (result: PublishResult | undefined) => void): void;
+  /** Sends one SUBSCRIBE; a result per filter in their order, `undefined` when the link ended first. At most 8 filters. */
+  subscribe(filters: readonly string[], qos: Qos): Promise<readonly SubscribeResult[] | undefined>;
+  /** Sends one UNSUBSCRIBE; `false` when the link ended before the answer. */
+  unsubscribe(filters: readonly string[]): Promise<boolean>;
+  /** Sends DISCONNECT and closes, or just closes when `force`; resolves when the socket is gone. */
+  close(force?: boolean): Promise<void>;
+}

@@ -1,0 +1,418 @@
+import type { Qos } from "../aws/limits.ts";
+import { Readable } from "node:stream";
+import type { TLSSocket } from "node:tls";
+import { type IClientOptions, loadMqtt, type MqttClient } from "../../deps.ts";
+import type { Bytes } from "../base/bytes.ts";
+import { messageOf } from "../base/errors.ts";
+import { fromSocketError } from "./classify.ts";
+import { ConnectError } from "./connect_error.ts";
+import { JoinedStream } from "./coalescing_stream.ts";
+import { PacketIds } from "./mqttjs_options.ts";
+import type {
+  ConnackInfo,
+  LinkEnd,
+  LinkHandler,
+  MqttLink,
+  MqttVersion,
+  OutgoingPublish,
+  PublishResult,
+  SubscribeResult,
+} from "./link.ts";
+import { describeCode, reasonName } from "./reason_codes.ts";
+import { streamError } from "./tls.ts";
+
+/** QoS 1 messages that the broker may send before it has our PUBACKs [MQTT5-3.1.2.11.3]: the limit of AWS IoT Core. */
+export const RECEIVE_MAXIMUM = 100;
+
+/** How long a broker may take to hang up after DISCONNECT, in ms. */
+export const CLOSE_MS = 1_000;
+
+/** How to open a link. */
+export interface LinkOptions {
+  readonly clientId: string;
+  readonly version: MqttVersion;
+  /** Starts without the session that the broker may still have; always so with MQTT 3.1.1. */
+  readonly cleanStart: boolean;
+  readonly keepAliveS: number;
+  /** How long the broker keeps the session after the link, in seconds (MQTT 5 only). */
+  readonly sessionExpiryS?: number;
+  /** From CONNECT to CONNACK, in ms. */
+  readonly connackTimeoutMs: number;
+  /** Gives the attempt up. */
+  readonly signal?: AbortSignal;
+  /** The broker, for messages. */
+  readonly where: string;
+}
+
+/** A packet as MQTT.js reports it: what is read here of any of them. */
+interface Packet {
+  readonly cmd: string;
+  readonly qos?: number;
+  readonly reasonCode?: number;
+  readonly returnCode?: number;
+  readonly sessionPresent?: boolean;
+  readonly granted?: readonly number[];
+  readonly properties?: { readonly reasonString?: string; readonly receiveMaximum?: number };
+}
+
+/** DISCONNECT with reason 0, the same two bytes in both versions [MQTT-3.14.1-1], [MQTT5-3.14.2.1]. */
+const DISCONNECT = new Uint8Array([0xe0, 0x00]);
+
+/**
+ * Sends CONNECT on a TLS stream that stands, and waits for CONNACK. Messages of a resumed session may reach
+ * {@linkcode LinkHandler.onMessage} just before this resolves. {@linkcode LinkHandler.onEnd} is called only for links that
+ * this resolved with. When this rejects, the stream has been destroyed.
+ *
+ * @throws {ConnectError} Stage `connack`.
+ */
+export async function openLink(
+  stream: TLSSocket,
+  options: LinkOptions,
+  handler: LinkHandler,
+): Promise<MqttLink> {
+  const mqtt = await loadMqtt();
+  if (streamError(stream) !== undefined || stream.destroyed) {
+    stream.destroy();
+    throw endOfStream(options.where, streamError(stream));
+  }
+  return await new Promise((resolve, reject) => {
+    new MqttJsLink(mqtt.MqttClient, stream, options, handler, resolve, reject);
+  });
+}
+
+/** One {@linkcode MqttClient} for one connection: everything it does on its own is switched off. */
+class MqttJsLink implements MqttLink {
+  connack: ConnackInfo = { sessionPresent: false, receiveMaximum: 65_535 };
+  readonly #stream: TLSSocket;
+  readonly #joined: JoinedStream;
+  readonly #options: LinkOptions;
+  readonly #handler: LinkHandler;
+  readonly #client: MqttClient;
+  /** What to call when the link ends first: MQTT.js forgets its callbacks then. */
+  readonly #pending = new Set<() => void>();
+  /** Who sent QoS 0 messages that the stream has not taken yet. */
+  #unwritten: ((result: PublishResult | undefined) => void)[] = [];
+  readonly #onAbort = (): void => this.#fail("aborted", "the attempt was given up");
+  #phase: "connecting" | "open" | "closing" | "over" = "connecting";
+  #resolve: (link: MqttLink) => void;
+  #reject: (error: ConnectError) => void;
+  #connackTimer: ReturnType<typeof setTimeout> | undefined;
+  #closeTimer: ReturnType<typeof setTimeout> | undefined;
+  /** The packet being handled: MQTT.js does not pass a PUBACK on to the callback of a success. */
+  #packet: Packet | undefined;
+  #sawConnack = false;
+  #bytesAtPing = 0;
+
+  constructor(
+    Client: typeof MqttClient,
+    stream: TLSSocket,
+    options: LinkOptions,
+    handler: LinkHandler,
+    resolve: (link: MqttLink) => void,
+    reject: (error: ConnectError) => void,
+  ) {
+    this.#stream = stream;
+    this.#options = options;
+    this.#handler = handler;
+    this.#resolve = resolve;
+    this.#reject = reject;
+    stream.on("error", (error) => this.#onStreamEnd(error));
+    stream.once("close", () => this.#onStreamEnd(undefined));
+    const joined = this.#joined = new JoinedStream(stream);
+    this.#client = new Client(
+      () => joined as unknown as ReturnType<MqttClient["streamBuilder"]>,
+      clientOptions(options),
+    );
+    this.#listen();
+    const { connackTimeoutMs: ms, signal } = options;
+    this.#connackTimer = setTimeout(
+      () => this.#fail("timeout", `${options.where}: CONNACK took longer than ${ms} ms`),
+      ms,
+    );
+    signal?.addEventListener("abort", this.#onAbort);
+    if (signal?.aborted) this.#onAbort();
+  }
+
+  get buffered(): number {
+    return this.#joined.unwritten;
+  }
+
+  publish(message: OutgoingPublish, done: (result: PublishResult | undefined) => void): void {
+    if (this.#phase !== "open") return done(undefined);
+    const { topic, qos, dup = false, messageExpiry } = message;
+    const payload = message.payload as Uint8Array as Buffer;
+    const options = messageExpiry === undefined || this.#options.version !== "5"
+      ? { qos, dup }
+      : { qos, dup, properties: { messageExpiryInterval: messageExpiry } };
+    if (qos === 0) {
+      // With a callback, MQTT.js would add a listener for `drain` per message while the stream is full.
+      this.#client.publish(topic, payload, options);
+      if (this.#stream.writableNeedDrain || this.#stream.destroyed) this.#unwritten.push(done);
+      else done(SUCCESS);
+      return;
+    }
+    const onEnd = (): void => done(undefined);
+    this.#pending.add(onEnd);
+    this.#client.publish(topic, payload, options, () => {
+      // An answer without PUBACK is the end of the link, which answers for itself.
+      if (this.#packet?.cmd !== "puback" || !this.#pending.delete(onEnd)) return;
+      done(resultOf(this.#packet.reasonCode ?? 0, this.#packet));
+    });
+  }
+
+  subscribe(filters: readonly string[], qos: Qos): Promise<readonly SubscribeResult[] | undefined> {
+    return this.#request((answer) => {
+      this.#client.subscribe([...filters], { qos }, (error, _granted, packet) => {
+        const suback = (packet ?? (error as { packet?: Packet } | null)?.packet) as
+          | Packet
+          | undefined;
+        const codes = suback?.granted;
+        if (codes?.length === filters.length) {
+          return answer(codes.map((code) => resultOf(code, suback)));
+        }
+        const why = error === null ? "codes are missing" : messageOf(error);
+        this.#breach(`SUBACK does not fit SUBSCRIBE: ${why}`);
+      });
+    });
+  }
+
+  async unsubscribe(filters: readonly string[]): Promise<boolean> {
+    const answered = await this.#request<true>((answer) => {
+      this.#client.unsubscribe([...filters], (error) => {
+        if (!error) answer(true);
+      });
+    });
+    return answered ?? false;
+  }
+
+  close(force = false): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.#stream.closed) return resolve();
+      this.#stream.once("close", () => resolve());
+      if (force) return this.#finish({ by: "local", reason: "closed here" });
+      if (this.#phase !== "open") return;
+      this.#phase = "closing";
+      // What still arrives is for the next link; unread, it would keep the end of the stream from being seen.
+      this.#stream.unpipe();
+      this.#stream.resume();
+      this.#joined.end(DISCONNECT);
+      this.#closeTimer = setTimeout(
+        () => this.#finish({ by: "local", reason: "closed here" }),
+        CLOSE_MS,
+      );
+    });
+  }
+
+  /** Runs a request whose answer may never come. */
+  #request<T>(send: (answer: (value: T) => void) => void): Promise<T | undefined> {
+    if (this.#phase !== "open") return Promise.resolve(undefined);
+    return new Promise((resolve) => {
+      const onEnd = (): void => resolve(undefined);
+      this.#pending.add(onEnd);
+      send((value) => {
+        if (this.#pending.delete(onEnd)) resolve(value);
+      });
+    });
+  }
+
+  #answerUnwritten(result: PublishResult | undefined): void {
+    const unwritten = this.#unwritten;
+    this.#unwritten = [];
+    for (const done of unwritten) done(result);
+  }
+
+  #listen(): void {
+    const client = this.#client;
+    this.#stream.on("drain", () => this.#answerUnwritten(SUCCESS));
+    withoutCopies(client);
+    client.on("packetreceive", (packet) => this.#onPacket(packet as Packet));
+    client.on("connect", () => this.#onConnect());
+    client.on("error", (error) => this.#onClientError(error));
+    // PUBACK goes out when the callback is called, so it never comes before the message was handed over.
+    client.handleMessage = (packet, callback) => {
+      if (this.#phase === "closing" || this.#phase === "over") return;
+      this.#handler.onMessage(packet.topic, packet.payload as Uint8Array as Bytes);
+      callback();
+    };
+    const sendPing = client.sendPing.bind(client);
+    client.sendPing = () => {
+      this.#bytesAtPing = this.#stream.bytesRead;
+      sendPing();
+    };
+    client.onKeepaliveTimeout = () => this.#onKeepAlive();
+  }
+
+  /**
+   * Called at 1.5 times the keep-alive and each half of it after. A PINGRESP may be stuck behind messages on a slow link;
+   * what arrives at all proves that the link lives.
+   */
+  #onKeepAlive(): void {
+    if (this.#stream.bytesRead !== this.#bytesAtPing) return this.#client.sendPing();
+    const seconds = this.#client.keepalive * 1.5;
+    this.#finish({ by: "keep-alive", reason: `nothing came for ${seconds} s` });
+  }
+
+  #onPacket(packet: Packet): void {
+    if (this.#phase === "over") return;
+    this.#packet = packet;
+    if (packet.cmd === "connack") return this.#onConnack(packet);
+    if (!this.#sawConnack) return this.#breach(`${packet.cmd.toUpperCase()} came before CONNACK`);
+    if (packet.cmd === "disconnect") return this.#onDisconnect(packet);
+    if (packet.cmd === "publish" && packet.qos === 2) {
+      this.#breach("a message of QoS 2 came, which nobody subscribed to");
+    }
+  }
+
+  #onConnack(packet: Packet): void {
+    if (this.#sawConnack) return this.#breach("a second CONNACK came");
+    this.#sawConnack = true;
+    const code = (this.#options.version === "5" ? packet.reasonCode : packet.returnCode) ?? 0;
+    if (code !== 0) {
+      const said = describeCode(code, packet.properties?.reasonString);
+      this.#fail("connack", `${this.#options.where} answered CONNACK ${said}`, code);
+      return;
+    }
+    this.connack = {
+      sessionPresent: packet.sessionPresent ?? false,
+      receiveMaximum: packet.properties?.receiveMaximum ?? 65_535,
+    };
+  }
+
+  #onConnect(): void {
+    if (this.#phase !== "connecting") return;
+    this.#phase = "open";
+    this.#disarm();
+    this.#resolve(this);
+  }
+
+  #onDisconnect(packet: Packet): void {
+    const code = packet.reasonCode ?? 0;
+    const said = describeCode(code, packet.properties?.reasonString);
+    this.#finish({ by: "peer", reason: `the broker sent DISCONNECT ${said}`, code });
+  }
+
+  /** MQTT.js reports what it cannot parse, and answers that fit no request, but goes on. */
+  #onClientError(error: Error): void {
+    if (this.#phase === "over" || streamError(this.#stream) === error) return;
+    this.#breach(messageOf(error));
+  }
+
+  #onStreamEnd(error: unknown): void {
+    if (this.#phase === "over") return;
+    const { where } = this.#options;
+    if (this.#phase === "connecting") {
+      const failure = endOfStream(where, error);
+      return this.#end({ by: "peer", reason: failure.message }, failure);
+    }
+    if (this.#phase === "closing") return this.#finish({ by: "local", reason: "closed here" });
+    const reason = error === undefined ? "the broker closed the connection" : messageOf(error);
+    this.#finish({ by: "peer", reason });
+  }
+
+  #breach(reason: string): void {
+    const failure = new ConnectError(
+      "connack",
+      "protocol",
+      `${this.#options.where} broke the MQTT protocol: ${reason}`,
+    );
+    this.#end({ by: "protocol", reason }, failure);
+  }
+
+  #fail(kind: "timeout" | "connack" | "aborted", message: string, code?: number): void {
+    const details = code === undefined ? {} : { code };
+    this.#end({ by: "peer", reason: message }, new ConnectError("connack", kind, message, details));
+  }
+
+  #finish(end: LinkEnd): void {
+    this.#end(end, new ConnectError("connack", "closed", end.reason));
+  }
+
+  /** The one way out: `failure` for a link that never opened, `end` for one that did. */
+  #end(end: LinkEnd, failure: ConnectError): void {
+    if (this.#phase === "over") return;
+    const opened = this.#phase !== "connecting";
+    this.#phase = "over";
+    this.#disarm();
+    clearTimeout(this.#closeTimer);
+    this.#stream.destroy();
+    this.#answerUnwritten(undefined);
+    const pending = [...this.#pending];
+    this.#pending.clear();
+    for (const onEnd of pending) onEnd();
+    if (opened) this.#handler.onEnd(end);
+    else this.#reject(failure);
+  }
+
+  #disarm(): void {
+    clearTimeout(this.#connackTimer);
+    this.#options.signal?.removeEventListener("abort", this.#onAbort);
+  }
+}
+
+function endOfStream(where: string, error: unknown): ConnectError {
+  return error === undefined
+    ? new ConnectError("connack", "closed", `${where} closed the connection before CONNACK`)
+    : fromSocketError("connack", where, error);
+}
+
+const SUCCESS: PublishResult = { code: 0, reason: "" };
+
+function resultOf(code: number, packet: Packet | undefined): PublishResult {
+  if (code === 0) return SUCCESS;
+  if (code < 0x80) return { code, reason: "" };
+  return { code, reason: packet?.properties?.reasonString ?? reasonName(code) };
+}
+
+function clientOptions(options: LinkOptions): IClientOptions {
+  const { clientId, version, cleanStart, keepAliveS, sessionExpiryS } = options;
+  const expiry = sessionExpiryS === undefined ? {} : { sessionExpiryInterval: sessionExpiryS };
+  return {
+    clientId,
+    protocolVersion: version === "5" ? 5 : 4,
+    clean: version === "5" ? cleanStart : true,
+    keepalive: keepAliveS,
+    reconnectPeriod: 0,
+    resubscribe: false,
+    queueQoSZero: false,
+    // Ours comes first, with an error that says what it is.
+    connectTimeout: options.connackTimeoutMs + 60_000,
+    timerVariant: "native",
+    messageIdProvider: new PacketIds(),
+    outgoingStore: noStore(),
+    // Else a ping is put off, and with it two timers are made, for each PUBACK; a ping per keep-alive costs less.
+    reschedulePings: false,
+    // Else every step of each packet is formatted, whoever listens.
+    log: () => {},
+    ...version === "5" ? { properties: { receiveMaximum: RECEIVE_MAXIMUM, ...expiry } } : {},
+  };
+}
+
+/**
+ * Spares MQTT.js the deep copy of each message of QoS 1, payload included, that it makes for its store. A test says when
+ * a version of MQTT.js has no such methods any more: then this does nothing, and the copies are back.
+ */
+function withoutCopies(client: MqttClient): void {
+  const methods = client as unknown as SendingMethods;
+  methods._storeAndSend = (packet, done) => methods._writePacket(packet, done);
+}
+
+/** Methods of MQTT.js that are not documented. */
+interface SendingMethods {
+  _storeAndSend(packet: unknown, done: () => void): void;
+  _writePacket(packet: unknown, done: () => void): void;
+}
+
+/** The spool keeps what is not acknowledged; a second copy of each message would only take memory. */
+function noStore(): NonNullable<IClientOptions["outgoingStore"]> {
+  const store = {
+    options: {},
+    put: (_packet: unknown, callback: () => void) => (callback(), store),
+    del: (_packet: unknown, callback: (error: null) => void) => (callback(null), store),
+    get: (_packet: unknown, callback: (error: Error) => void) => (
+      callback(new Error("Nothing is stored")), store
+    ),
+    createStream: () => Readable.from([]),
+    close: (callback: () => void) => callback(),
+  };
+  return store as unknown as NonNullable<IClientOptions["outgoingStore"]>;
+}

@@ -1,0 +1,98 @@
+import type { Bytes } from "../base/bytes.ts";
+import type { Clock } from "../base/clock.ts";
+import { BusError, Code } from "../base/errors.ts";
+import type { FaultHook } from "../base/fault.ts";
+import type { Qos } from "../aws/limits.ts";
+import type { Spool } from "../spool/spool.ts";
+import type { PubackWaiters, PublishReply } from "./puback.ts";
+import type { Publisher } from "./publisher.ts";
+import type { Qos0Queue } from "./qos0_queue.ts";
+
+/** A message that a client wants published. */
+export interface PublishRequest {
+  readonly topic: string;
+  /** A view that ends with the turn. */
+  readonly payload: Bytes;
+  readonly qos: Qos;
+  /** Seconds until it is no longer worth sending. */
+  readonly messageExpiry: number | undefined;
+  /** Whether the answer waits for PUBACK. */
+  readonly untilAcknowledged: boolean;
+}
+
+/** What an {@linkcode Intake} is made with. */
+export interface IntakeOptions {
+  readonly spool: Spool;
+  readonly queue: Qos0Queue;
+  readonly waiters: PubackWaiters;
+  /** Whether messages can be sent now. */
+  readonly publisher: Pick<Publisher, "online">;
+  readonly clock: Clock;
+  readonly keepQos0WhenOffline: boolean;
+  /** For tests that end the process there. */
+  readonly fault?: FaultHook | undefined;
+}
+
+/** Decides where a message goes: QoS 1, and QoS 0 that is kept offline, to the spool; QoS 0 to the queue; else it is refused. */
+export class Intake {
+  readonly #options: IntakeOptions;
+  #keepQos0WhenOffline: boolean;
+  #accepted = 0;
+
+  constructor(options: IntakeOptions) {
+    this.#options = options;
+    this.#keepQos0WhenOffline = options.keepQos0WhenOffline;
+  }
+
+  /** Messages accepted since the start. */
+  get accepted(): number {
+    return this.#accepted;
+  }
+
+  /** Uses a changed setting. */
+  update({ keepQos0WhenOffline }: Pick<IntakeOptions, "keepQos0WhenOffline">): void {
+    this.#keepQos0WhenOffline = keepQos0WhenOffline;
+  }
+
+  /** Accepts a message, or refuses it; answers once it is stored (QoS 1) or on its way (QoS 0). */
+  publish(request: PublishRequest, reply: PublishReply): void {
+    const { online } = this.#options.publisher;
+    if (request.qos === 1 || (!online && this.#keepQos0WhenOffline)) {
+      return this.#store(request, reply);
+    }
+    if (online) return this.#queue(request, reply);
+    reply.refuse(
+      new BusError(Code.NOCONN, "Cannot publish with QoS 0: the broker is not connected"),
+    );
+  }
+
+  #queue({ topic, payload, messageExpiry }: PublishRequest, reply: PublishReply): void {
+    const { clock, queue } = this.#options;
+    const expiresAt = messageExpiry === undefined
+      ? undefined
+      : clock.wallNow() + messageExpiry * 1_000;
+    if (!queue.push(topic, payload.slice(), expiresAt)) {
+      const text = "Cannot publish with QoS 0: too many messages wait for the rate limit";
+      return reply.refuse(new BusError(Code.NOMEM, text));
+    }
+    this.#accepted++;
+    reply.respond(null);
+    queue.onAvailable();
+  }
+
+  #store(request: PublishRequest, reply: PublishReply): void {
+    const { topic, payload, qos, messageExpiry, untilAcknowledged } = request;
+    const { fault, spool, waiters } = this.#options;
+    const message = messageExpiry === undefined
+      ? { topic, payload, qos }
+      : { topic, payload, qos, messageExpiry };
+    spool.append(message, (error, seq) => {
+      if (error !== undefined) return reply.refuse(error);
+      this.#accepted++;
+      if (untilAcknowledged) return waiters.add(seq, reply);
+      fault?.("before answer");
+      reply.respond(null);
+      fault?.("after answer");
+    });
+  }
+}

@@ -1,0 +1,65 @@
+import { ConnectError } from "../../../src/mqtt/connect_error.ts";
+import { runStage } from "../../../src/mqtt/with_deadline.ts";
+import { assertEquals, assertRejects } from "../../deps.ts";
+import { FakeClock } from "../../support/fake_clock.ts";
+
+const pure = { permissions: "none" } as const;
+
+function options(clock: FakeClock, signal?: AbortSignal): Parameters<typeof runStage>[0] {
+  return {
+    stage: "tls",
+    where: "broker:8883",
+    what: "the TLS handshake",
+    ms: 10_000,
+    clock,
+    signal,
+  };
+}
+
+Deno.test("a step that takes too long fails by its deadline and is undone", pure, async () => {
+  const clock = new FakeClock();
+  let undone = 0;
+  const step = runStage(options(clock), () => () => void undone++);
+  clock.advance(9_999);
+  assertEquals(undone, 0);
+  clock.advance(1);
+  const error = await assertRejects(() => step, ConnectError);
+  assertEquals([error.stage, error.kind, undone], ["tls", "timeout", 1]);
+  assertEquals(error.message, "broker:8883: the TLS handshake took longer than 10000 ms");
+});
+
+Deno.test(
+  "a step that ends, well or badly, at once or later, leaves no timer and is undone once",
+  pure,
+  async () => {
+    const clock = new FakeClock();
+    let undone = 0;
+    const undo = (): void => void undone++;
+    assertEquals(await runStage<number>(options(clock), (done) => (done(1), undo)), 1);
+    const failed = runStage(options(clock), (done, fail) => {
+      fail(new Error("first"));
+      fail(new Error("second"));
+      done(1);
+      return undo;
+    });
+    const error = await assertRejects(() => failed, ConnectError);
+    assertEquals(error.kind, "other");
+    assertEquals([undone, clock.timers], [2, 0]);
+  },
+);
+
+Deno.test("a step can be given up before and while it runs", pure, async () => {
+  const clock = new FakeClock();
+  const abort = new AbortController();
+  let undone = 0;
+  const running = runStage(options(clock, abort.signal), () => () => void undone++);
+  abort.abort();
+  assertEquals((await assertRejects(() => running, ConnectError)).kind, "aborted");
+  let started = 0;
+  const never = runStage(options(clock, abort.signal), () => {
+    started++;
+    return () => {};
+  });
+  assertEquals((await assertRejects(() => never, ConnectError)).kind, "aborted");
+  assertEquals([undone, started, clock.timers], [1, 0, 0]);
+});
