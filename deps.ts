@@ -8,11 +8,10 @@ import { parseArgs as parse } from "@std/cli/parse-args";
 
 /** The options of {@linkcode parseArgs} that are used. */
 export interface ParseOptions {
-  alias?: Record<string, string[]>;
-  boolean?: string[];
-  string?: string[];
-  collect?: string[];
-  unknown?: (arg: string, key?: string) => unknown;
+  /** Flags whose value is a text. */
+  string: string[];
+  /** Flags that may be given several times; their value is always a list. */
+  collect: string[];
 }
 
 /** What {@linkcode parseArgs} found: flags by name, the rest in `_`. */

@@ -64,7 +64,7 @@ export const Exit = {
   CANTCREATE: 73,
   /** Tools: the output cannot be written. */
   IOERR: 74,
-  /** Another start is needed, and will do; tools: not now, the same may succeed later. */
+  /** Tools: not now, the same may succeed later. */
   TEMPFAIL: 75,
   /** Tools: the daemon does not speak as expected. */
   PROTOCOL: 76,

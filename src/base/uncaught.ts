@@ -1,5 +1,5 @@
 /**
- * Hears of errors and rejections that nothing caught, in this thread: after a bug like that nothing is known for sure. Only the
+ * Hears of errors and rejections that nothing caught: after a bug like that nothing is known for sure. Only the
  * first counts, as others tend to follow from it. Without this, Deno ends the program by itself, with 1.
  *
  * @returns what takes it back

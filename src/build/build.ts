@@ -1,11 +1,11 @@
 import { Exit, ExitError } from "../base/errors.ts";
 import { type Box, boxFlags, outerBox } from "./permissions.ts";
-import { bundle, ENTRIES } from "./bundle.ts";
+import { bundle, ENTRY } from "./bundle.ts";
 import { firstError, runDeno } from "./deno.ts";
 import type { BuildOptions, Target } from "./options.ts";
 
-/** Unstable features: datagrams for `sd_notify`, and permissions for the worker. */
-export const FEATURES: readonly string[] = ["net", "worker-options"];
+/** Unstable features: datagrams for `sd_notify`. */
+export const FEATURES: readonly string[] = ["net"];
 
 /**
  * A small young generation, and a heap that grows by half before the garbage in it is collected: by itself V8 lets some 60 MB
@@ -25,7 +25,6 @@ export function compileArgs(
   output: string,
   target?: Target,
 ): string[] {
-  const [main, ...others] = Object.keys(ENTRIES).map((file) => `${dir}/${file}`);
   const box: Box = outerBox(options);
   return [
     "compile",
@@ -36,10 +35,9 @@ export function compileArgs(
     `--v8-flags=${V8_FLAGS.join(",")}`,
     ...FEATURES.map((feature) => `--unstable-${feature}`),
     ...boxFlags(box),
-    ...others.flatMap((file) => ["--include", file]),
     ...target === undefined ? [] : ["--target", target],
     ...["--app-name", "iotcored", "-o", output],
-    main!,
+    `${dir}/${ENTRY}`,
     ...bakedArgs(options),
   ];
 }

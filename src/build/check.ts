@@ -8,7 +8,7 @@
 import { Exit, ExitError } from "../base/errors.ts";
 import { type Box, IMPORT, outerBox } from "./permissions.ts";
 import { bakedArgs, build, FEATURES, V8_FLAGS } from "./build.ts";
-import { ENTRIES } from "./bundle.ts";
+import { ENTRY } from "./bundle.ts";
 import { orExit, say } from "./deno.ts";
 import { type BuildOptions, parseBuildArgs } from "./options.ts";
 import { type Payload, readPayload } from "./payload.ts";
@@ -59,8 +59,8 @@ export function problems(payload: Payload, options: BuildOptions): string[] {
   expect("V8 flags", metadata.v8_flags.slice(-V8_FLAGS.length), V8_FLAGS);
   expect("code cache", metadata.code_cache_key, null);
   expect("node_modules", metadata.node_modules, null);
-  expect("entry", metadata.entrypoint_key, Object.keys(ENTRIES)[0]);
-  expect("files", [...files.keys()].sort(), Object.keys(ENTRIES).sort());
+  expect("entry", metadata.entrypoint_key, ENTRY);
+  expect("files", [...files.keys()].sort(), [ENTRY]);
   expect("unlisted packages", packagesOf(payload).filter((name) => !PACKAGES.includes(name)), []);
   if (bytes >= MAX_PAYLOAD_BYTES) {
     found.push(`payload must be under ${MAX_PAYLOAD_BYTES} bytes, got ${bytes}`);

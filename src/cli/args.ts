@@ -11,7 +11,7 @@ export interface Option {
   readonly aliases?: readonly string[];
   /** What stands for the value in the help; an option without one is a flag. */
   readonly value?: string;
-  /** Whether its value is any text: also an empty one, and one that begins with a dash. */
+  /** Whether its value is any text: also an empty one, and one that begins with `=` behind the one-letter name. */
   readonly anyText?: boolean;
   /** Whether it may be given several times. */
   readonly repeats?: boolean;
@@ -26,47 +26,31 @@ export interface Parsed {
 }
 
 /**
- * Reads a command line by a table of options.
+ * Reads a command line by a table of options, as `getopt_long` of the GNU C library does: words may stand between options,
+ * one-letter options may be joined with each other and with their value, a long name may be cut short as long as one option
+ * begins so, a value may begin with a dash, and `--` ends the options. Of an option that does not repeat the last value counts.
+ *
+ * Two rules are its own: a value that is not any text cannot be empty, and `-i=NAME` is `-i NAME`.
  *
  * @param command The subcommand whose help a mistake points at.
- * @throws {ExitError} 64 for an unknown option and for an option without its value
+ * @throws {ExitError} 64 for an option that is unknown or ambiguous, lacks its value, or has one without taking any
  */
 export function parseOptions(
   args: readonly string[],
   options: readonly Option[],
   command?: string,
 ): Parsed {
-  const unknown: string[] = [];
-  const takers = options.filter((option) => option.value !== undefined);
-  const parsed = parseArgs(
-    attachTexts(detachNegated(args), options, command),
-    {
-      alias: Object.fromEntries(options.map((option) => [option.option, otherNames(option)])),
-      boolean: options.filter((option) => option.value === undefined).map((option) =>
-        option.option
-      ),
-      string: ["_", ...takers.map((option) => option.option)],
-      collect: takers.map((option) => option.option),
-      unknown: (arg: string, key?: string): boolean => {
-        if (key !== undefined) unknown.push(arg);
-        return key === undefined;
-      },
-    },
-  );
-  if (unknown.length > 0) throw usage(`unknown option ${unknown[0]}`, command);
+  const keys = options.map(keyOf);
+  // Everything is decided by Normalizer: parseArgs gets `--key=value`, and words behind `--`. Its implementations differ in
+  // what they make of other forms, and so would the program.
+  const parsed = parseArgs(new Normalizer(args, options, command).normalized(), {
+    string: keys,
+    collect: keys,
+  });
   const values = new Map<string, readonly string[]>();
   for (const option of options) {
-    const given = parsed[option.option];
-    if (option.value === undefined) {
-      if (given === true) values.set(option.option, ["true"]);
-      continue;
-    }
-    const texts = (given as string[] | undefined) ?? [];
-    if (texts.length === 0) continue;
-    if (texts.includes("") && !option.anyText) {
-      throw usage(`option --${option.option} needs a value: ${option.value}`, command);
-    }
-    values.set(option.option, option.repeats ? texts : texts.slice(-1));
+    const texts = parsed[keyOf(option)] as string[];
+    if (texts.length > 0) values.set(option.option, option.repeats ? texts : texts.slice(-1));
   }
   return { values, words: parsed._.map(String) };
 }
@@ -79,37 +63,80 @@ export function usage(what: string, command?: string): ExitError {
   );
 }
 
-/** `parseArgs` takes no word that looks like an option for a value, and cannot tell an empty value from none. */
-function attachTexts(
-  args: readonly string[],
-  options: readonly Option[],
-  command: string | undefined,
-): string[] {
-  const texts = options.filter((option) => option.anyText);
-  const attached: string[] = [];
-  for (let i = 0; i < args.length; i++) {
-    const arg = args[i]!;
-    if (arg === "--") return [...attached, ...args.slice(i)];
-    const named = texts.find(({ option, short }) => arg === `--${option}` || arg === `-${short}`);
-    if (named === undefined) {
-      attached.push(arg);
-      continue;
-    }
-    const text = args[++i];
-    if (text === undefined) throw usage(`option ${arg} needs a value: ${named.value}`, command);
-    attached.push(`--${named.option}=${text}`);
+/** The name that `parseArgs` knows an option by: it reads `--no-proxy=LIST` as `--proxy=LIST`. */
+function keyOf({ option }: Option): string {
+  return `option-${option}`;
+}
+
+/** Brings a command line into the one form that `parseArgs` is given. */
+class Normalizer {
+  readonly #rest: string[];
+
+  constructor(
+    args: readonly string[],
+    private readonly options: readonly Option[],
+    private readonly command: string | undefined,
+  ) {
+    this.#rest = [...args];
   }
-  return attached;
-}
 
-function otherNames(option: Option): string[] {
-  return [...(option.short === undefined ? [] : [option.short]), ...(option.aliases ?? [])];
-}
+  normalized(): string[] {
+    const given: string[] = [];
+    const words: string[] = [];
+    for (let arg = this.#rest.shift(); arg !== undefined; arg = this.#rest.shift()) {
+      if (arg === "--") words.push(...this.#rest.splice(0));
+      else if (arg.startsWith("--")) given.push(this.#long(arg));
+      else if (arg.startsWith("-") && arg !== "-") given.push(...this.#letters(arg));
+      else words.push(arg);
+    }
+    return [...given, "--", ...words];
+  }
 
-/** `parseArgs` reads `--no-proxy=LIST` as `--proxy=LIST`, but understands the two words. */
-function detachNegated(args: readonly string[]): string[] {
-  return args.flatMap((arg) => {
-    const negated = /^(--no-[^=]+)=(.+)$/s.exec(arg);
-    return negated ? [negated[1]!, negated[2]!] : [arg];
-  });
+  #long(arg: string): string {
+    const [, name, value] = /^--([^=]*)(?:=(.*))?$/s.exec(arg)!;
+    return this.#withValue(this.#named(name!), value);
+  }
+
+  /** One-letter options that are joined, the last of them perhaps with its value. */
+  #letters(arg: string): string[] {
+    const given: string[] = [];
+    const letters = [...arg.slice(1)];
+    for (const [i, letter] of letters.entries()) {
+      const option = this.options.find(({ short }) => short === letter);
+      if (option === undefined) throw usage(`unknown option -${letter}`, this.command);
+      const isFlag = option.value === undefined;
+      const joined = isFlag ? "" : letters.slice(i + 1).join("");
+      const value = option.anyText ? joined : joined.replace(/^=/, "");
+      given.push(this.#withValue(option, joined === "" ? undefined : value));
+      if (!isFlag) break;
+    }
+    return given;
+  }
+
+  /** The option of a long name, which may be cut short. */
+  #named(name: string): Option {
+    const named = (fits: (spelling: string) => boolean): Option[] =>
+      this.options.filter(({ option, aliases = [] }) => [option, ...aliases].some(fits));
+    const [exact] = named((spelling) => spelling === name);
+    if (exact !== undefined) return exact;
+    const [option, ...others] = name === "" ? [] : named((spelling) => spelling.startsWith(name));
+    if (option === undefined) throw usage(`unknown option --${name}`, this.command);
+    if (others.length === 0) return option;
+    const candidates = [option, ...others].map(({ option }) => `--${option}`).join(", ");
+    throw usage(`option --${name} is ambiguous: it may be ${candidates}`, this.command);
+  }
+
+  /** The normal form of an option with the value that is attached to it, or else with the next argument. */
+  #withValue(option: Option, attached: string | undefined): string {
+    const name = `--${option.option}`;
+    if (option.value === undefined) {
+      if (attached === undefined) return `--${keyOf(option)}=true`;
+      throw usage(`option ${name} takes no value, got ${JSON.stringify(attached)}`, this.command);
+    }
+    const value = attached ?? this.#rest.shift();
+    if (value === undefined || (value === "" && !option.anyText)) {
+      throw usage(`option ${name} needs a value: ${option.value}`, this.command);
+    }
+    return `--${keyOf(option)}=${value}`;
+  }
 }

@@ -1,8 +1,8 @@
 import type { Exit as ExitCode } from "../base/errors.ts";
 import { VERSION } from "../base/version.ts";
-import { usage } from "./args.ts";
+import { parseOptions, usage } from "./args.ts";
 import { bashCompletions, COMPLETIONS } from "./complete.ts";
-import { type Command, helpText, overviewText } from "./help.ts";
+import { type Command, helpText, OFFLINE_OPTIONS, overviewText } from "./help.ts";
 import { print, runTool, type Tool } from "./tools.ts";
 
 /** The subcommands that talk to the daemon; loaded when they are needed, so that each starts fast. */
@@ -16,7 +16,7 @@ const HELP: Command = {
   name: "help",
   summary: "Prints the help of a subcommand.",
   usage: ["help [SUBCOMMAND]"],
-  options: [],
+  options: OFFLINE_OPTIONS,
   words: ["run", ...Object.keys(TOOLS), "completions"],
   examples: [],
 };
@@ -52,20 +52,22 @@ async function runRun(args: readonly string[]): Promise<ExitCode> {
   return await runDaemon(run);
 }
 
-async function help([name, surplus]: readonly string[]): Promise<ExitCode> {
+async function help(args: readonly string[]): Promise<ExitCode> {
+  const { values, words: [name, surplus] } = parseOptions(args, HELP.options, "help");
+  if (values.has("help")) return print(helpText(HELP));
+  if (surplus !== undefined) throw usage(`unexpected argument ${surplus}`, "help");
   const commands = await allCommands();
-  const [run] = commands;
-  if (surplus !== undefined) throw usage(`unexpected argument ${surplus}`);
-  if (name === undefined) return print(helpText(run!) + overviewText(commands));
+  if (name === undefined) return print(helpText(commands[0]!) + overviewText(commands));
   const command = commands.find((command) => command.name === name);
   if (command === undefined) throw usage(`unknown subcommand ${name}`);
   return print(helpText(command));
 }
 
-async function completions([shell, surplus]: readonly string[]): Promise<ExitCode> {
-  if (shell === "--help" || shell === "-h") return print(helpText(COMPLETIONS));
-  if (shell !== "bash" || surplus !== undefined) {
-    throw usage("completions are there for bash: iotcored completions bash");
+async function completions(args: readonly string[]): Promise<ExitCode> {
+  const { values, words } = parseOptions(args, COMPLETIONS.options, "completions");
+  if (values.has("help")) return print(helpText(COMPLETIONS));
+  if (words.length !== 1 || words[0] !== "bash") {
+    throw usage("completions are there for bash: iotcored completions bash", "completions");
   }
   return print(bashCompletions(await allCommands()));
 }

@@ -1,12 +1,12 @@
 import type { Option } from "./args.ts";
-import type { Command } from "./help.ts";
+import { type Command, OFFLINE_OPTIONS } from "./help.ts";
 
 /** The subcommand that prints the completions. */
 export const COMPLETIONS: Command = {
   name: "completions",
   summary: "Prints a script that completes options and values in a shell.",
   usage: ["completions bash"],
-  options: [{ option: "help", short: "h", help: "print this help" }],
+  options: OFFLINE_OPTIONS,
   words: ["bash"],
   examples: [
     ["source <(iotcored completions bash)", "for this shell"],

@@ -15,6 +15,19 @@ export interface Command {
   readonly examples: readonly (readonly [command: string, what: string])[];
 }
 
+/** Options of the subcommands that talk to no daemon. A shell function may add the daemon's place to every call. */
+export const OFFLINE_OPTIONS: readonly Option[] = [
+  { option: "bus-dir", value: "DIR", help: "not used; taken as every subcommand takes it" },
+  {
+    option: "interface-name",
+    short: "n",
+    aliases: ["interface_name"],
+    value: "NAME",
+    help: "not used; taken as every subcommand takes it",
+  },
+  { option: "help", short: "h", help: "print this help" },
+];
+
 /** The width that the help is made for. */
 const COLUMNS = 100;
 

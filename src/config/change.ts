@@ -16,6 +16,16 @@ const OF_THE_LINK: ReadonlySet<ConfigField> = new Set([
   "proxy",
 ]);
 
+/** What decides whether the broker can be reached at all, with TLS. */
+const OF_THE_ROUTE: ReadonlySet<ConfigField> = new Set([
+  "host",
+  "port",
+  "rootca",
+  "cert",
+  "key",
+  "proxy",
+]);
+
 /** What is decided once, when the daemon starts. */
 const OF_THE_START: ReadonlySet<ConfigField> = new Set(["spool", "spoolMaxBytes"]);
 
@@ -24,6 +34,8 @@ export interface ConfigChange {
   readonly fields: readonly ConfigField[];
   /** Those that a new link applies. */
   readonly link: readonly ConfigField[];
+  /** Whether the broker is reached in another way, or with other credentials. */
+  readonly route: boolean;
   /** Those that only another start applies. */
   readonly restart: readonly ConfigField[];
   /** Whether other credential files are to be used. */
@@ -39,6 +51,7 @@ export function compareConfigs(before: Config, after: Config): ConfigChange {
   return {
     fields,
     link: fields.filter((field) => OF_THE_LINK.has(field)),
+    route: fields.some((field) => OF_THE_ROUTE.has(field)),
     restart: fields.filter((field) => OF_THE_START.has(field)),
     credentials: fields.some((field) => field === "rootca" || field === "cert" || field === "key"),
   };

@@ -14,7 +14,7 @@ import type { LogFormat } from "../base/log.ts";
 import type { Level } from "../base/log.ts";
 import type { MqttVersion } from "../mqtt/link.ts";
 
-/** The proxy to connect through, as text so that a worker can be given it. */
+/** The proxy to connect through, as text so that two can be compared. */
 export interface ProxyConfig {
   /** An http:// or https:// URL, perhaps with a user and password, which never reach a log. */
   readonly url: string;
@@ -22,7 +22,7 @@ export interface ProxyConfig {
   readonly noProxy: string;
 }
 
-/** Everything the daemon is told: frozen, checked, and of types that can be sent to a worker. */
+/** Everything the daemon is told: frozen, checked, and plain data. */
 export interface Config {
   readonly host: string;
   readonly port: number;

@@ -7,16 +7,18 @@ import { listenOnFd } from "../bus/listener.ts";
 import { type BusServer, serve, type ServeOptions, startServer } from "../bus/server.ts";
 import { AWS_RATE_LIMITS } from "../aws/rate_window.ts";
 import { readCredentials } from "../mqtt/credentials.ts";
-import { createDial, type Target } from "../mqtt/dial.ts";
+import { createDial } from "../mqtt/dial.ts";
 import { ConnectionPool, type PooledConnection, type PoolHandler } from "../mqtt/pool.ts";
-import { proxyFor } from "../mqtt/proxy.ts";
 import type { ConnackInfo, LinkEnd } from "../mqtt/link.ts";
 import { Spool } from "../spool/spool.ts";
-import { type MemoryContents, MemoryStorage } from "../spool/memory_storage.ts";
+import { MemoryStorage } from "../spool/memory_storage.ts";
 import { openDiskStorage } from "../spool/sqlite_storage.ts";
 import type { SpoolStorage } from "../spool/storage.ts";
 import type { Config } from "../config/resolve.ts";
 import { compareConfigs } from "../config/change.ts";
+import { RevertedError } from "../config/watch.ts";
+import { probe, Trial } from "./config_trial.ts";
+import { targetOf } from "./target.ts";
 import { Readiness } from "./readiness.ts";
 import { busMethods } from "./bus_methods.ts";
 import { Intake } from "../publish/intake.ts";
@@ -29,6 +31,9 @@ import { Subscriptions } from "../subscribe/subscriptions.ts";
 /** How long a stop waits for answers to clients and for PUBACKs, in ms. */
 export const STOP_GRACE_MS = 3_000;
 
+/** Characters of a reason that the status shows: a value of the config may be long. */
+const SHOWN_CHARS = 2_000;
+
 /** What the daemon takes from outside. */
 export interface DaemonDependencies {
   readonly clock: Clock;
@@ -39,8 +44,6 @@ export interface DaemonDependencies {
   readonly fault?: FaultHook;
   /** The descriptor of a socket that systemd made, in place of one of our own. */
   readonly fd?: number | undefined;
-  /** What a memory spool begins with. */
-  readonly contents?: MemoryContents | undefined;
   /** Told when clients hear that there is a connection, and when they hear that there is none. */
   readonly onConnected?: (connected: boolean) => void;
 }
@@ -49,21 +52,26 @@ export interface DaemonDependencies {
 export interface Daemon {
   /** Resolves when it has stopped, rejects with an {@linkcode ExitError} when it cannot go on. */
   readonly finished: Promise<void>;
-  /**
-   * Stops: answers in progress finish, messages in flight get {@linkcode STOP_GRACE_MS}, then DISCONNECT.
-   *
-   * @param handOver Resolves with what is left in a memory spool, for a daemon that goes on with it.
-   */
-  stop(handOver?: boolean): Promise<MemoryContents | undefined>;
+  /** Stops: answers in progress finish, messages in flight get {@linkcode STOP_GRACE_MS}, then DISCONNECT. */
+  stop(): Promise<void>;
   /** Connects anew, with credentials that are read again. */
   reconnect(reason: string): void;
   /**
-   * Uses a changed configuration, as far as a running daemon can; spool and subscriptions stay. What decides how the broker is
-   * reached makes a new link.
+   * Uses a changed configuration, as far as a running daemon can; clients, spool and subscriptions stay. What decides how the
+   * broker is reached is tried beside the present link first, and makes a new link then; resolves when that stands.
    *
-   * @throws {ExitError} 78 for credential files that cannot be used: the old configuration stays.
+   * @param signal Another change came: what is not in use yet is given up (throws its reason), and nothing is gone back to.
+   * @throws {ExitError} 78 for what cannot be used: the link and its configuration stay.
+   * @throws {RevertedError} When it brought no connection, and the configuration before is used again.
    */
-  update(config: Config): Promise<void>;
+  update(config: Config, signal?: AbortSignal): Promise<void>;
+  /** Says in the status why a changed configuration is not used; `undefined` when it is. */
+  showWaiting(why: string | undefined): void;
+  /**
+   * Stores what waits to be stored and closes the spool, at once, for a program that ends because of a fault: what was accepted
+   * is safe then, if the spool is on disk. Nothing else is done in order; clients and broker see a crash.
+   */
+  abandon(): Promise<void>;
 }
 
 /**
@@ -74,7 +82,7 @@ export interface Daemon {
 export async function startDaemon(
   config: Config,
   dependencies: DaemonDependencies,
-): Promise<LocalDaemon> {
+): Promise<Daemon> {
   await readCredentials(config);
   const storage = openStorage(config, dependencies);
   try {
@@ -88,26 +96,12 @@ export async function startDaemon(
 }
 
 function openStorage({ spool }: Config, dependencies: DaemonDependencies): SpoolStorage {
-  const { clock, log, random, contents } = dependencies;
+  const { clock, log, random } = dependencies;
   if (spool.kind === "disk") return openDiskStorage({ dir: spool.dir, clock, log, random });
   log.info(
     "the spool is in memory: what waits in it is lost when the daemon ends; --spool DIR keeps it",
   );
-  return new MemoryStorage(contents);
-}
-
-/** Whom connection `index` connects to, and as whom: connection 0 has the bare id (iotcored-param-id-1). */
-function targetOf(config: Config, index: number): Target {
-  const { host, port, id, mqttVersion, keepAliveS, proxy, rootca, cert, key } = config;
-  return {
-    host,
-    port,
-    clientId: index === 0 ? id : `${id}_${index}`,
-    version: mqttVersion,
-    keepAliveS,
-    credentials: { rootca, cert, key },
-    proxy: proxyFor(host, proxy?.url, proxy?.noProxy),
-  };
+  return new MemoryStorage();
 }
 
 async function startBus(
@@ -126,9 +120,8 @@ async function startBus(
   }
 }
 
-/** A daemon in this thread: it owns the connections, the spool and the socket, and hands on what happens on them. */
-export class LocalDaemon implements Daemon, PoolHandler {
-  /** Resolves when it has stopped, rejects with an {@linkcode ExitError} when it cannot go on. */
+/** The daemon: it owns the connections, the spool and the socket, and hands on what happens on them. */
+class LocalDaemon implements Daemon, PoolHandler {
   readonly finished: Promise<void>;
   #config: Config;
   readonly #dependencies: DaemonDependencies;
@@ -144,15 +137,18 @@ export class LocalDaemon implements Daemon, PoolHandler {
   #server: BusServer | undefined;
   #receiveMaximum = 0;
   #stopping: Promise<void> | undefined;
-  readonly #storage: SpoolStorage;
-  /** What is left in a memory spool at the end, when somebody goes on with it. */
-  #left: MemoryContents | undefined;
+  /** The last configuration that brought a connection; `undefined` before the first. */
+  #proven: Config | undefined;
+  #trial: Trial | undefined;
+  /** Why a changed configuration is not used. */
+  #refused: string | undefined;
+  /** What of the configuration waits for another start. */
+  #restart: readonly string[] = [];
 
   constructor(config: Config, dependencies: DaemonDependencies, storage: SpoolStorage) {
     const { clock, log, random, fault } = dependencies;
     this.#config = config;
     this.#dependencies = dependencies;
-    this.#storage = storage;
     this.finished = this.#end.promise;
     this.#spool = new Spool({ storage, maxBytes: config.spoolMaxBytes, clock, log, fault });
     const queue = new Qos0Queue();
@@ -204,6 +200,7 @@ export class LocalDaemon implements Daemon, PoolHandler {
         spool: this.#spool,
         clients: () => this.#server?.counters(),
         config: () => this.#config,
+        waiting: () => this.#waiting(),
       }),
       log,
     });
@@ -216,43 +213,39 @@ export class LocalDaemon implements Daemon, PoolHandler {
     this.#pool.reconnect(reason);
   }
 
-  async update(config: Config): Promise<void> {
-    if (compareConfigs(this.#config, config).credentials) await readCredentials(config);
-    if (this.#stopping !== undefined) return;
-    const { fields, link, restart } = compareConfigs(this.#config, config);
+  async update(config: Config, signal: AbortSignal = new AbortController().signal): Promise<void> {
     const { spool, spoolMaxBytes } = this.#config;
-    // What is in use goes on being said: the spool that there is decides how a stop drains it.
-    this.#config = Object.freeze({ ...config, spool, spoolMaxBytes });
-    if (fields.length === 0) return;
+    // The spool in use goes on: another one would leave messages behind.
+    const next = Object.freeze({ ...config, spool, spoolMaxBytes });
+    const { fields, link, credentials, route } = compareConfigs(this.#config, next);
+    if (route && this.#proven !== undefined) await this.#probe(next, signal);
+    else if (credentials) await readCredentials(next);
+    signal.throwIfAborted();
+    if (this.#stopping !== undefined) return;
     const { log } = this.#dependencies;
-    log.info("the configuration has changed", { changed: fields.join(" ") });
-    if (restart.length > 0) {
-      log.warn("a part of the changed configuration needs a restart", {
-        waiting: restart.join(" "),
-      });
+    if (fields.length > 0) {
+      log.info("the configuration has changed", { changed: fields.join(" ") });
     }
-    this.#publisher.update(config);
-    this.#intake.update(config);
-    this.#subscriptions.update(config);
-    if (link.length > 0) this.reconnect("the configuration changed");
+    this.#tellRestart(compareConfigs(next, config).restart);
+    this.#use(next);
+    if (link.length > 0) await this.#connectWithIt(signal);
   }
 
-  async stop(handOver = false): Promise<MemoryContents | undefined> {
-    this.#stopping ??= this.#stop(handOver).then(
+  showWaiting(why: string | undefined): void {
+    this.#refused = why?.slice(0, SHOWN_CHARS);
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping ??= this.#stop().then(
       () => this.#end.resolve(),
       (error) => this.#end.reject(error),
     );
     await this.#stopping;
-    return this.#left;
   }
 
-  /**
-   * Stores what waits to be stored and closes the spool, at once, for a program that ends because of a fault: what was accepted
-   * is safe then, if the spool is on disk. Nothing else is done in order; clients and broker see a crash.
-   */
-  abandon(): void {
+  async abandon(): Promise<void> {
     const { messages, storage } = this.#spool.stats();
-    void this.#spool.close();
+    await this.#spool.close();
     if (messages > 0 && storage === "memory") {
       this.#dependencies.log.error("messages are lost with the spool in memory", { messages });
     }
@@ -260,19 +253,20 @@ export class LocalDaemon implements Daemon, PoolHandler {
 
   /** Stops as on request, but for a reason that the exit code tells. */
   #fail(error: ExitError): void {
-    this.#stopping ??= this.#stop(false).then(
+    this.#stopping ??= this.#stop().then(
       () => this.#end.reject(error),
       (cause) => this.#end.reject(cause),
     );
   }
 
-  async #stop(handOver: boolean): Promise<void> {
+  async #stop(): Promise<void> {
     const { clock, log } = this.#dependencies;
+    this.#trial?.end();
     const deadline = clock.now() + STOP_GRACE_MS;
     await this.#server?.close(STOP_GRACE_MS);
     await this.#publisher.drain(
       Math.max(0, deadline - clock.now()),
-      this.#config.spool.kind === "memory" && !handOver,
+      this.#config.spool.kind === "memory",
     );
     this.#publisher.stop();
     this.#waiters.stop();
@@ -280,9 +274,8 @@ export class LocalDaemon implements Daemon, PoolHandler {
     this.#subscriptions.stop();
     await this.#pool.stop();
     const { messages, storage } = this.#spool.stats();
-    if (handOver && this.#storage instanceof MemoryStorage) this.#left = this.#storage.contents();
     await this.#spool.close();
-    if (messages > 0 && storage === "memory" && !handOver) {
+    if (messages > 0 && storage === "memory") {
       log.warn("messages are given up with the spool in memory", { messages });
     }
     const { length } = this.#queue;
@@ -292,9 +285,60 @@ export class LocalDaemon implements Daemon, PoolHandler {
     log.info("stopped");
   }
 
+  #use(config: Config): void {
+    this.#config = config;
+    this.#publisher.update(config);
+    this.#intake.update(config);
+    this.#subscriptions.update(config);
+  }
+
+  async #probe(config: Config, signal: AbortSignal): Promise<void> {
+    try {
+      await probe(config, signal, this.#dependencies.clock);
+    } catch (error) {
+      if (error instanceof ExitError || signal.aborted) throw error;
+      throw new ExitError(Exit.CONFIG, `Cannot use the changed configuration: ${messageOf(error)}`);
+    }
+  }
+
+  /** Makes the link anew with the configuration, and goes back to the last that brought one when this brings none. */
+  async #connectWithIt(signal: AbortSignal): Promise<void> {
+    const back = this.#proven;
+    if (back === undefined) return this.reconnect("the configuration changed");
+    const trial = new Trial(this.#dependencies.clock, () => this.reconnect("tried once more"));
+    const end = (): void => trial.end();
+    signal.addEventListener("abort", end);
+    this.#trial = trial;
+    this.reconnect("the configuration changed");
+    const why = await trial.outcome;
+    this.#trial = undefined;
+    signal.removeEventListener("abort", end);
+    if (why === undefined || this.#stopping !== undefined) return;
+    this.#use(back);
+    this.reconnect("back to the configuration before");
+    throw new RevertedError(`Cannot connect with the changed configuration: ${why}`);
+  }
+
+  #tellRestart(fields: readonly string[]): void {
+    this.#restart = fields;
+    if (fields.length === 0) return;
+    const waiting = fields.join(" ");
+    this.#dependencies.log.warn("a part of the changed configuration needs a restart", { waiting });
+  }
+
+  #waiting(): string | undefined {
+    const restart = this.#restart.map((field) => `${field} needs a restart`);
+    const all = [...this.#refused === undefined ? [] : [this.#refused], ...restart];
+    return all.length === 0 ? undefined : all.join("; ");
+  }
+
   /** @inheritdoc */
   onUp(connection: PooledConnection, connack: ConnackInfo): void {
-    if (connection.index === 0) this.#receiveMaximum = connack.receiveMaximum;
+    if (connection.index === 0) {
+      this.#receiveMaximum = connack.receiveMaximum;
+      this.#proven = this.#config;
+      this.#trial?.end();
+    }
     this.#subscriptions.up(connection, connack);
     this.#pool.wakeOthers(connection);
   }
@@ -317,6 +361,7 @@ export class LocalDaemon implements Daemon, PoolHandler {
   onFailed(connection: PooledConnection, error: ExitError): void {
     // Connection 0 finds out by itself when the credentials are no good any more.
     if (connection.index > 0) this.#subscriptions.refused(connection, error.message);
+    else if (this.#trial !== undefined) this.#trial.refused(error);
     else this.#fail(error);
   }
 

@@ -3,20 +3,22 @@ import { nameOf } from "../mqtt/tls.ts";
 import { proxyFor } from "../mqtt/proxy.ts";
 import type { Config } from "../config/resolve.ts";
 
-/** What a program may do. The inner box is what the daemon may, once its configuration is known; all else is refused. */
-export interface Box {
-  /** `host:port`, and `unix:` with the path of a socket. */
+/** What a program may do; everything else is refused. */
+export interface PermissionSet {
+  /** `HOST:PORT` or `*.DOMAIN:PORT`, and `unix:` with the absolute path of a socket. */
   readonly net: readonly string[];
+  /** Absolute paths of files, and of folders with all that is below them. */
   readonly read: readonly string[];
   readonly write: readonly string[];
 }
 
 /**
- * The inner box: one endpoint, the proxy if there is one, the daemon's own socket, the credential files and the spool's folder.
+ * What a configuration needs: one endpoint, the proxy if there is one, the daemon's own socket, the credential files and the
+ * spool's folder.
  *
  * @param activated systemd holds the socket: its paths are not needed.
  */
-export function innerBox(config: Config, activated: boolean): Box {
+export function neededPermissions(config: Config, activated: boolean): PermissionSet {
   const proxy = proxyFor(config.host, config.proxy?.url, config.proxy?.noProxy);
   const { final, folder, fresh } = socketPaths(`${config.busDir}/${config.interfaceName}`);
   const own = [
@@ -34,67 +36,88 @@ export function innerBox(config: Config, activated: boolean): Box {
   };
 }
 
-/** Whether everything that `needed` allows is allowed by `box`, word by word. */
-export function covers(box: Box, needed: Box): boolean {
-  return (["net", "read", "write"] as const).every((kind) =>
-    needed[kind].every((what) => box[kind].includes(what))
-  );
-}
-
-/** The box as a worker takes it. */
-export function workerPermissions({ net, read, write }: Box): Deno.PermissionOptionsObject {
-  return {
-    net: [...net],
-    read: [...read],
-    write: [...write],
-    env: false,
-    sys: false,
-    run: false,
-    ffi: false,
-    import: false,
-  };
-}
-
-/** What this thread itself is not allowed of a box, and so cannot pass on. */
+/** What of a set is not granted. */
 export function missingFrom(
-  box: Box,
+  needed: PermissionSet,
   isGranted: (what: Deno.PermissionDescriptor) => boolean,
-): Box {
+): PermissionSet {
   return {
-    net: box.net.filter((host) => !isGranted({ name: "net", host })),
-    read: box.read.filter((path) => !isGranted({ name: "read", path })),
-    write: box.write.filter((path) => !isGranted({ name: "write", path })),
+    net: needed.net.filter((host) => !isGranted({ name: "net", host })),
+    read: needed.read.filter((path) => !isGranted({ name: "read", path })),
+    write: needed.write.filter((path) => !isGranted({ name: "write", path })),
   };
 }
 
-/** Says what is missing and how it would be allowed, in one line; `undefined` when nothing is missing. */
-export function missingText(missing: Box, config: Config, standalone: boolean): string | undefined {
+/**
+ * Says in one line what is missing, what may be used instead, and how it would be allowed; `undefined` when nothing is missing.
+ *
+ * @param compiled What the program was compiled with; `undefined` when it runs from source.
+ */
+export function refusalOf(
+  missing: PermissionSet,
+  config: Config,
+  compiled: PermissionSet | undefined,
+): string | undefined {
+  const hosts = missing.net.filter(isHost);
   const files = missing.read.filter((path) => !missing.write.includes(path));
   const what = [
-    ...missing.net.filter((host) => !host.startsWith("unix:")).map((host) => `reach ${host}`),
-    ...missing.net.filter((host) => host.startsWith("unix:")).map((host) => `use ${host.slice(5)}`),
+    ...hosts.map((host) => `reach ${host}`),
+    ...missing.net.filter((host) => !isHost(host)).map((host) => `use ${host.slice(5)}`),
     ...files.map((path) => `read ${path}`),
     ...missing.write.map((path) => `write ${path}`),
   ];
   if (what.length === 0) return undefined;
-  const how = standalone
-    ? `compiled without the permission; this allows it: deno task compile -- ${
-      compileOptions(missing, config).join(" ")
-    }`
-    : "started without the permission; -P=iotcored allows it, as deno task iotcored does";
-  return `Cannot ${what.join(", ")}: this program was ${how}`;
+  const cannot = `Cannot ${what.join(", ")}`;
+  if (compiled === undefined) {
+    return `${cannot}: this program was started without the permission; deno task iotcored:dev runs it with the wide set`;
+  }
+  const instead = [
+    ...hosts.length === 0 ? [] : [`reach ${hostsOf(compiled)}`],
+    ...files.length === 0 ? [] : [`read what is below ${list(compiled.read)}`],
+    ...missing.write.length === 0 ? [] : [`write below ${list(compiled.write)}`],
+  ];
+  const may = instead.length === 0 ? "" : ` and may ${instead.join(", ")};`;
+  return `${cannot}: this program was compiled without the permission${
+    may || ";"
+  } this allows it: deno task compile -- ${compileOptions(missing, config).join(" ")}`;
 }
 
-function compileOptions(missing: Box, config: Config): string[] {
+function isHost(entry: string): boolean {
+  return !entry.startsWith("unix:");
+}
+
+function list(entries: readonly string[]): string {
+  return entries.length === 0 ? "nothing" : entries.join(" ");
+}
+
+/** The hosts that may be reached; the data endpoints of AWS IoT Core by their regions, as there are many. */
+function hostsOf({ net }: PermissionSet): string {
+  const regions = new Set<string>();
+  const others: string[] = [];
+  for (const host of net.filter(isHost)) {
+    const [, region] = /\.iot(?:-fips)?\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?:\d+$/.exec(host) ??
+      [];
+    const named = /^(?:\*\.iot|data\.iot-fips)\./.test(host) ? region : undefined;
+    if (named === undefined) others.push(host);
+    else regions.add(named);
+  }
+  const core = regions.size === 0
+    ? []
+    : [`the data endpoints of AWS IoT Core, on 8883 and 443, in ${[...regions].join(" ")}`];
+  return list([...core, ...others]);
+}
+
+function compileOptions(missing: PermissionSet, config: Config): string[] {
   const { connectionCeiling, busDir, interfaceName, spool } = config;
   const endpoint = nameOf(config);
-  const socket = missing.net.some((host) => host.startsWith("unix:")) ||
+  const socket = missing.net.some((host) => !isHost(host)) ||
     missing.write.some((path) => path.startsWith(`${busDir}/`));
   const files = [config.rootca, config.cert, config.key];
   return [
     ...connectionCeiling > 1 ? [`--max-connections ${connectionCeiling}`] : [],
-    ...missing.net.filter((host) => !host.startsWith("unix:"))
-      .map((host) => `--${host === endpoint ? "endpoint" : "proxy"} ${host}`),
+    ...missing.net.filter(isHost).map((host) =>
+      `--${host === endpoint ? "endpoint" : "proxy"} ${host}`
+    ),
     ...socket ? [`--bus-dir ${busDir} --interface-name ${interfaceName}`] : [],
     ...missing.read.filter((path) => files.includes(path)).map((path) => `--read ${path}`),
     ...spool.kind === "disk" && missing.write.includes(spool.dir) ? [`--spool ${spool.dir}`] : [],

@@ -48,6 +48,8 @@ export interface StatusSources {
   readonly clients: () => BusCounters | undefined;
   /** As it is now. */
   readonly config: () => { readonly maxInFlight: number; readonly maxConnections: number };
+  /** Why a changed configuration is not used, or not in full. */
+  readonly waiting: () => string | undefined;
 }
 
 /** What is needed of a client that watches the status. */
@@ -114,6 +116,7 @@ export class StatusReport {
         refused: clients.refused,
       },
       queues: this.#queues(spool, clients),
+      config_waiting: this.#sources.waiting() ?? null,
     };
   }
 
@@ -123,6 +126,7 @@ export class StatusReport {
       client_id: status.clientId,
       connected: status.connected,
       since: status.since ?? null,
+      address: status.address ?? null,
       subscriptions: subscriptions.assignments.get(index)?.sync.size ?? 0,
       in_flight: status.inFlight,
       buffered_bytes: buffered,

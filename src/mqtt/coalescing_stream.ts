@@ -5,22 +5,22 @@ import { type Clock, systemClock, type Timer } from "../base/clock.ts";
 import { writeText } from "../base/bytes.ts";
 
 /** How close in time two writes to the network may be, in ms; the first one after a pause of this length waits for nothing. */
-export const JOIN_MS = 1;
+export const COALESCE_MS = 1;
 
 /** Bytes that are written at once, whatever the time: what a TLS record holds. */
-export const JOIN_BYTES = 16_384;
+export const COALESCE_BYTES = 16_384;
 
 /**
  * A TLS stream for MQTT.js that joins what is written to it. MQTT.js hands over each packet in some five pieces; encrypting and
  * sending them costs several times what making them costs. Here they are copied one behind the other, and go out together: at
- * the end of the turn, or {@linkcode JOIN_MS} after what went before.
+ * the end of the turn, or {@linkcode COALESCE_MS} after what went before.
  *
  * It has what MQTT.js uses of a stream and no more; reading is left to the TLS stream.
  */
-export class JoinedStream extends EventEmitter {
+export class CoalescingStream extends EventEmitter {
   readonly #stream: Duplex;
   readonly #clock: Clock;
-  #chunk: Bytes = new Uint8Array(JOIN_BYTES);
+  #chunk: Bytes = new Uint8Array(COALESCE_BYTES);
   /** What is between these has not been handed to the TLS stream. */
   #start = 0;
   #end = 0;
@@ -44,7 +44,7 @@ export class JoinedStream extends EventEmitter {
     return this.#end - this.#start + this.#stream.writableLength;
   }
 
-  /** Takes bytes or text; never full. Bytes are copied, unless they are more than {@linkcode JOIN_BYTES}. */
+  /** Takes bytes or text; never full. Bytes are copied, unless they are more than {@linkcode COALESCE_BYTES}. */
   write(data: Uint8Array | string): true {
     if (typeof data === "string") {
       // No unit of a string becomes more than three bytes.
@@ -59,7 +59,7 @@ export class JoinedStream extends EventEmitter {
     return true;
   }
 
-  /** Hands over what has been joined. */
+  /** Hands over what has been coalesced. */
   readonly flush = (): void => {
     this.#timer?.cancel();
     this.#timer = undefined;
@@ -91,8 +91,8 @@ export class JoinedStream extends EventEmitter {
     if (!this.#due) this.#begin();
     if (bytes <= this.#chunk.length - this.#end) return true;
     this.flush();
-    if (bytes > JOIN_BYTES) return false;
-    this.#chunk = new Uint8Array(JOIN_BYTES);
+    if (bytes > COALESCE_BYTES) return false;
+    this.#chunk = new Uint8Array(COALESCE_BYTES);
     this.#start = this.#end = 0;
     this.#begin();
     return true;
@@ -102,7 +102,7 @@ export class JoinedStream extends EventEmitter {
     this.#due = true;
     // Until it has written everything, the TLS stream needs what it was given.
     if (this.#stream.writableLength === 0) this.#start = this.#end = 0;
-    if (this.#clock.now() - this.#flushedAt >= JOIN_MS) queueMicrotask(this.flush);
-    else this.#timer = this.#clock.after(JOIN_MS, this.flush);
+    if (this.#clock.now() - this.#flushedAt >= COALESCE_MS) queueMicrotask(this.flush);
+    else this.#timer = this.#clock.after(COALESCE_MS, this.flush);
   }
 }

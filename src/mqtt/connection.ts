@@ -46,13 +46,15 @@ export interface ConnectionOptions {
   readonly random?: () => number;
 }
 
-/** How a connection is. */
-export interface ConnectionStatus {
+/** How a connection is at one moment. */
+export interface ConnectionSnapshot {
   /** Of the last attempt; empty before the first. */
   readonly clientId: string;
   readonly connected: boolean;
   /** When the link came up, in ms since the epoch; `undefined` while there is none. */
   readonly since: number | undefined;
+  /** Where the TCP connection leads, the broker or the proxy; `undefined` without a link. */
+  readonly address: string | undefined;
   /** QoS 1 publishes without PUBACK. */
   readonly inFlight: number;
   /** Why the last attempt failed or the last link was lost, in one line. */
@@ -95,7 +97,7 @@ export class Connection {
 
   /** Begins to connect; does nothing when it has begun. */
   start(): void {
-    this.#happened({ is: "start" });
+    this.#happened({ type: "start" });
   }
 
   /**
@@ -113,7 +115,6 @@ export class Connection {
     link.publish(message, (result) => {
       this.#inFlight--;
       done(result);
-      if (this.#inFlight === 0 && this.#state.is === "stopping") this.#happened({ is: "drained" });
     });
     return true;
   }
@@ -134,15 +135,15 @@ export class Connection {
 
   /** Makes a new link with a fresh target and credentials, without backoff; also after `onFailed`. */
   reconnect(reason: string): void {
-    this.#happened({ is: "reconnect", reason });
+    this.#happened({ type: "reconnect", reason });
   }
 
   /**
-   * Stops: publishes in flight have `graceMs` to be acknowledged, then DISCONNECT is sent. Resolves when every socket is gone.
-   * A second call does not wait any longer.
+   * Stops: DISCONNECT is sent, and whatever is in flight has no answer any more. Resolves when every socket is gone; a second
+   * call does not wait for the broker to hang up.
    */
-  async stop(options: { readonly graceMs?: number } = {}): Promise<void> {
-    this.#happened({ is: "stop", graceMs: options.graceMs ?? 0 });
+  async stop(): Promise<void> {
+    this.#happened({ type: "stop" });
     await this.#stopped.promise;
     await Promise.all(this.#closing);
   }
@@ -152,18 +153,19 @@ export class Connection {
     return this.#call?.link?.buffered ?? 0;
   }
 
-  get status(): ConnectionStatus {
+  get status(): ConnectionSnapshot {
     return {
       clientId: this.#target?.clientId ?? "",
-      connected: this.#state.is === "up",
+      connected: this.#state.type === "up",
       since: this.#since,
+      address: this.#up()?.address,
       inFlight: this.#inFlight,
       lastError: this.#lastError,
     };
   }
 
   #up(): MqttLink | undefined {
-    return this.#state.is === "up" ? this.#call?.link : undefined;
+    return this.#state.type === "up" ? this.#call?.link : undefined;
   }
 
   /** A broker that does not answer in time is as good as gone. */
@@ -199,7 +201,7 @@ export class Connection {
   }
 
   #perform(effect: Effect): void {
-    switch (effect.do) {
+    switch (effect.type) {
       case "open":
         return this.#open();
       case "abort":
@@ -211,13 +213,10 @@ export class Connection {
         return;
       case "timer":
         this.#timer?.cancel();
-        this.#timer = this.#clock.after(effect.ms, () => this.#happened({ is: "timer" }));
+        this.#timer = this.#clock.after(effect.ms, () => this.#happened({ type: "timer" }));
         return;
       case "cancel-timer":
         return this.#timer?.cancel();
-      case "drain":
-        if (this.#inFlight === 0) this.#happened({ is: "drained" });
-        return;
       case "up":
         return this.#onUp();
       case "down":
@@ -227,7 +226,10 @@ export class Connection {
       case "stopped":
         return this.#stopped.resolve();
       case "log":
-        return this.#options.log[effect.level](effect.text, { client: this.#target?.clientId });
+        return this.#options.log[effect.level](effect.text, {
+          client: this.#target?.clientId,
+          ...effect.fields,
+        });
     }
   }
 
@@ -246,11 +248,12 @@ export class Connection {
       if (this.#call !== call) return;
       const failure = toFailure(error);
       this.#lastError = failure.message;
-      return this.#happened({ is: "refused", failure });
+      return this.#happened({ type: "refused", failure });
     }
     if (this.#call !== call) return await link.close(true);
     call.link = link;
-    this.#happened({ is: "linked", sessionPresent: link.connack.sessionPresent });
+    const { address, connack: { sessionPresent } } = link;
+    this.#happened({ type: "linked", sessionPresent, address });
     if (call.ended !== undefined) this.#onEnd(call, call.ended);
   }
 
@@ -274,7 +277,7 @@ export class Connection {
     if (reason.by !== "local") this.#lastError = reason.reason;
     this.#call = undefined;
     this.#since = undefined;
-    this.#happened({ is: "ended", end: reason });
+    this.#happened({ type: "ended", end: reason });
   }
 
   #onUp(): void {

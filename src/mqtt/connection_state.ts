@@ -1,8 +1,7 @@
-import { type Backoff, backoffDelay, BUSY, RETRY } from "../base/backoff.ts";
+import { backoffDelay, BUSY } from "../base/backoff.ts";
 import { Exit } from "../base/errors.ts";
-import type { Level } from "../base/log.ts";
-import { isAuthentication, isBusy, isSilentClose } from "./classify.ts";
-import type { ConnectError } from "./connect_error.ts";
+import type { Fields, Level } from "../base/log.ts";
+import { type ConnectError, isAuthentication, isBusy, isSilentClose } from "./connect_error.ts";
 import type { LinkEnd } from "./link.ts";
 
 /** A connection that stood this long was good: the next wait is a short one again, in ms. */
@@ -46,53 +45,55 @@ export interface History {
 export type State =
   & { readonly history: History }
   & (
-    | { readonly is: "idle" }
+    | { readonly type: "idle" }
     /** Until the next attempt may begin, in ms of the clock. */
-    | { readonly is: "waiting"; readonly until: number }
-    | { readonly is: "connecting" }
-    | { readonly is: "up"; readonly since: number }
+    | { readonly type: "waiting"; readonly until: number }
+    | { readonly type: "connecting" }
+    | { readonly type: "up"; readonly since: number }
     /** The link is being closed to make another one. */
-    | { readonly is: "replacing" }
-    /** Waits for answers to what is in flight, then for the end of the link. */
-    | { readonly is: "stopping"; readonly phase: "draining" | "closing" }
-    | { readonly is: "stopped" }
+    | { readonly type: "replacing" }
+    /** The link is being closed for good. */
+    | { readonly type: "stopping" }
+    | { readonly type: "stopped" }
     /** Refused for good: credentials or their files. */
-    | { readonly is: "failed" }
+    | { readonly type: "failed" }
   );
 
 /** What can happen; each event brings the time (ms of the clock) and a random number in [0, 1). */
 export type Event =
   & { readonly now: number; readonly random: number }
   & (
-    | { readonly is: "start" }
-    | { readonly is: "timer" }
-    | { readonly is: "linked"; readonly sessionPresent: boolean }
-    | { readonly is: "refused"; readonly failure: ConnectError }
-    | { readonly is: "ended"; readonly end: LinkEnd }
+    | { readonly type: "start" }
+    | { readonly type: "timer" }
+    /** @property address Where the TCP connection leads. */
+    | { readonly type: "linked"; readonly sessionPresent: boolean; readonly address: string }
+    | { readonly type: "refused"; readonly failure: ConnectError }
+    | { readonly type: "ended"; readonly end: LinkEnd }
     /** Wanted by the operator (SIGHUP) or a changed configuration. */
-    | { readonly is: "reconnect"; readonly reason: string }
+    | { readonly type: "reconnect"; readonly reason: string }
     /** The link stands, but carries nothing any more: another one, and what went wrong so far still counts. */
-    | { readonly is: "renew"; readonly reason: string }
-    | { readonly is: "stop"; readonly graceMs: number }
-    /** Nothing is in flight any more. */
-    | { readonly is: "drained" }
+    | { readonly type: "renew"; readonly reason: string }
+    | { readonly type: "stop" }
   );
 
 /** What the driver has to do, in order. */
 export type Effect =
-  | { readonly do: "open" }
+  | { readonly type: "open" }
   /** Gives the attempt up; nothing more comes from it. */
-  | { readonly do: "abort" }
-  | { readonly do: "close"; readonly force: boolean }
-  | { readonly do: "timer"; readonly ms: number }
-  | { readonly do: "cancel-timer" }
-  /** Sends `drained` as soon as nothing is in flight. */
-  | { readonly do: "drain" }
-  | { readonly do: "up" }
-  | { readonly do: "down"; readonly end: LinkEnd }
-  | { readonly do: "fail"; readonly exit: 77 | 78; readonly failure: ConnectError }
-  | { readonly do: "stopped" }
-  | { readonly do: "log"; readonly level: Level; readonly text: string };
+  | { readonly type: "abort" }
+  | { readonly type: "close"; readonly force: boolean }
+  | { readonly type: "timer"; readonly ms: number }
+  | { readonly type: "cancel-timer" }
+  | { readonly type: "up" }
+  | { readonly type: "down"; readonly end: LinkEnd }
+  | { readonly type: "fail"; readonly exit: 77 | 78; readonly failure: ConnectError }
+  | { readonly type: "stopped" }
+  | {
+    readonly type: "log";
+    readonly level: Level;
+    readonly text: string;
+    readonly fields?: Fields;
+  };
 
 /** A state and what to do on the way to it. */
 export interface Step {
@@ -110,62 +111,55 @@ const FRESH: History = {
 };
 
 /** Where every connection begins. */
-export const INITIAL: State = { is: "idle", history: FRESH };
+export const INITIAL: State = { type: "idle", history: FRESH };
 
 /** What follows when something happens (iotcored-2, iotcored-3, iotcored-4). What means nothing in a state is ignored. */
 export function step(state: State, event: Event): Step {
-  switch (event.is) {
+  switch (event.type) {
     case "start":
       return onStart(state, event);
     case "timer":
       return onTimer(state, event);
     case "linked":
-      return state.is === "connecting" ? onLinked(state.history, event) : stay(state);
+      return state.type === "connecting" ? onLinked(state.history, event) : stay(state);
     case "refused":
-      return state.is === "connecting" ? onRefused(state.history, event) : stay(state);
+      return state.type === "connecting" ? onRefused(state.history, event) : stay(state);
     case "ended":
       return onEnded(state, event);
     case "reconnect":
       return onReconnect(state, event);
     case "renew":
-      return state.is === "up" ? replace(state.history, event.reason) : stay(state);
+      return state.type === "up" ? replace(state.history, event.reason) : stay(state);
     case "stop":
-      return onStop(state, event);
-    case "drained":
-      return state.is === "stopping" && state.phase === "draining" ? hangUp(state) : stay(state);
+      return onStop(state);
   }
 }
 
-type Of<K extends Event["is"]> = Extract<Event, { is: K }>;
+type Of<K extends Event["type"]> = Extract<Event, { type: K }>;
 
 function stay(state: State): Step {
   return { state, effects: [] };
 }
 
 function onStart(state: State, event: Of<"start">): Step {
-  const begins = state.is === "idle" || state.is === "stopped" || state.is === "failed";
+  const begins = state.type === "idle" || state.type === "stopped" || state.type === "failed";
   return begins ? attempt(forgiven(state.history), event.now, event.now) : stay(state);
 }
 
 function onTimer(state: State, event: Of<"timer">): Step {
   // Timers may fire a little early.
-  if (state.is === "waiting") return attempt(state.history, state.until, event.now);
-  if (state.is === "stopping" && state.phase === "draining") {
-    const text = "The broker did not acknowledge everything in the time allowed for stopping";
-    return before(hangUp(state), [{ do: "log", level: "warn", text }]);
-  }
-  return stay(state);
+  return state.type === "waiting" ? attempt(state.history, state.until, event.now) : stay(state);
 }
 
-function onLinked(history: History, { now, sessionPresent }: Of<"linked">): Step {
+function onLinked(history: History, { now, sessionPresent, address }: Of<"linked">): Step {
   const text = sessionPresent ? "Connected; the session was resumed" : "Connected";
   return {
     state: {
-      is: "up",
+      type: "up",
       since: now,
       history: { ...history, connectAt: now, silent: 0, everUp: true },
     },
-    effects: [{ do: "log", level: "info", text }, { do: "up" }],
+    effects: [{ type: "log", level: "info", text, fields: { address } }, { type: "up" }],
   };
 }
 
@@ -174,8 +168,8 @@ function onRefused(history: History, { failure, now, random }: Of<"refused">): S
   const connectAt = failure.stage === "connack" ? now : history.connectAt;
   if (exit !== undefined) {
     return {
-      state: { is: "failed", history: { ...history, connectAt } },
-      effects: [{ do: "fail", exit, failure }],
+      state: { type: "failed", history: { ...history, connectAt } },
+      effects: [{ type: "fail", exit, failure }],
     };
   }
   const silent = isSilentClose(failure) ? history.silent + 1 : 0;
@@ -185,13 +179,11 @@ function onRefused(history: History, { failure, now, random }: Of<"refused">): S
       `of another account or region`
     : undefined;
   const text = `Cannot connect: ${failure.message}`;
+  const { attempt, busy } = history;
   const next = { ...history, connectAt, silent };
   return isBusy(failure)
-    ? retry({ ...next, busy: next.busy + 1 }, next.busy, BUSY, text, hint, { now, random })
-    : retry({ ...next, attempt: next.attempt + 1 }, next.attempt, RETRY, text, hint, {
-      now,
-      random,
-    });
+    ? retry({ ...next, busy: busy + 1 }, backoffDelay(busy, random, BUSY), text, hint, now)
+    : retry({ ...next, attempt: attempt + 1 }, backoffDelay(attempt, random), text, hint, now);
 }
 
 /** The exit code of a failure that another attempt would not mend. */
@@ -202,16 +194,16 @@ function verdict(history: History, failure: ConnectError): 77 | 78 | undefined {
 }
 
 function onEnded(state: State, event: Of<"ended">): Step {
-  const down: Effect = { do: "down", end: event.end };
-  switch (state.is) {
+  const down: Effect = { type: "down", end: event.end };
+  switch (state.type) {
     case "up":
       return before(onLost(state.history, state.since, event), [down]);
     case "replacing":
       return before(attempt(state.history, event.now, event.now), [down]);
     case "stopping":
       return {
-        state: { is: "stopped", history: state.history },
-        effects: [{ do: "cancel-timer" }, down, { do: "stopped" }],
+        state: { type: "stopped", history: state.history },
+        effects: [down, { type: "stopped" }],
       };
     default:
       return stay(state);
@@ -225,7 +217,7 @@ function onLost(history: History, since: number, { end, now, random }: Of<"ended
   const attempt = good ? 0 : history.attempt;
   const next = { ...history, quick, attempt: attempt + 1, busy: good ? 0 : history.busy };
   const text = `The connection was lost: ${end.reason}`;
-  return retry(next, attempt, RETRY, text, lossHint(end, quick), { now, random });
+  return retry(next, backoffDelay(attempt, random), text, lossHint(end, quick), now);
 }
 
 function lossHint(end: LinkEnd, quick: number): string | undefined {
@@ -246,14 +238,14 @@ function every(count: number, first: number): boolean {
 function onReconnect(state: State, { now, reason }: Of<"reconnect">): Step {
   const log = reconnecting(reason);
   const history = forgiven(state.history);
-  switch (state.is) {
+  switch (state.type) {
     case "waiting":
-      return before(attempt(history, now, now), [{ do: "cancel-timer" }, log]);
+      return before(attempt(history, now, now), [{ type: "cancel-timer" }, log]);
     case "failed":
       return before(attempt(history, now, now), [log]);
     case "connecting":
       // CONNECT may just have been sent.
-      return before(attempt({ ...history, connectAt: now }, now, now), [{ do: "abort" }, log]);
+      return before(attempt({ ...history, connectAt: now }, now, now), [{ type: "abort" }, log]);
     case "up":
       return replace(history, reason);
     default:
@@ -264,67 +256,52 @@ function onReconnect(state: State, { now, reason }: Of<"reconnect">): Step {
 /** Closes the link that stands, to make another one. */
 function replace(history: History, reason: string): Step {
   return {
-    state: { is: "replacing", history },
-    effects: [reconnecting(reason), { do: "close", force: false }],
+    state: { type: "replacing", history },
+    effects: [reconnecting(reason), { type: "close", force: false }],
   };
 }
 
 function reconnecting(reason: string): Effect {
-  return { do: "log", level: "info", text: `Reconnecting: ${reason}` };
+  return { type: "log", level: "info", text: `Reconnecting: ${reason}` };
 }
 
-function onStop(state: State, { graceMs }: Of<"stop">): Step {
+function onStop(state: State): Step {
   const { history } = state;
-  const stopped: State = { is: "stopped", history };
-  switch (state.is) {
+  const stopping: State = { type: "stopping", history };
+  const stopped: State = { type: "stopped", history };
+  switch (state.type) {
     case "up":
-      if (graceMs <= 0) return hangUp(state);
-      return {
-        state: { is: "stopping", phase: "draining", history },
-        effects: [{ do: "timer", ms: graceMs }, { do: "drain" }],
-      };
+      return { state: stopping, effects: [{ type: "close", force: false }] };
     case "replacing":
-      return { state: { is: "stopping", phase: "closing", history }, effects: [] };
+      return { state: stopping, effects: [] };
     case "stopping":
-      return {
-        state: { is: "stopping", phase: "closing", history },
-        effects: [{ do: "cancel-timer" }, { do: "close", force: true }],
-      };
+      return { state: stopping, effects: [{ type: "close", force: true }] };
     case "connecting":
-      return { state: stopped, effects: [{ do: "abort" }, { do: "stopped" }] };
+      return { state: stopped, effects: [{ type: "abort" }, { type: "stopped" }] };
     case "waiting":
-      return { state: stopped, effects: [{ do: "cancel-timer" }, { do: "stopped" }] };
+      return { state: stopped, effects: [{ type: "cancel-timer" }, { type: "stopped" }] };
     default:
-      return { state: stopped, effects: [{ do: "stopped" }] };
+      return { state: stopped, effects: [{ type: "stopped" }] };
   }
 }
 
-function hangUp({ history }: State): Step {
-  return {
-    state: { is: "stopping", phase: "closing", history },
-    effects: [{ do: "cancel-timer" }, { do: "close", force: false }],
-  };
-}
-
-/** Waits with backoff from when CONNECT may be sent again, then tries (iotcored-3). */
+/** Waits `ms` from when CONNECT may be sent again, then tries (iotcored-3). */
 function retry(
   history: History,
-  attempts: number,
-  backoff: Backoff,
+  ms: number,
   text: string,
   hint: string | undefined,
-  { now, random }: { now: number; random: number },
+  now: number,
 ): Step {
-  // The random part comes on top of the spacing: devices that fell together would else come back together, after exactly that.
-  const notBefore = Math.max(now, spaced(history)) + backoffDelay(attempts, random, backoff);
-  const next = attempt(history, notBefore, now);
-  const wait = next.state.is === "waiting" ? next.state.until - now : 0;
+  // On top of the spacing, not within it: devices that fell together would else come back together, after exactly a second.
+  const next = attempt(history, Math.max(now, spaced(history)) + ms, now);
+  const wait = next.state.type === "waiting" ? next.state.until - now : 0;
   const effects: Effect[] = [{
-    do: "log",
+    type: "log",
     level: "warn",
     text: `${text}; next attempt in ${(wait / 1_000).toFixed(1)} s`,
   }];
-  if (hint !== undefined) effects.push({ do: "log", level: "warn", text: hint });
+  if (hint !== undefined) effects.push({ type: "log", level: "warn", text: hint });
   return before(next, effects);
 }
 
@@ -336,9 +313,9 @@ function spaced({ connectAt }: History): number {
 /** Connects, not before the given time nor within a second of the last CONNECT. */
 function attempt(history: History, notBefore: number, now: number): Step {
   const until = Math.max(notBefore, spaced(history));
-  return until <= now ? { state: { is: "connecting", history }, effects: [{ do: "open" }] } : {
-    state: { is: "waiting", until, history },
-    effects: [{ do: "timer", ms: Math.ceil(until - now) }],
+  return until <= now ? { state: { type: "connecting", history }, effects: [{ type: "open" }] } : {
+    state: { type: "waiting", until, history },
+    effects: [{ type: "timer", ms: Math.ceil(until - now) }],
   };
 }
 

@@ -1,6 +1,8 @@
 import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
+import { Buffer } from "node:buffer";
 import { Exit, ExitError, messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
+import { type PemBlock, readPem, writePem } from "./pem.ts";
 
 /** A certificate that ends sooner than this is warned about, in ms. */
 export const EXPIRY_WARNING_MS = 30 * 86_400_000;
@@ -14,8 +16,10 @@ export interface CredentialPaths {
 
 /** Credentials that were read and fit together. */
 export interface Credentials {
-  /** The root certificates, PEM. */
+  /** The root certificates that can be decoded, PEM. */
   readonly ca: string;
+  /** What is wrong with the others, a line each. */
+  readonly leftOut: readonly string[];
   /** The device certificate and its chain, PEM. */
   readonly cert: string;
   /** The private key, PKCS #8 PEM whatever the file held. */
@@ -32,7 +36,9 @@ export interface Credentials {
 export type ReadText = (path: string) => Promise<string>;
 
 /**
- * Reads the credential files and checks that each is what its option says (iotcored-param-rootca, -cert, -key).
+ * Reads the credential files and checks that each is what its option says (iotcored-param-rootca, -cert, -key). A file may hold
+ * more than what it is read for; all that it is read for is checked. Of the root certificates, those that cannot be decoded
+ * are left out, as one of a bundle is rarely the one that counts.
  *
  * @throws {ExitError} `Exit.CONFIG`, with one line that names the option, the path and what is wrong.
  */
@@ -40,20 +46,21 @@ export async function readCredentials(
   paths: CredentialPaths,
   readText: ReadText = Deno.readTextFile,
 ): Promise<Credentials> {
-  const [ca, cert, keyText] = await Promise.all([
-    readFile("--rootca", paths.rootca, readText),
-    readFile("--cert", paths.cert, readText),
-    readFile("--key", paths.key, readText),
+  const [ca, cert, keys] = await Promise.all([
+    readBlocks("--rootca", paths.rootca, readText),
+    readBlocks("--cert", paths.cert, readText),
+    readBlocks("--key", paths.key, readText),
   ]);
-  parseCertificate("--rootca", paths.rootca, ca);
-  const device = parseCertificate("--cert", paths.cert, cert);
-  const key = parseKey(paths.key, keyText);
+  const roots = readRoots(paths.rootca, ca);
+  const chain = readChain(paths.cert, cert);
+  const key = readKey(paths.key, keys);
+  const device = chain[0].certificate;
   if (!device.checkPrivateKey(key)) {
     throw wrong("--key", paths.key, `must belong to the certificate ${paths.cert}, but does not`);
   }
   return {
-    ca,
-    cert,
+    ...roots,
+    cert: chain.map(({ pem }) => pem).join(""),
     key: String(key.export({ type: "pkcs8", format: "pem" })),
     fingerprint: device.fingerprint256,
     validFrom: Date.parse(device.validFrom),
@@ -81,40 +88,130 @@ export function logValidity(
   } else log.info("The certificate is valid", fields);
 }
 
-/** rustls takes the last line of a PEM file only when a newline ends it. */
-async function readFile(option: string, path: string, readText: ReadText): Promise<string> {
+/** Labels of certificates, the last two as OpenSSL knows them. */
+const CERTIFICATE_LABELS: ReadonlySet<string> = new Set([
+  "CERTIFICATE",
+  "X509 CERTIFICATE",
+  "TRUSTED CERTIFICATE",
+]);
+
+/** Labels of keys without a passphrase: PKCS #8, PKCS #1 and SEC1. */
+const KEY_LABELS: ReadonlySet<string> = new Set([
+  "PRIVATE KEY",
+  "RSA PRIVATE KEY",
+  "EC PRIVATE KEY",
+]);
+
+interface Certificate {
+  readonly certificate: X509Certificate;
+  readonly pem: string;
+}
+
+/** A block that cannot be used; the message names it by its number. */
+class BlockError extends Error {
+  constructor({ number }: PemBlock, fault: string) {
+    super(`block ${number} ${fault}`);
+  }
+}
+
+async function readBlocks(option: string, path: string, readText: ReadText): Promise<PemBlock[]> {
   try {
-    const text = await readText(path);
-    return text.endsWith("\n") ? text : text + "\n";
+    return readPem(await readText(path));
   } catch (error) {
     throw wrong(option, path, `cannot be read (${messageOf(error)})`);
   }
 }
 
-function parseCertificate(option: string, path: string, pem: string): X509Certificate {
-  if (!pem.includes("-----BEGIN CERTIFICATE-----")) {
-    throw wrong(option, path, "must be a certificate in PEM, but holds none");
+function readRoots(path: string, blocks: readonly PemBlock[]): { ca: string; leftOut: string[] } {
+  const certificates = blocksOf(CERTIFICATE_LABELS, "a certificate", "--rootca", path, blocks);
+  let ca = "";
+  const leftOut: string[] = [];
+  for (const block of certificates) {
+    try {
+      ca += parseCertificate(block).pem;
+    } catch (error) {
+      leftOut.push(`${path}: ${messageOf(error)}`);
+    }
   }
+  if (ca !== "") return { ca, leftOut };
+  throw wrong("--rootca", path, `holds no certificate that can be decoded (${leftOut.join("; ")})`);
+}
+
+function readChain(path: string, blocks: readonly PemBlock[]): [Certificate, ...Certificate[]] {
+  const [first, ...rest] = blocksOf(CERTIFICATE_LABELS, "a certificate", "--cert", path, blocks);
   try {
-    return new X509Certificate(pem);
+    return [parseCertificate(first), ...rest.map(parseCertificate)];
   } catch (error) {
-    throw wrong(option, path, `holds a certificate that cannot be decoded (${messageOf(error)})`);
+    throw wrong("--cert", path, `holds a certificate that cannot be decoded: ${messageOf(error)}`);
   }
 }
 
-function parseKey(path: string, pem: string): KeyObject {
-  if (/-----BEGIN ENCRYPTED|^Proc-Type: 4,ENCRYPTED/m.test(pem)) {
-    throw wrong("--key", path, "must be a private key without a passphrase, but is encrypted");
+/** The first key, as OpenSSL has it. */
+function readKey(path: string, blocks: readonly PemBlock[]): KeyObject {
+  for (const { number, label, encrypted } of blocks) {
+    if (encrypted || label === "ENCRYPTED PRIVATE KEY") {
+      const what = `must be a private key without a passphrase, but block ${number} is encrypted`;
+      throw wrong("--key", path, what);
+    }
   }
-  if (!/-----BEGIN (?:RSA |EC )?PRIVATE KEY-----/.test(pem)) {
-    throw wrong("--key", path, "must be a private key in PEM, but holds none");
+  const [first, ...rest] = blocksOf(KEY_LABELS, "a private key", "--key", path, blocks);
+  try {
+    const key = parseKey(first);
+    rest.forEach(parseKey);
+    return key;
+  } catch (error) {
+    throw wrong("--key", path, `holds a private key that cannot be decoded: ${messageOf(error)}`);
   }
+}
+
+function blocksOf(
+  labels: ReadonlySet<string>,
+  what: string,
+  option: string,
+  path: string,
+  blocks: readonly PemBlock[],
+): [PemBlock, ...PemBlock[]] {
+  const [first, ...rest] = blocks.filter(({ label }) => labels.has(label));
+  if (first !== undefined) return [first, ...rest];
+  const found = [...new Set(blocks.map(({ label }) => label))].join(", ");
+  const but = found === "" ? "holds none" : `holds ${found}`;
+  throw wrong(option, path, `must be ${what} in PEM, but ${but}`);
+}
+
+function base64Of(block: PemBlock): string {
+  if ("fault" in block.content) throw new BlockError(block, block.content.fault);
+  return block.content.base64;
+}
+
+function parseCertificate(block: PemBlock): Certificate {
+  const der = Buffer.from(base64Of(block), "base64");
+  // What may follow, the trust settings of OpenSSL or nothing of meaning, is not part of the certificate.
+  const only = der.subarray(0, sequenceLength(der) ?? der.length);
+  try {
+    const pem = writePem("CERTIFICATE", only.toString("base64"));
+    return { certificate: new X509Certificate(pem), pem };
+  } catch (error) {
+    throw new BlockError(block, `is no valid certificate (${messageOf(error)})`);
+  }
+}
+
+function parseKey(block: PemBlock): KeyObject {
+  const pem = writePem(block.label, base64Of(block));
   try {
     return createPrivateKey(pem);
   } catch {
     // What the parser says may quote what it could not read.
-    throw wrong("--key", path, "holds a private key that cannot be decoded");
+    throw new BlockError(block, `is no valid ${block.label}`);
   }
+}
+
+/** How long the DER SEQUENCE at the beginning is, with its header, in bytes; `undefined` when there is none [X.690, 8.1.3]. */
+function sequenceLength(der: Uint8Array): number | undefined {
+  const [tag, first = 0] = der;
+  if (tag !== 0x30) return undefined;
+  if (first < 0x80) return 2 + first;
+  const octets = der.subarray(2, 2 + (first & 0x7f));
+  return 2 + octets.length + octets.reduce((length, octet) => length * 256 + octet, 0);
 }
 
 function wrong(option: string, path: string, what: string): ExitError {

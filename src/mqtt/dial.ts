@@ -1,12 +1,7 @@
 import { type Clock, systemClock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
-import {
-  type CredentialPaths,
-  EXPIRY_WARNING_MS,
-  logValidity,
-  readCredentials,
-  type ReadText,
-} from "./credentials.ts";
+import { CredentialFiles } from "./credential_files.ts";
+import type { CredentialPaths, ReadText } from "./credentials.ts";
 import { openLink } from "./mqttjs_link.ts";
 import type { LinkHandler, MqttLink, MqttVersion } from "./link.ts";
 import { DEADLINES, type Deadlines, nameOf, openStream, type StreamTarget } from "./tls.ts";
@@ -48,17 +43,12 @@ export interface DialOptions {
 
 /** The dial of the daemon: files, TCP, proxy, TLS, MQTT. */
 export function createDial(options: DialOptions): Dial {
-  const { log, clock = systemClock, deadlines = DEADLINES, readText } = options;
-  let logged = "";
+  const { clock = systemClock, deadlines = DEADLINES } = options;
+  const files = new CredentialFiles(options.log, clock, options.readText);
   return async (target, { cleanStart, signal }, handler) => {
-    const credentials = await readCredentials(target.credentials, readText);
-    const ends = clock.wallNow() > credentials.validTo - EXPIRY_WARNING_MS;
-    // Once per certificate, and once more when its end comes near.
-    if (logged !== (logged = `${credentials.fingerprint} ${ends}`)) {
-      logValidity(log, target.credentials.cert, credentials, clock.wallNow());
-    }
-    const stream = await openStream(target, credentials, { deadlines, clock, signal });
-    return await openLink(stream, {
+    const credentials = await files.read(target.credentials);
+    const secure = await openStream(target, credentials, { deadlines, clock, signal });
+    return await openLink(secure, {
       clientId: target.clientId,
       version: target.version,
       cleanStart,

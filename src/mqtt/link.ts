@@ -62,6 +62,8 @@ export interface LinkHandler {
 /** One established MQTT connection; over when {@linkcode LinkHandler.onEnd} was called. */
 export interface MqttLink {
   readonly connack: ConnackInfo;
+  /** Where the TCP connection leads, the broker or the proxy: `192.0.2.1:8883`. */
+  readonly address: string;
   /** Bytes that were written and not yet taken by the socket. */
   readonly buffered: number;
   /** Sends a message; `done` is called once, with `undefined` when the link ended before the answer. */

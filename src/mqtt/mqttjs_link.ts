@@ -4,9 +4,9 @@ import type { TLSSocket } from "node:tls";
 import { type IClientOptions, loadMqtt, type MqttClient } from "../../deps.ts";
 import type { Bytes } from "../base/bytes.ts";
 import { messageOf } from "../base/errors.ts";
-import { fromSocketError } from "./classify.ts";
-import { ConnectError } from "./connect_error.ts";
-import { JoinedStream } from "./coalescing_stream.ts";
+import type { ConnStream } from "./conn_stream.ts";
+import { ConnectError, fromSocketError } from "./connect_error.ts";
+import { CoalescingStream } from "./coalescing_stream.ts";
 import { PacketIds } from "./mqttjs_options.ts";
 import type {
   ConnackInfo,
@@ -19,7 +19,7 @@ import type {
   SubscribeResult,
 } from "./link.ts";
 import { describeCode, reasonName } from "./reason_codes.ts";
-import { streamError } from "./tls.ts";
+import { type SecureStream, streamError } from "./tls.ts";
 
 /** QoS 1 messages that the broker may send before it has our PUBACKs [MQTT5-3.1.2.11.3]: the limit of AWS IoT Core. */
 export const RECEIVE_MAXIMUM = 100;
@@ -66,17 +66,18 @@ const DISCONNECT = new Uint8Array([0xe0, 0x00]);
  * @throws {ConnectError} Stage `connack`.
  */
 export async function openLink(
-  stream: TLSSocket,
+  secure: SecureStream,
   options: LinkOptions,
   handler: LinkHandler,
 ): Promise<MqttLink> {
+  const { stream } = secure;
   const mqtt = await loadMqtt();
   if (streamError(stream) !== undefined || stream.destroyed) {
     stream.destroy();
     throw endOfStream(options.where, streamError(stream));
   }
   return await new Promise((resolve, reject) => {
-    new MqttJsLink(mqtt.MqttClient, stream, options, handler, resolve, reject);
+    new MqttJsLink(mqtt.MqttClient, secure, options, handler, resolve, reject);
   });
 }
 
@@ -84,7 +85,8 @@ export async function openLink(
 class MqttJsLink implements MqttLink {
   connack: ConnackInfo = { sessionPresent: false, receiveMaximum: 65_535 };
   readonly #stream: TLSSocket;
-  readonly #joined: JoinedStream;
+  readonly #tcp: ConnStream;
+  readonly #coalesced: CoalescingStream;
   readonly #options: LinkOptions;
   readonly #handler: LinkHandler;
   readonly #client: MqttClient;
@@ -105,22 +107,25 @@ class MqttJsLink implements MqttLink {
 
   constructor(
     Client: typeof MqttClient,
-    stream: TLSSocket,
+    { stream, tcp }: SecureStream,
     options: LinkOptions,
     handler: LinkHandler,
     resolve: (link: MqttLink) => void,
     reject: (error: ConnectError) => void,
   ) {
     this.#stream = stream;
+    this.#tcp = tcp;
     this.#options = options;
     this.#handler = handler;
     this.#resolve = resolve;
     this.#reject = reject;
     stream.on("error", (error) => this.#onStreamEnd(error));
+    // A peer that has closed its side is gone, whatever could still be written to it.
+    stream.once("end", () => this.#onStreamEnd(undefined));
     stream.once("close", () => this.#onStreamEnd(undefined));
-    const joined = this.#joined = new JoinedStream(stream);
+    const coalesced = this.#coalesced = new CoalescingStream(stream);
     this.#client = new Client(
-      () => joined as unknown as ReturnType<MqttClient["streamBuilder"]>,
+      () => coalesced as unknown as ReturnType<MqttClient["streamBuilder"]>,
       clientOptions(options),
     );
     this.#listen();
@@ -133,8 +138,12 @@ class MqttJsLink implements MqttLink {
     if (signal?.aborted) this.#onAbort();
   }
 
+  get address(): string {
+    return this.#tcp.address;
+  }
+
   get buffered(): number {
-    return this.#joined.unwritten;
+    return this.#coalesced.unwritten;
   }
 
   publish(message: OutgoingPublish, done: (result: PublishResult | undefined) => void): void {
@@ -195,7 +204,7 @@ class MqttJsLink implements MqttLink {
       // What still arrives is for the next link; unread, it would keep the end of the stream from being seen.
       this.#stream.unpipe();
       this.#stream.resume();
-      this.#joined.end(DISCONNECT);
+      this.#coalesced.end(DISCONNECT);
       this.#closeTimer = setTimeout(
         () => this.#finish({ by: "local", reason: "closed here" }),
         CLOSE_MS,
@@ -223,7 +232,10 @@ class MqttJsLink implements MqttLink {
 
   #listen(): void {
     const client = this.#client;
-    this.#stream.on("drain", () => this.#answerUnwritten(SUCCESS));
+    this.#stream.on("drain", () => {
+      // TLS also says so when TCP has failed under it; the end of the link comes next, and answers.
+      if (this.#tcp.errored === null) this.#answerUnwritten(SUCCESS);
+    });
     withoutCopies(client);
     client.on("packetreceive", (packet) => this.#onPacket(packet as Packet));
     client.on("connect", () => this.#onConnect());
@@ -236,7 +248,7 @@ class MqttJsLink implements MqttLink {
     };
     const sendPing = client.sendPing.bind(client);
     client.sendPing = () => {
-      this.#bytesAtPing = this.#stream.bytesRead;
+      this.#bytesAtPing = this.#tcp.bytesRead;
       sendPing();
     };
     client.onKeepaliveTimeout = () => this.#onKeepAlive();
@@ -247,7 +259,7 @@ class MqttJsLink implements MqttLink {
    * what arrives at all proves that the link lives.
    */
   #onKeepAlive(): void {
-    if (this.#stream.bytesRead !== this.#bytesAtPing) return this.#client.sendPing();
+    if (this.#tcp.bytesRead !== this.#bytesAtPing) return this.#client.sendPing();
     const seconds = this.#client.keepalive * 1.5;
     this.#finish({ by: "keep-alive", reason: `nothing came for ${seconds} s` });
   }

@@ -1,47 +1,59 @@
+/** What a refusal means for what comes next. */
+interface Reason {
+  readonly name: string;
+  /**
+   * In CONNACK: other credentials are needed (iotcored-4), or the account may be busy, so that much later is soon enough; or else the
+   * same may succeed later. With which code AWS IoT Core refuses a CONNECT above the quota is not documented.
+   */
+  readonly connack?: "credentials" | "busy";
+  /** In PUBACK: the same may succeed later, or else the message is given up. */
+  readonly puback?: "retry";
+}
+
 /** CONNACK codes of MQTT 3.1.1 [MQTT-3.2.2-4] and reason codes of MQTT 5 [MQTT5-2.4]; their ranges do not meet. */
-const NAMES: ReadonlyMap<number, string> = new Map([
-  [1, "unacceptable protocol version"],
-  [2, "identifier rejected"],
-  [3, "server unavailable"],
-  [4, "bad user name or password"],
-  [5, "not authorized"],
-  [0x10, "no matching subscribers"],
-  [0x11, "no subscription existed"],
-  [0x80, "unspecified error"],
-  [0x81, "malformed packet"],
-  [0x82, "protocol error"],
-  [0x83, "implementation specific error"],
-  [0x84, "unsupported protocol version"],
-  [0x85, "client identifier not valid"],
-  [0x86, "bad user name or password"],
-  [0x87, "not authorized"],
-  [0x88, "server unavailable"],
-  [0x89, "server busy"],
-  [0x8a, "banned"],
-  [0x8b, "server shutting down"],
-  [0x8c, "bad authentication method"],
-  [0x8d, "keep alive timeout"],
-  [0x8e, "session taken over"],
-  [0x8f, "topic filter invalid"],
-  [0x90, "topic name invalid"],
-  [0x91, "packet identifier in use"],
-  [0x92, "packet identifier not found"],
-  [0x93, "receive maximum exceeded"],
-  [0x94, "topic alias invalid"],
-  [0x95, "packet too large"],
-  [0x96, "message rate too high"],
-  [0x97, "quota exceeded"],
-  [0x98, "administrative action"],
-  [0x99, "payload format invalid"],
-  [0x9a, "retain not supported"],
-  [0x9b, "QoS not supported"],
-  [0x9c, "use another server"],
-  [0x9d, "server moved"],
-  [0x9e, "shared subscriptions not supported"],
-  [0x9f, "connection rate exceeded"],
-  [0xa0, "maximum connect time"],
-  [0xa1, "subscription identifiers not supported"],
-  [0xa2, "wildcard subscriptions not supported"],
+const REASONS: ReadonlyMap<number, Reason> = new Map<number, Reason>([
+  [1, { name: "unacceptable protocol version" }],
+  [2, { name: "identifier rejected" }],
+  [3, { name: "server unavailable", connack: "busy" }],
+  [4, { name: "bad user name or password", connack: "credentials" }],
+  [5, { name: "not authorized", connack: "credentials" }],
+  [0x10, { name: "no matching subscribers" }],
+  [0x11, { name: "no subscription existed" }],
+  [0x80, { name: "unspecified error", connack: "busy" }],
+  [0x81, { name: "malformed packet" }],
+  [0x82, { name: "protocol error" }],
+  [0x83, { name: "implementation specific error", connack: "busy" }],
+  [0x84, { name: "unsupported protocol version" }],
+  [0x85, { name: "client identifier not valid" }],
+  [0x86, { name: "bad user name or password", connack: "credentials" }],
+  [0x87, { name: "not authorized", connack: "credentials" }],
+  [0x88, { name: "server unavailable", connack: "busy" }],
+  [0x89, { name: "server busy", connack: "busy" }],
+  [0x8a, { name: "banned" }],
+  [0x8b, { name: "server shutting down" }],
+  [0x8c, { name: "bad authentication method", connack: "credentials" }],
+  [0x8d, { name: "keep alive timeout" }],
+  [0x8e, { name: "session taken over" }],
+  [0x8f, { name: "topic filter invalid" }],
+  [0x90, { name: "topic name invalid" }],
+  [0x91, { name: "packet identifier in use" }],
+  [0x92, { name: "packet identifier not found" }],
+  [0x93, { name: "receive maximum exceeded" }],
+  [0x94, { name: "topic alias invalid" }],
+  [0x95, { name: "packet too large" }],
+  [0x96, { name: "message rate too high" }],
+  [0x97, { name: "quota exceeded", connack: "busy", puback: "retry" }],
+  [0x98, { name: "administrative action" }],
+  [0x99, { name: "payload format invalid" }],
+  [0x9a, { name: "retain not supported" }],
+  [0x9b, { name: "QoS not supported" }],
+  [0x9c, { name: "use another server" }],
+  [0x9d, { name: "server moved" }],
+  [0x9e, { name: "shared subscriptions not supported" }],
+  [0x9f, { name: "connection rate exceeded", connack: "busy" }],
+  [0xa0, { name: "maximum connect time" }],
+  [0xa1, { name: "subscription identifiers not supported" }],
+  [0xa2, { name: "wildcard subscriptions not supported" }],
 ]);
 
 /** A code as the specifications write it: `5` or `0x87`. */
@@ -51,7 +63,17 @@ export function codeText(code: number): string {
 
 /** What a code means, such as `not authorized`; `unknown code` for one that no specification names. */
 export function reasonName(code: number): string {
-  return NAMES.get(code) ?? "unknown code";
+  return REASONS.get(code)?.name ?? "unknown code";
+}
+
+/** What a CONNACK with this code asks for (iotcored-4): other credentials, or another attempt, much later when busy. */
+export function consequenceInConnack(code: number): "credentials" | "busy" | "retry" {
+  return REASONS.get(code)?.connack ?? "retry";
+}
+
+/** What follows from a PUBACK that refuses with this code: the message is sent again later, or given up [MQTT5-3.4.2.1]. */
+export function consequenceInPuback(code: number): "retry" | "give up" {
+  return REASONS.get(code)?.puback ?? "give up";
 }
 
 /** Code, meaning and what the broker added, in one line: `0x87 (not authorized): no policy`. */

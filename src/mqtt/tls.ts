@@ -1,4 +1,5 @@
-import { connect as connectTcp, isIP, type Socket } from "node:net";
+import { isIP } from "node:net";
+import type { Duplex } from "node:stream";
 import {
   connect as connectTls,
   type ConnectionOptions,
@@ -6,10 +7,11 @@ import {
   type TLSSocket,
 } from "node:tls";
 import { type Clock, systemClock } from "../base/clock.ts";
+import { ConnStream } from "./conn_stream.ts";
 import { ConnectError } from "./connect_error.ts";
 import type { Credentials } from "./credentials.ts";
 import { connectRequest, MAX_PROXY_HEAD_BYTES, type Proxy, tunnelStands } from "./proxy.ts";
-import { runStage, type StageOptions } from "./with_deadline.ts";
+import { type DeadlineOptions, withDeadline } from "./with_deadline.ts";
 
 /** The port on which AWS IoT Core tells MQTT from HTTPS by ALPN. */
 export const ALPN_PORT = 443;
@@ -52,11 +54,17 @@ export interface StreamOptions {
   readonly signal?: AbortSignal;
 }
 
+/** A TLS stream, and the TCP connection that carries it. */
+export interface SecureStream {
+  readonly stream: TLSSocket;
+  readonly tcp: ConnStream;
+}
+
 /** Errors of streams that nobody listened to yet: a refusal under TLS 1.3 may come right after the handshake. */
-const errors = new WeakMap<Socket, unknown>();
+const errors = new WeakMap<Duplex, unknown>();
 
 /** The error that ended a stream of {@linkcode openStream} so far, if one did. */
-export function streamError(stream: Socket): unknown {
+export function streamError(stream: Duplex): unknown {
   return errors.get(stream);
 }
 
@@ -70,7 +78,7 @@ export async function openStream(
   target: StreamTarget,
   credentials: Credentials,
   options: StreamOptions = {},
-): Promise<TLSSocket> {
+): Promise<SecureStream> {
   const { deadlines = DEADLINES, clock = systemClock, signal } = options;
   const common = { clock, signal };
   const first = target.proxy ?? target;
@@ -98,8 +106,8 @@ export async function openStream(
       what: "the TLS handshake",
       ms: deadlines.tlsMs,
     });
-    if (carrier !== tcp) stream.once("close", () => tcp.destroy());
-    return stream;
+    stream.once("close", () => tcp.destroy());
+    return { stream, tcp };
   } catch (error) {
     tcp.destroy();
     throw error;
@@ -111,35 +119,35 @@ export function nameOf(peer: { readonly host: string; readonly port: number }): 
   return `${peer.host.includes(":") ? `[${peer.host}]` : peer.host}:${peer.port}`;
 }
 
+/**
+ * Resolves the name anew and tries all its addresses as RFC 8305 says, IPv6 and IPv4 in turn; the permission that is asked for
+ * is the one for the name.
+ */
 function openTcp(
   peer: { readonly host: string; readonly port: number },
-  options: StageOptions,
-): Promise<Socket> {
-  return runStage(options, (done, fail) => {
-    const socket = connectTcp({ host: peer.host, port: peer.port });
-    let connected = false;
-    remember(socket);
-    socket.once("error", fail);
-    socket.once("connect", () => {
-      connected = true;
-      socket.setNoDelay(true);
-      done(socket);
-    });
-    return () => {
-      if (!connected) socket.destroy();
-    };
+  options: DeadlineOptions,
+): Promise<ConnStream> {
+  return withDeadline(options, (done, fail) => {
+    const attempt = new AbortController();
+    Deno.connect({ hostname: peer.host, port: peer.port, signal: attempt.signal }).then((conn) => {
+      if (attempt.signal.aborted) return conn.close();
+      const stream = new ConnStream(conn);
+      remember(stream);
+      done(stream);
+    }).catch(fail);
+    return () => attempt.abort();
   });
 }
 
 async function openTunnel(
-  tcp: Socket,
+  tcp: ConnStream,
   proxy: Proxy,
   target: StreamTarget,
   credentials: Credentials,
-  options: StageOptions,
-): Promise<Socket> {
+  options: DeadlineOptions,
+): Promise<Duplex> {
   const until = options.clock.now() + options.ms;
-  let carrier = tcp;
+  let carrier: Duplex = tcp;
   if (proxy.tls) {
     // As Greengrass documents it: public roots, and whatever the root CA file adds for a proxy of one's own.
     const ca = [credentials.ca, ...rootCertificates];
@@ -147,7 +155,7 @@ async function openTunnel(
   }
   const request = connectRequest(proxy, target.host, target.port);
   const left = { ...options, ms: Math.max(0, until - options.clock.now()) };
-  await runStage<void>(
+  await withDeadline<void>(
     left,
     (done, fail) => awaitTunnel(carrier, request, options.where, done, fail),
   );
@@ -155,7 +163,7 @@ async function openTunnel(
 }
 
 function awaitTunnel(
-  carrier: Socket,
+  carrier: Duplex,
   request: Uint8Array,
   where: string,
   done: () => void,
@@ -200,11 +208,11 @@ function identity(host: string): ConnectionOptions {
 }
 
 function secure(
-  carrier: Socket,
+  carrier: Duplex,
   tlsOptions: ConnectionOptions,
-  options: StageOptions,
+  options: DeadlineOptions,
 ): Promise<TLSSocket> {
-  return runStage(options, (done, fail) => {
+  return withDeadline(options, (done, fail) => {
     const stream = connectTls({ ...tlsOptions, socket: carrier });
     let secured = false;
     const onClose = (): void => {
@@ -213,20 +221,20 @@ function secure(
       );
     };
     remember(stream);
-    stream.once("error", fail).once("close", onClose);
+    stream.once("error", fail).once("end", onClose).once("close", onClose);
     stream.once("secureConnect", () => {
       secured = true;
       done(stream);
     });
     return () => {
-      stream.off("error", fail).off("close", onClose);
+      stream.off("error", fail).off("end", onClose).off("close", onClose);
       if (!secured) stream.destroy();
     };
   });
 }
 
 /** An error without a listener would end the process. */
-function remember(stream: Socket): void {
+function remember(stream: Duplex): void {
   stream.on("error", (error) => {
     if (!errors.has(stream)) errors.set(stream, error);
   });

@@ -1,9 +1,8 @@
 import type { Clock } from "../base/clock.ts";
-import { fromSocketError } from "./classify.ts";
-import { ConnectError, type Stage } from "./connect_error.ts";
+import { ConnectError, fromSocketError, type Stage } from "./connect_error.ts";
 
 /** One step of an attempt to connect. */
-export interface StageOptions {
+export interface DeadlineOptions {
   readonly stage: Stage;
   /** The peer, for messages. */
   readonly where: string;
@@ -21,8 +20,8 @@ export interface StageOptions {
  *
  * @throws {ConnectError} By the returned promise, whatever `start` failed with.
  */
-export function runStage<T>(
-  options: StageOptions,
+export function withDeadline<T>(
+  options: DeadlineOptions,
   start: (done: (value: T) => void, fail: (error: unknown) => void) => () => void,
 ): Promise<T> {
   const { stage, where, what, ms, clock, signal } = options;

@@ -1,17 +1,17 @@
-import { type Clock, systemClock } from "../base/clock.ts";
-import { Exit, type Exit as ExitCode } from "../base/errors.ts";
+import { type Clock, sleep, systemClock } from "../base/clock.ts";
+import { Exit, type Exit as ExitCode, ExitError, messageOf, stackOf } from "../base/errors.ts";
 import { createLog, type Log } from "../base/log.ts";
 import { RateLimitedLog } from "../base/rate_limited_log.ts";
 import { onUncaught } from "../base/uncaught.ts";
 import { checkGiven, type Config, type Environment, type Given } from "../config/resolve.ts";
 import { loadConfig, needsConfigService } from "../config/load.ts";
 import { CONFIG_INTERFACE, ConfigService } from "../config/service.ts";
-import { ConfigWatch } from "../config/watch.ts";
+import { ConfigWatch, type WatchOptions } from "../config/watch.ts";
+import { type Daemon, startDaemon } from "../daemon/daemon.ts";
 import { BUS_DIR, SETTINGS } from "../config/settings.ts";
-import type { LogSetup } from "../daemon/worker_messages.ts";
 import { LineWriter } from "./log_writer.ts";
+import { checkPermissions } from "./permitted.ts";
 import { Signals } from "./signals.ts";
-import { startSupervised, type Supervised } from "./supervisor.ts";
 import { activatedFd, Notifier, SYSTEMD_VARIABLES, watchdogMs } from "./systemd.ts";
 
 /** The environment variables that are read, and no others. */
@@ -28,6 +28,9 @@ const VARIABLES = [
 /** How long the last lines of the log may take to be read, in ms. */
 const FLUSH_MS = 500;
 
+/** How long the stop after an error that nothing caught may take, in ms; what is accepted is stored then all the same. */
+const FAULT_LIMIT_MS = 4_000;
+
 /** What the command line asks of the daemon. */
 export interface RunOptions {
   readonly given: Given;
@@ -35,29 +38,36 @@ export interface RunOptions {
   readonly ceiling: number;
 }
 
+/** What a run of the daemon has around it. */
+interface Surroundings {
+  readonly environment: Environment;
+  readonly log: Log;
+  readonly signals: Signals;
+  readonly notifier: Notifier;
+  /** Rejects with the first error that nothing caught. */
+  readonly fault: Promise<never>;
+}
+
 /**
  * Runs the daemon until it is told to stop, or until it cannot go on.
  *
- * @throws {ExitError} 64, 69, 73, 75, 77 and 78
+ * @throws {ExitError} 64, 69, 73, 77 and 78
  */
-export async function runDaemon(args: RunOptions): Promise<ExitCode> {
-  checkGiven(args.given, args.ceiling);
+export async function runDaemon(options: RunOptions): Promise<ExitCode> {
+  checkGiven(options.given, options.ceiling);
   const environment = readEnvironment();
   const writer = new LineWriter((bytes) => Deno.stderr.write(bytes), systemClock);
-  const log = new RateLimitedLog(stderrLog(args.given, environment, writer), systemClock);
+  const log = new RateLimitedLog(stderrLog(options.given, environment, writer), systemClock);
   const signals = new Signals({
     clock: systemClock,
     log,
     exit: (code) => void writer.flush(FLUSH_MS).finally(() => Deno.exit(code)),
   });
   const notifier = new Notifier(environment, log);
-  const unexpected = Promise.withResolvers<never>();
-  const unwatch = onUncaught(unexpected.reject);
+  const fault = Promise.withResolvers<never>();
+  const unwatch = onUncaught(fault.reject);
   try {
-    await Promise.race([
-      run(args, { environment, writer, log, signals, notifier }),
-      unexpected.promise,
-    ]);
+    await run(options, { environment, log, signals, notifier, fault: fault.promise });
     return Exit.OK;
   } finally {
     unwatch();
@@ -68,67 +78,99 @@ export async function runDaemon(args: RunOptions): Promise<ExitCode> {
   }
 }
 
-/** What a run of the daemon has around it. */
-interface Surroundings {
-  readonly environment: Environment;
-  readonly writer: LineWriter;
-  readonly log: Log;
-  readonly signals: Signals;
-  readonly notifier: Notifier;
-}
-
 async function run({ given, ceiling }: RunOptions, around: Surroundings): Promise<void> {
-  const { environment, log, signals, notifier } = around;
+  const { environment, log, signals, notifier, fault } = around;
   const world = { clock: systemClock, log, random: Math.random };
   const source = configService(given, systemClock);
   const inputs = { given, environment, ceiling, source, ...world };
   notifier.status("waiting for the configuration");
-  const config = await loadConfig({ ...inputs, signal: signals.stopped });
+  const loading = loadConfig({ ...inputs, signal: signals.stopped });
+  const config = await Promise.race([loading, fault]);
   if (config === undefined) return log.info("stopped before the config was there");
-  const daemon = await supervise(config, given, around);
+  const daemon = await Promise.race([start(config, around), fault]);
   const watch = needsConfigService(given)
-    ? new ConfigWatch({ ...inputs, current: config, apply: (next) => daemon.update(next) })
+    ? new ConfigWatch({ ...inputs, current: config, ...applyTo(daemon, around) })
     : undefined;
+  attend(daemon, watch, around);
+  try {
+    await Promise.race([daemon.finished, fault]);
+  } catch (error) {
+    if (!(error instanceof ExitError)) await stopAfterFault(daemon, error, log);
+    throw error;
+  } finally {
+    await watch?.stop();
+  }
+}
+
+/** Starts the daemon, and tells systemd how it is from then on. */
+async function start(
+  config: Config,
+  { environment, log, notifier }: Surroundings,
+): Promise<Daemon> {
+  const fd = activatedFd(environment, Deno.pid, config.interfaceName);
+  checkPermissions(config, fd !== undefined);
+  const daemon = await startDaemon(config, {
+    clock: systemClock,
+    log,
+    random: Math.random,
+    fd,
+    onConnected: (connected) => notifier.status(connected ? "connected" : "not connected"),
+  });
+  notifier.ready("not connected yet");
+  notifier.watch(watchdogMs(environment, Deno.pid), systemClock);
+  return daemon;
+}
+
+/** How a watch of the config reaches the daemon. */
+function applyTo(
+  daemon: Daemon,
+  { environment }: Surroundings,
+): Pick<WatchOptions, "apply" | "onWaiting"> {
+  return {
+    apply: async (next, signal) => {
+      checkPermissions(next, activatedFd(environment, Deno.pid, next.interfaceName) !== undefined);
+      await daemon.update(next, signal);
+    },
+    onWaiting: (why) => daemon.showWaiting(why),
+  };
+}
+
+/** Lets the daemon hear of signals. */
+function attend(
+  daemon: Daemon,
+  watch: ConfigWatch | undefined,
+  { signals, notifier }: Surroundings,
+): void {
   const stop = (): void => {
     notifier.stopping();
+    // How it went is what `finished` says.
     void daemon.stop();
   };
   signals.stopped.addEventListener("abort", stop);
   if (signals.stopped.aborted) stop();
   signals.onReload = () => {
     notifier.reloading();
-    reload(daemon, watch);
+    // Credentials are read for each connect, and a config that could not be used may be used now.
+    daemon.reconnect("SIGHUP");
+    watch?.retry();
     notifier.ready("connecting anew");
   };
-  try {
-    await daemon.finished;
-  } finally {
-    await watch?.stop();
-  }
 }
 
-/** Starts the daemon in its thread, and tells systemd how it is from then on. */
-async function supervise(
-  config: Config,
-  given: Given,
-  { environment, writer, log, notifier }: Surroundings,
-): Promise<Supervised> {
-  const daemon = await startSupervised(config, {
-    log,
-    logSetup: logSetup(given, environment),
-    onLine: (line) => writer.line(line),
-    onConnected: (connected) => notifier.status(connected ? "connected" : "not connected"),
-    fd: activatedFd(environment, Deno.pid, config.interfaceName),
+/** What is in flight or in memory still gets its time to reach the broker; nothing else of the program is relied on. */
+async function stopAfterFault(daemon: Daemon, error: unknown, log: Log): Promise<void> {
+  log.error("stopping because of an error that nothing caught", {
+    error: messageOf(error),
+    stack: stackOf(error),
   });
-  notifier.ready("not connected yet");
-  notifier.watch(watchdogMs(environment, Deno.pid), systemClock, () => daemon.ping());
-  return daemon;
-}
-
-/** Credentials are read for each connect, and a config that named them too early is looked at again. */
-function reload(daemon: Supervised, watch: ConfigWatch | undefined): void {
-  daemon.reconnect("SIGHUP");
-  watch?.refresh();
+  const stopped = daemon.stop().then(() => true);
+  const late = sleep(systemClock, FAULT_LIMIT_MS).then(() => false);
+  try {
+    if (await Promise.race([stopped, late])) return;
+  } catch (failure) {
+    log.error("cannot stop in order", { error: messageOf(failure) });
+  }
+  await daemon.abandon();
 }
 
 function configService(given: Given, clock: Clock): ConfigService {
@@ -143,16 +185,10 @@ function readEnvironment(): Environment {
 /** The log is needed before the rest of the configuration is there: the config service has no say in it. */
 function stderrLog(given: Given, environment: Environment, writer: LineWriter): Log {
   return createLog({
-    ...logSetup(given, environment),
-    write: (line) => writer.line(line),
-    wallNow: systemClock.wallNow,
-  });
-}
-
-function logSetup(given: Given, environment: Environment): LogSetup {
-  return {
     level: SETTINGS.logLevel.parse(given.logLevel ?? "info"),
     format: SETTINGS.logFormat.parse(given.logFormat ?? "text"),
     journal: environment.JOURNAL_STREAM !== undefined,
-  };
+    write: (line) => writer.line(line),
+    wallNow: systemClock.wallNow,
+  });
 }

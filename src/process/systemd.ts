@@ -93,13 +93,12 @@ export class Notifier {
     this.#send("STOPPING=1\nSTATUS=stopping");
   }
 
-  /** Asks `isAlive` three times in each period of the watchdog, and passes the answer on. */
-  watch(periodMs: number | undefined, clock: Clock, isAlive: () => Promise<void>): void {
+  /** Lets the watchdog hear of this event loop three times in each of its periods, for as long as the loop turns. */
+  watch(periodMs: number | undefined, clock: Clock): void {
     if (periodMs === undefined || this.#socket === undefined) return;
     const beat = (): void => {
       this.#watchdog = clock.after(periodMs / 3, beat);
-      // Without an answer the watchdog hears nothing, which is what it is for.
-      isAlive().then(() => this.#send("WATCHDOG=1"), () => {});
+      this.#send("WATCHDOG=1");
     };
     beat();
   }

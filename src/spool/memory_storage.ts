@@ -4,13 +4,6 @@ import type { Changes, NewRecord, Quarantined, SpoolRecord, SpoolStorage } from 
 /** Removed records at the front that are worth moving the rest for. */
 const COMPACT_AT = 1024;
 
-/** Everything in a memory spool, so that another one can go on with it: plain data, oldest first. */
-export interface MemoryContents {
-  readonly messages: readonly NewRecord[];
-  /** What is not sent any more, and why. */
-  readonly quarantined: readonly (NewRecord & { readonly reason: string })[];
-}
-
 /** A spool that ends with the process. It never fails. */
 export class MemoryStorage implements SpoolStorage {
   readonly kind = "memory";
@@ -26,25 +19,6 @@ export class MemoryStorage implements SpoolStorage {
   #qos0: number[] = [];
   #qos0Head = 0;
   readonly #quarantined = new Map<number, SpoolRecord & { readonly reason: string }>();
-
-  /** @param contents What {@linkcode MemoryStorage.contents} gave of another one, in its order and with its times. */
-  constructor(contents?: MemoryContents) {
-    for (const { reason, ...record } of contents?.quarantined ?? []) {
-      this.quarantine(this.#append(record), reason);
-    }
-    for (const record of contents?.messages ?? []) this.#append(record);
-  }
-
-  /** Everything that is stored. */
-  contents(): MemoryContents {
-    return {
-      messages: this.read(0, Infinity, Infinity).map(withoutPlace),
-      quarantined: [...this.#quarantined.values()].map((record) => ({
-        ...withoutPlace(record),
-        reason: record.reason,
-      })),
-    };
-  }
 
   commit(changes: Changes): number[] {
     for (const seq of changes.remove) this.#remove(seq);
@@ -157,15 +131,4 @@ export class MemoryStorage implements SpoolStorage {
   #indexAfter(seq: number): number {
     return Math.max(this.#head, seq + 1 - this.#base);
   }
-}
-
-/** A record as it was before it was stored. */
-function withoutPlace({ topic, payload, qos, acceptedAt, expiresAt }: SpoolRecord): NewRecord {
-  return {
-    topic,
-    payload,
-    qos,
-    acceptedAt,
-    ...expiresAt === undefined ? {} : { expiresAt },
-  };
 }

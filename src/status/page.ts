@@ -19,6 +19,9 @@ export function statusPage(status: Status, socket: string, now: number): string[
     ...publishLines(status),
     row("received", `${grouped(status.received)} messages`),
     ...clientLines(status),
+    ...status.config_waiting === null
+      ? []
+      : [row("config", `waiting: ${visible(status.config_waiting)}`)],
   ];
 }
 
@@ -44,7 +47,7 @@ export function statusLine(status: Status, now: number): string {
 }
 
 function connectionLines(connection: ConnectionView, now: number): string[] {
-  const { client_id, connected, since, subscriptions, in_flight, last_error } = connection;
+  const { client_id, connected, since, address, subscriptions, in_flight, last_error } = connection;
   const state = connected ? `up ${duration(now - (since ?? now))}` : "DOWN";
   const lines = [
     row(
@@ -53,6 +56,7 @@ function connectionLines(connection: ConnectionView, now: number): string[] {
       state,
       `${subscriptions} subscriptions`,
       `${in_flight} in flight`,
+      ...address === null ? [] : [visible(address)],
     ),
   ];
   if (last_error !== null) {

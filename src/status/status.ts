@@ -9,6 +9,8 @@ export interface ConnectionView {
   readonly connected: boolean;
   /** When the connection came up, in ms since the Unix epoch; `null` while it is down. */
   readonly since: number | null;
+  /** Where its TCP connection leads, the endpoint or the proxy, such as `192.0.2.1:8883`; `null` while it is down. */
+  readonly address: string | null;
   /** Topic filters that are wanted on it. */
   readonly subscriptions: number;
   /** QoS 1 messages without PUBACK. */
@@ -101,6 +103,8 @@ export interface Status {
   readonly received: number;
   readonly clients: ClientsView;
   readonly queues: readonly QueueView[];
+  /** Why a changed configuration is not used, or not in full; `null` when nothing waits. */
+  readonly config_waiting: string | null;
 }
 
 /** What {@linkcode toValue} takes. */
@@ -142,6 +146,9 @@ export function readStatus(value: Value): Status {
       fill: count(queue, "fill"),
       bound: count(queue, "bound"),
     })),
+    config_waiting: (status.get("config_waiting") ?? null) === null
+      ? null
+      : text(status, "config_waiting"),
   };
 }
 
@@ -150,6 +157,7 @@ function readConnection(map: ValueMap): ConnectionView {
     client_id: text(map, "client_id"),
     connected: map.get("connected") === true,
     since: (map.get("since") ?? null) === null ? null : count(map, "since"),
+    address: (map.get("address") ?? null) === null ? null : text(map, "address"),
     subscriptions: count(map, "subscriptions"),
     in_flight: count(map, "in_flight"),
     buffered_bytes: count(map, "buffered_bytes"),

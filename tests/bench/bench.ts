@@ -6,8 +6,8 @@
  * @module
  */
 
-import { parseArgs } from "../../deps.ts";
 import { messageOf } from "../../src/base/errors.ts";
+import { type Option, parseOptions } from "../../src/cli/args.ts";
 import { badCompany } from "./bad_company.ts";
 import { fanOut } from "./fan_out.ts";
 import { matching } from "./matching.ts";
@@ -37,6 +37,14 @@ const FAMILIES: Readonly<Record<string, Family>> = {
   "start": { run: start, needsBroker: false },
   "payload": { run: payload, needsBroker: false },
 };
+
+const OPTIONS: readonly Option[] = [
+  { option: "short", help: "once each, to find what is broken" },
+  { option: "json", help: "print a JSON object" },
+  { option: "only", value: "NAME[,NAME]", help: "these families alone" },
+  { option: "runs", value: "N", help: "rounds of each figure" },
+  { option: "flood", value: "SECONDS", help: "how long the memory is watched" },
+];
 
 /** Rounds of each figure. */
 const RUNS = 5;
@@ -74,29 +82,27 @@ async function runAll(names: readonly string[], bench: Bench): Promise<Map<strin
 }
 
 async function main(): Promise<number> {
-  const args = parseArgs(Deno.args, {
-    boolean: ["short", "json"],
-    string: ["only", "runs", "flood"],
-  });
-  const names = args.only === undefined ? Object.keys(FAMILIES) : String(args.only).split(",");
+  const { values, words } = parseOptions(Deno.args, OPTIONS);
+  const textOf = (option: string): string | undefined => values.get(option)?.at(-1);
+  const names = textOf("only")?.split(",") ?? Object.keys(FAMILIES);
   const unknown = names.filter((name) => FAMILIES[name] === undefined);
-  if (unknown.length > 0 || args._.length > 0) {
-    progress(`Cannot run ${[...unknown, ...args._]}: the names are ${Object.keys(FAMILIES)}`);
+  if (unknown.length > 0 || words.length > 0) {
+    progress(`Cannot run ${[...unknown, ...words]}: the names are ${Object.keys(FAMILIES)}`);
     return 64;
   }
-  const short = args.short === true;
+  const short = values.has("short");
   const rows: Row[] = [];
   const notes: string[] = [];
   const on = await machine(Deno.env.get("TMPDIR") ?? "/tmp");
   const broken = await runAll(names, {
     short,
-    runs: Number(args.runs ?? (short ? 1 : RUNS)),
-    floodSeconds: Number(args.flood ?? (short ? 2 : FLOOD_SECONDS)),
+    runs: Number(textOf("runs") ?? (short ? 1 : RUNS)),
+    floodSeconds: Number(textOf("flood") ?? (short ? 2 : FLOOD_SECONDS)),
     progress: (text) => progress(`  ${text}`),
     add: (row) => void rows.push(row),
     note: (text) => void notes.push(text),
   });
-  if (args.json === true) {
+  if (values.has("json")) {
     print(JSON.stringify({ machine: on, short, rows, notes, broken: Object.fromEntries(broken) }));
   } else {
     print(`${describe(on)}${short ? "; short" : ""}\n\n${tables(rows)}\n`);

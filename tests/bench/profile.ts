@@ -80,10 +80,19 @@ async function startSubject(
   flags: readonly string[],
 ): Promise<Subject & AsyncDisposable> {
   if (!what.startsWith("bare")) {
-    return await stage.inOneThread(
+    const spool = what === "publish-disk" ? `${stage.dir}/spool` : "memory";
+    const daemon = await stage.daemonWith(
       flags,
-      what === "publish-disk" ? `${stage.dir}/spool` : "memory",
+      "profiled",
+      ...["--spool", spool, "--spool-max-bytes", "268435456"],
     );
+    return {
+      ...daemon,
+      stop: async () => {
+        daemon.program.signal("SIGTERM");
+        await daemon.program.exited;
+      },
+    };
   }
   const socket = `${stage.dir}/bare`;
   const mqtt = what === "bare" ? [] : [...stage.mqttArgs(), TOPIC, `${PAYLOAD_BYTES}`];

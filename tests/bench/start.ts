@@ -1,6 +1,6 @@
 import { type AwsIotCore, startAwsIotCore } from "../support/aws_iot_core.ts";
 import { writePki } from "../support/pki.ts";
-import { importMapFlags, programCommand } from "../support/program.ts";
+import { importMapFlags, programCommand, programEnv } from "../support/program.ts";
 import { tempDir } from "../support/temp.ts";
 import { waitFor } from "../support/wait.ts";
 import { rounds } from "./support/measure.ts";
@@ -49,6 +49,8 @@ async function millisToConnect(core: AwsIotCore, command: readonly string[]): Pr
   const started = performance.now();
   const child = new Deno.Command(program!, {
     args,
+    clearEnv: true,
+    env: programEnv(),
     stdin: "null",
     stdout: "null",
     stderr: "null",

@@ -8,7 +8,7 @@
 import { sleep, systemClock } from "../../src/base/clock.ts";
 import { startAwsIotCore } from "../support/aws_iot_core.ts";
 import { writePki } from "../support/pki.ts";
-import { daemonArgs, programCommand } from "../support/program.ts";
+import { daemonArgs, programCommand, programEnv } from "../support/program.ts";
 import { tempDir } from "../support/temp.ts";
 import { say } from "./account.ts";
 
@@ -20,6 +20,8 @@ async function startWatched(args: readonly string[]): Promise<Deno.ChildProcess>
   return new Deno.Command(deno!, {
     args: [...command, ...args],
     cwd: ROOT,
+    clearEnv: true,
+    env: programEnv(),
     stdin: "null",
   }).spawn();
 }

@@ -27,7 +27,7 @@ function freePort(): number {
   return (listener.addr as Deno.NetAddr).port;
 }
 
-Deno.test("iotcored-6: what is compiled holds two files, the ceiling and the outer box, and nothing else", async () => {
+Deno.test("iotcored-6: what is compiled holds one file, the ceiling and the outer box, and nothing else", async () => {
   await using dir = await tempDir();
   const { payload, options } = await compileInto(dir.path, ["--max-connections", "3"]);
   assertEquals(problems(payload, options), []);

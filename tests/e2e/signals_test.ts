@@ -4,7 +4,13 @@ import type { Value } from "../../src/wire/object.ts";
 import { assert, assertEquals, assertLess, assertRejects } from "../deps.ts";
 import { type AwsIotCore, startAwsIotCore } from "../support/aws_iot_core.ts";
 import { createPki, type PkiFiles, writePki } from "../support/pki.ts";
-import { daemonArgs, type Program, programCommand, startProgram } from "../support/program.ts";
+import {
+  daemonArgs,
+  type Program,
+  programCommand,
+  programEnv,
+  startProgram,
+} from "../support/program.ts";
 import { tempDir } from "../support/temp.ts";
 import { waitFor, within } from "../support/wait.ts";
 
@@ -161,6 +167,8 @@ async function withUnread(
   ];
   const child = new Deno.Command(command!, {
     args: rest,
+    clearEnv: true,
+    env: programEnv(),
     stdin: "null",
     stdout: "null",
     stderr: "piped",

@@ -3,9 +3,8 @@ import { call, subscribe } from "../../src/bus/client.ts";
 import type { Value } from "../../src/wire/object.ts";
 import { assert, assertEquals, assertStringIncludes } from "../deps.ts";
 import { type AwsIotCore, startAwsIotCore } from "../support/aws_iot_core.ts";
-import { requiredValues, startGgConfig } from "../support/gg_config.ts";
 import { writePki } from "../support/pki.ts";
-import { daemonArgs, startProgram } from "../support/program.ts";
+import { daemonArgs, programEnv, startProgram } from "../support/program.ts";
 import { tempDir } from "../support/temp.ts";
 import { waitFor, within } from "../support/wait.ts";
 
@@ -109,7 +108,7 @@ Deno.test({
     await Deno.mkdir(`${dir.path}/run`);
     const socket = `${dir.path}/aws_iot_mqtt`;
     const variables = [`NOTIFY_SOCKET=${notify.path}`, `RUNTIME_DIRECTORY=${dir.path}/run`];
-    const kept = ["DENO_DIR", "NO_COLOR"].filter((name) => Deno.env.has(name));
+    const kept = Object.keys(programEnv());
     await using program = await startProgram(daemonArgs(core, files, `${dir.path}/other`), {}, [
       ACTIVATE,
       ...["--listen", socket, "--fdname", "aws_iot_mqtt"],
@@ -142,32 +141,6 @@ Deno.test({
     assert(exists(socket), "the daemon removed a socket that is not its own");
     assert(!exists(`${dir.path}/other`), "the daemon made a bus folder that it does not need");
     assertStringIncludes(program.log(), "stopped");
-  },
-});
-
-Deno.test({
-  name:
-    "another endpoint ends an activated daemon with 75, for systemd alone can give it the socket again",
-  ignore: !exists(ACTIVATE),
-  fn: async () => {
-    await using dir = await tempDir();
-    await using core = await startAwsIotCore();
-    const files = await writePki(dir.path, core.pki);
-    core.register(files.device);
-    await using config = await startGgConfig(dir.path, requiredValues(core, files));
-    const socket = `${dir.path}/aws_iot_mqtt`;
-    const kept = ["DENO_DIR", "NO_COLOR"].filter((name) => Deno.env.has(name));
-    await using program = await startProgram(["--bus-dir", dir.path], {}, [
-      ACTIVATE,
-      ...["--listen", socket, "--fdname", "aws_iot_mqtt"],
-      ...kept.flatMap((name) => ["--setenv", name]),
-    ]);
-    await waitFor("systemd's socket", () => exists(socket));
-    await within("the first publish", publish(socket, "first"));
-    await waitFor("both watches", () => config.watched.length === 2);
-    config.set("iotDataEndpoint", "localhost:1");
-    assertEquals(await within("the end", program.exited), 75, program.log());
-    assertStringIncludes(program.log(), "so that systemd starts it again with the permissions");
   },
 });
 

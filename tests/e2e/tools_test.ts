@@ -315,6 +315,8 @@ Deno.test("every subcommand prints its help, and help names them all", async () 
     assertEquals([code, stderr], [0, ""]);
     assertStringIncludes(stdout, `iotcored ${name}`);
     assertEquals((await runProgram(["help", name])).stdout, stdout);
+    // What the README's shell function makes of it.
+    assertEquals((await runProgram(["help", name, "--bus-dir", "/none"])).stdout, stdout);
     assertStringIncludes((await runProgram(["help"])).stdout, `  ${name} `);
   }
 });

@@ -1,7 +1,7 @@
 import { AWS_RATE_LIMITS, RateWindow } from "../../src/aws/rate_window.ts";
 import { ConnectError } from "../../src/mqtt/connect_error.ts";
 import { type Event, INITIAL, type State, step } from "../../src/mqtt/connection_state.ts";
-import type { LinkEnd } from "../../src/mqtt/port.ts";
+import type { LinkEnd } from "../../src/mqtt/link.ts";
 import { CongestionWindow } from "../../src/publish/congestion_window.ts";
 import type { Random } from "../support/random.ts";
 
@@ -48,6 +48,8 @@ const CLOSED_HERE: LinkEnd = { by: "local", reason: "closed here" };
 /** What became of a CONNECT. */
 export type ConnectOutcome = "accepted" | "busy" | "no network";
 
+type Unstamped<E> = E extends Event ? Omit<E, "now" | "random"> : never;
+
 /** A device with a backlog, driven by the modules that the daemon is driven by. */
 export class Device {
   readonly #world: World;
@@ -79,7 +81,7 @@ export class Device {
 
   /** The daemon starts. */
   start(now: number): void {
-    this.#happened({ is: "start" }, now);
+    this.#happened({ type: "start" }, now);
   }
 
   /** The time has come that the device wanted to be woken at. */
@@ -88,21 +90,25 @@ export class Device {
       this.#live.push({ bornAt: this.#nextLiveAt, taken: false });
       this.#nextLiveAt += this.#liveEveryMs;
     }
-    if (this.#state.is === "up") this.#look(now);
-    else if (this.#state.is === "waiting" && this.#state.until <= now) {
-      this.#happened({ is: "timer" }, now);
-    } else if (this.#state.is === "waiting") this.#wake(this.#state.until);
+    if (this.#state.type === "up") this.#look(now);
+    else if (this.#state.type === "waiting" && this.#state.until <= now) {
+      this.#happened({ type: "timer" }, now);
+    } else if (this.#state.type === "waiting") this.#wake(this.#state.until);
   }
 
   /** CONNECT was answered, or not. */
   connected(outcome: ConnectOutcome, now: number): void {
-    if (outcome === "accepted") this.#happened({ is: "linked", sessionPresent: false }, now);
-    else this.#happened({ is: "refused", failure: outcome === "busy" ? BUSY : NO_NETWORK }, now);
+    if (outcome === "accepted") {
+      this.#happened({ type: "linked", sessionPresent: false, address: "" }, now);
+    } else {this.#happened(
+        { type: "refused", failure: outcome === "busy" ? BUSY : NO_NETWORK },
+        now,
+      );}
   }
 
   /** PUBACK: the message was taken, or turned away with 0x97. */
   answered(publish: Publish, taken: boolean, now: number): void {
-    if (publish.link !== this.#links || this.#state.is !== "up") return;
+    if (publish.link !== this.#links || this.#state.type !== "up") return;
     this.#unanswered.delete(publish);
     if (taken) {
       this.#window.acknowledged(publish, now);
@@ -124,7 +130,9 @@ export class Device {
         this.#unanswered.delete(publish);
         this.#again.push(publish.message);
       }
-      if (renew) return this.#happened({ is: "renew", reason: "too little is acknowledged" }, now);
+      if (renew) {
+        return this.#happened({ type: "renew", reason: "too little is acknowledged" }, now);
+      }
       this.#lookAt = this.#window.dueAt ?? Infinity;
     }
     this.#pump(now);
@@ -164,24 +172,12 @@ export class Device {
     this.#world.wake(this, Math.min(at, this.#nextLiveAt));
   }
 
-  #happened(
-    event:
-      | { is: "start" }
-      | { is: "timer" }
-      | { is: "linked"; sessionPresent: boolean }
-      | {
-        is: "refused";
-        failure: ConnectError;
-      }
-      | { is: "renew"; reason: string }
-      | { is: "ended"; end: LinkEnd },
-    now: number,
-  ): void {
-    const stamped = { ...event, now, random: this.#world.random.float() } satisfies Event;
+  #happened(event: Unstamped<Event>, now: number): void {
+    const stamped = { ...event, now, random: this.#world.random.float() } as Event;
     const { state, effects } = step(this.#state, stamped);
     this.#state = state;
     for (const effect of effects) {
-      switch (effect.do) {
+      switch (effect.type) {
         case "open":
           this.#wake(Infinity);
           this.#world.connect(this, now);
@@ -190,7 +186,7 @@ export class Device {
           this.#wake(now + effect.ms);
           break;
         case "close":
-          this.#happened({ is: "ended", end: CLOSED_HERE }, now);
+          this.#happened({ type: "ended", end: CLOSED_HERE }, now);
           break;
         case "up":
           this.#onUp(now);

@@ -62,6 +62,7 @@ function daemonTable(clock: FakeClock, log: Log): MethodTable {
     ...{ clock, subscriptions, intake, publisher, queue, spool, config },
     connections: new Map(),
     clients: () => undefined,
+    waiting: () => undefined,
   });
   return busMethods({ intake, subscriptions, connection, status, log });
 }

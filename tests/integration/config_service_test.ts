@@ -153,6 +153,7 @@ async function startWatch(service: GgConfig): Promise<AsyncDisposable & { applie
     log: fakeLog(),
     current,
     apply: (config) => Promise.resolve(void applied.push(config)),
+    onWaiting: () => {},
     ...world,
   });
   return { applied, [Symbol.asyncDispose]: () => watch.stop() };

@@ -7,6 +7,7 @@ import type { MqttVersion, PublishResult } from "../../src/mqtt/link.ts";
 import {
   assert,
   assertEquals,
+  assertGreater,
   assertGreaterOrEqual,
   assertLess,
   assertRejects,
@@ -163,7 +164,8 @@ Deno.test("QoS 0 messages that the socket does not take at once are each answere
   await waitFor("the messages", () => server.published.length === 40);
   server.freezeLinks();
   send(200);
-  await waitFor("a full socket", () => probe.link.buffered > 1_000_000);
+  // In the same turn: the stand-in reads on while it is frozen, and keeps what it reads.
+  assertGreater(probe.link.buffered, 1_000_000);
   await server.dropLinks();
   await within("the end", probe.ended);
   assertEquals(answers.length, 240);

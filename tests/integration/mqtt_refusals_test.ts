@@ -1,6 +1,5 @@
 import net from "node:net";
-import { isAuthentication } from "../../src/mqtt/classify.ts";
-import { ConnectError } from "../../src/mqtt/connect_error.ts";
+import { ConnectError, isAuthentication } from "../../src/mqtt/connect_error.ts";
 import type { MqttVersion } from "../../src/mqtt/link.ts";
 import { parseProxyUrl } from "../../src/mqtt/proxy.ts";
 import { assert, assertEquals, assertRejects } from "../deps.ts";

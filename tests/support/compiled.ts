@@ -21,14 +21,11 @@ export async function compileInto(dir: string, args: readonly string[]): Promise
   await Deno.mkdir(program);
   for (const [name, bytes] of payload.files) await Deno.writeFile(`${program}/${name}`, bytes);
   const { argv, entrypoint_key: entry, unstable_config: unstable } = payload.metadata;
-  // Deno's runtime takes embedded modules without asking, but asks for the worker's when it is a file on the disk.
-  const read = [...payload.metadata.permissions.allow_read as string[], `${program}/worker.js`];
-  const permissions = { ...payload.metadata.permissions, allow_read: read };
   const command = [
     Deno.execPath(),
     ...["run", "-q", "--no-config", "--no-lock", "--cached-only"],
     ...unstable.features.map((feature) => `--unstable-${feature}`),
-    ...permissionFlags(permissions),
+    ...permissionFlags(payload.metadata.permissions),
     `${program}/${entry}`,
     ...argv,
   ];

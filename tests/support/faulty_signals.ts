@@ -1,6 +1,6 @@
 /**
- * Stands in the place of `src/process/signals.ts` in a program that `startFaultyProgram` starts: SIGHUP makes the outer thread, which
- * watches over the daemon's, fail.
+ * Stands in the place of `src/process/signals.ts` in a program that `startFaultyProgram` starts: SIGHUP is a bug outside of
+ * any request.
  */
 
 import { Signals as RealSignals, type SignalsOptions } from "../../src/process/signals.ts";
@@ -13,7 +13,7 @@ export class Signals extends RealSignals {
   constructor(options: SignalsOptions) {
     super(options);
     Deno.addSignalListener("SIGHUP", () => {
-      throw new TypeError("a bug in the outer thread");
+      throw new TypeError("a bug at a signal");
     });
   }
 }

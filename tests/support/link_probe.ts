@@ -39,6 +39,7 @@ export interface ProbeOptions extends Partial<Omit<LinkOptions, "connackTimeoutM
 export function credentialsOf(pki: Pki, device: Identity, ca = pki.ca.certPem): Credentials {
   return {
     ca,
+    leftOut: [],
     cert: device.certPem,
     key: device.keyPem,
     fingerprint: device.fingerprint,

@@ -23,16 +23,20 @@ let flags: Promise<string[]> | undefined;
 
 /** The flag for the stand-ins, where JSR cannot be reached. */
 export function importMapFlags(): Promise<string[]> {
-  return flags ??= (async () => {
-    const args = ["run", "-q", `${ROOT}.ci/npm-only/pick.ts`];
-    const { stdout } = await new Deno.Command(Deno.execPath(), { args, cwd: ROOT, stderr: "null" })
-      .output();
-    return new TextDecoder().decode(stdout).split(/\s+/).filter((flag) => flag !== "");
-  })();
+  return flags ??= runDeno("run", "-q", `${ROOT}.ci/npm-only/pick.ts`).then((printed) =>
+    printed.split(/\s+/).filter((flag) => flag !== "")
+  );
 }
 
-/** The command that `deno task iotcored` runs, without its picking of the import map at each start; `flags` are for Deno. */
+let cached: Promise<string> | undefined;
+
+/**
+ * The command that `deno task iotcored` runs, without its picking of the import map at each start; `flags` are for Deno. What it
+ * loads is in Deno's cache then, as {@linkcode programEnv} has no proxy to fetch it through.
+ */
 export async function programCommand(...flags: readonly string[]): Promise<string[]> {
+  const map = await importMapFlags();
+  await (cached ??= runDeno("cache", "-q", ...map, `${ROOT}main.ts`));
   return [
     Deno.execPath(),
     "run",
@@ -41,9 +45,34 @@ export async function programCommand(...flags: readonly string[]): Promise<strin
     "--no-prompt",
     "--v8-flags=--max-semi-space-size=1,--heap-growing-percent=50",
     ...flags,
-    ...await importMapFlags(),
+    ...map,
     `${ROOT}main.ts`,
   ];
+}
+
+/** Runs this same Deno in the project's folder, with the environment as it is; what it printed. */
+async function runDeno(...args: readonly string[]): Promise<string> {
+  const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: [...args],
+    cwd: ROOT,
+  }).output();
+  const decoder = new TextDecoder();
+  if (!success) throw new Error(`deno ${args.join(" ")} failed: ${decoder.decode(stderr)}`);
+  return decoder.decode(stdout);
+}
+
+/** Where Deno finds its cache, and how it prints. */
+const KEPT = ["HOME", "XDG_CACHE_HOME", "PATH", "TMPDIR", "DENO_DIR", "JSR_URL", "NO_COLOR"];
+
+/**
+ * What the programs of the tests get of the environment: no more than Deno needs to run what is in its cache. Proxies are left
+ * out, as the daemon would reach its broker through them; so is what systemd sets.
+ */
+export function programEnv(): Record<string, string> {
+  return Object.fromEntries(KEPT.flatMap((name) => {
+    const value = Deno.env.get(name);
+    return value === undefined ? [] : [[name, value]];
+  }));
 }
 
 /** Starts the program from source, as a user does. */
@@ -55,22 +84,16 @@ export async function startProgram(
   return startCommand([...wrapper, ...await programCommand(), ...args], env);
 }
 
-/** Starts any command from the folder of the project, with no more of the environment than Deno needs. */
+/** Starts any command from the folder of the project, with {@linkcode programEnv} and `env`. */
 export function startCommand(
   [command, ...args]: readonly string[],
   env: Record<string, string> = {},
 ): Program {
-  const kept = Object.fromEntries(
-    ["HOME", "PATH", "DENO_DIR", "TMPDIR"].flatMap((name) => {
-      const value = Deno.env.get(name);
-      return value === undefined ? [] : [[name, value]];
-    }),
-  );
   const child = new Deno.Command(command!, {
     args,
     cwd: ROOT,
     clearEnv: true,
-    env: { ...kept, NO_COLOR: "1", ...env },
+    env: { ...programEnv(), NO_COLOR: "1", ...env },
     stdin: "piped",
     stdout: "piped",
     stderr: "piped",

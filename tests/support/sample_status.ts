@@ -9,6 +9,7 @@ export const SAMPLE_STATUS: Status = {
       client_id: "thing",
       connected: true,
       since: 1_767_225_600_000,
+      address: "192.0.2.1:8883",
       subscriptions: 3,
       in_flight: 2,
       buffered_bytes: 77,
@@ -18,6 +19,7 @@ export const SAMPLE_STATUS: Status = {
       client_id: "thing_1",
       connected: false,
       since: null,
+      address: null,
       subscriptions: 1,
       in_flight: 0,
       buffered_bytes: 0,
@@ -56,4 +58,5 @@ export const SAMPLE_STATUS: Status = {
     { name: "spool_bytes", fill: 5_000_000, bound: 67_108_864 },
     { name: "clients", fill: 4_000, bound: 4_096 },
   ],
+  config_waiting: "Cannot reach \x1b[2J",
 };

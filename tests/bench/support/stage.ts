@@ -3,11 +3,10 @@ import { call } from "../../../src/bus/client.ts";
 import type { Value, ValueMap } from "../../../src/wire/object.ts";
 import { mosquittoAvailable, startMosquitto } from "../../support/mosquitto.ts";
 import { createPki, type Pki, type PkiFiles, writePki } from "../../support/pki.ts";
-import { type Program, startProgram } from "../../support/program.ts";
+import { type Program, programCommand, startCommand } from "../../support/program.ts";
 import { tempDir } from "../../support/temp.ts";
 import { waitFor } from "../../support/wait.ts";
 import { Clients } from "./clients.ts";
-import { Helper } from "./helper.ts";
 
 /** How long a daemon may take to send everything it accepted, in ms. */
 const SETTLE_MS = 120_000;
@@ -41,8 +40,8 @@ export interface Stage extends AsyncDisposable {
   startBroker(): Promise<void>;
   /** Starts a daemon against the broker, without rate limits, and waits until it is connected. */
   daemon(id: string, ...args: readonly string[]): Promise<Daemon>;
-  /** The daemon of `one_thread.ts`, with further flags for Deno. */
-  inOneThread(flags: readonly string[], spool: string): Promise<OneThread>;
+  /** The same, with further flags for Deno. */
+  daemonWith(flags: readonly string[], id: string, ...args: readonly string[]): Promise<Daemon>;
   /** Arguments for `mqtt_alone.ts` and the like. */
   mqttArgs(): string[];
   /**
@@ -83,9 +82,9 @@ export async function openStage(): Promise<Stage> {
       await mosquitto.stop();
     },
     startBroker: () => mosquitto.start(),
-    daemon: (id, ...args) => startDaemon({ dir, files, broker: mosquitto }, id, args),
-    inOneThread: (flags, spool) =>
-      startInOneThread({ dir, files, broker: mosquitto }, flags, spool),
+    daemon: (id, ...args) => startDaemon({ dir, files, broker: mosquitto }, [], id, args),
+    daemonWith: (flags, id, ...args) =>
+      startDaemon({ dir, files, broker: mosquitto }, flags, id, args),
     mqttArgs: () => [
       `mqtts://${mosquitto.host}:${mosquitto.port}`,
       ...[files.rootca, files.cert, files.key],
@@ -110,13 +109,6 @@ export interface Daemon extends Served, AsyncDisposable {
   readonly program: Program;
 }
 
-/** A daemon without its inner box. */
-export interface OneThread extends Served, AsyncDisposable {
-  readonly pid: number;
-  /** Stops it; what Deno writes at the end of a process is there then. */
-  stop(): Promise<void>;
-}
-
 /** What a daemon needs of the stage. */
 interface Place {
   readonly dir: string;
@@ -136,35 +128,15 @@ function served(id: string, socket: string): Served {
   };
 }
 
-async function startInOneThread(
-  { dir, files, broker }: Place,
-  flags: readonly string[],
-  spool: string,
-): Promise<OneThread> {
-  const busDir = `${dir}/one-thread`;
-  const args = [files.rootca, files.cert, files.key, busDir, spool];
-  const endpoint = `${broker.host}:${broker.port}`;
-  const helper = await Helper.startWith(flags, "one_thread.ts", endpoint, ...args);
-  const daemon: OneThread = {
-    ...served("one-thread", `${busDir}/aws_iot_mqtt`),
-    pid: helper.pid,
-    stop: async () => {
-      await helper.ask("stop");
-      await helper.ended;
-    },
-    [Symbol.asyncDispose]: () => helper[Symbol.asyncDispose](),
-  };
-  await daemon.connected();
-  return daemon;
-}
-
 async function startDaemon(
   { dir, files, broker }: Place,
+  flags: readonly string[],
   id: string,
   args: readonly string[],
 ): Promise<Daemon> {
   const busDir = `${dir}/${id}`;
-  const program = await startProgram([
+  const program = startCommand([
+    ...await programCommand(...flags),
     ...["--endpoint", `${broker.host}:${broker.port}`, "--id", id, "--no-rate-limit"],
     ...["--rootca", files.rootca, "--cert", files.cert, "--key", files.key],
     ...["--bus-dir", busDir, ...args],

@@ -146,7 +146,7 @@ for (const where of ["timer", "microtask", "rejection"]) {
   });
 }
 
-Deno.test("an error that nothing caught in the outer thread ends the program with 70, and nothing accepted is lost", async () => {
+Deno.test("an error that nothing caught at a signal ends the program with 70, and nothing accepted is lost", async () => {
   await using place = await world("--spool", "{dir}/spool");
   const { core, dir, args, socket } = place;
   await core.close();
@@ -156,7 +156,7 @@ Deno.test("an error that nothing caught in the outer thread ends the program wit
     await publish(socket, { topic: "t", payload: "accepted", qos: 1 });
     program.signal("SIGHUP");
     assertEquals(await within("the end", program.exited), Exit.INTERNAL, program.log());
-    assertMatch(program.log(), /iotcored: unexpected error: a bug in the outer thread\n/);
+    assertMatch(program.log(), /iotcored: unexpected error: a bug at a signal\n/);
     assertMatch(program.log(), /faulty_signals\.ts:\d+/);
   }
   await core.reopen();

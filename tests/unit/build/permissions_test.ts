@@ -1,7 +1,5 @@
 import { boxFlags, outerBox } from "../../../src/build/permissions.ts";
 import { parseBuildArgs } from "../../../src/build/options.ts";
-import { resolveConfig } from "../../../src/config/resolve.ts";
-import { innerBox } from "../../../src/daemon/permissions.ts";
 import { assert, assertEquals } from "../../deps.ts";
 
 Deno.test("an endpoint without a port is allowed on both ports of AWS IoT Core, one with a port on that", () => {
@@ -19,26 +17,6 @@ Deno.test("what is added to the outer box stands beside the usual", () => {
   assert(read.includes("/opt/creds") && read.includes("/etc/greengrass"));
   assert(write.includes("/data/spool") && write.includes("/var/lib/iotcored"));
   assert(!write.includes("/opt/creds"));
-});
-
-Deno.test("the inner box lies within the outer one", () => {
-  const outer = outerBox(parseBuildArgs([]));
-  const inner = innerBox(
-    resolveConfig({
-      endpoint: "x.iot.eu-west-1.amazonaws.com",
-      id: "thing",
-      rootca: "/etc/greengrass/ca.pem",
-      cert: "/var/lib/greengrass/cert.pem",
-      key: "/ggcredentials/key.pem",
-      spool: "/var/lib/iotcored/spool",
-    }),
-    false,
-  );
-  const below = (folders: readonly string[], path: string): boolean =>
-    folders.some((folder) => path === folder || path.startsWith(`${folder}/`));
-  assert(inner.read.every((path) => below(outer.read, path)));
-  assert(inner.write.every((path) => below(outer.write, path)));
-  assert(inner.net.slice(1).every((host) => outer.net.includes(host)));
 });
 
 Deno.test("nothing is allowed as a whole, and nothing is asked for", () => {

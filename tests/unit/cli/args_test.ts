@@ -77,7 +77,7 @@ Deno.test("an unknown option is refused and named", pure, () => {
 });
 
 Deno.test("an option without its value is refused and named", pure, () => {
-  for (const args of [["--id"], ["--id="], ["--id", "--port", "1"], ["-i"]]) {
+  for (const args of [["--id"], ["--id="], ["--id", ""], ["-i"]]) {
     assertStringIncludes(refusal(...args), "--id");
   }
 });

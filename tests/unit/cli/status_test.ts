@@ -9,7 +9,7 @@ Deno.test("the page shows everything at a glance", () => {
   assertEquals(statusPage(SAMPLE_STATUS, "/run/greengrass/aws_iot_mqtt", NOW), [
     "iotcored 1.2.3, up 26 h 3 min, at /run/greengrass/aws_iot_mqtt",
     "",
-    "connection   thing   up 2 h 1 min   3 subscriptions   2 in flight",
+    "connection   thing   up 2 h 1 min   3 subscriptions   2 in flight   192.0.2.1:8883",
     "connection   thing_1   DOWN   1 subscriptions   0 in flight",
     '             reason: closed: "why"\\u000a\\path\\u001b[2J',
     "spool        disk   1,234 messages   4.8 MiB of 64.0 MiB (7%)   oldest 1 min 1 s",
@@ -21,6 +21,7 @@ Deno.test("the page shows everything at a glance", () => {
     "received     19 messages",
     "clients      20 open   21 in all   22 subscribed   closed as slow 23   requests refused 24",
     "             clients is at 4,000 of 4,096",
+    "config       waiting: Cannot reach \\u001b[2J",
   ]);
 });
 

@@ -338,7 +338,11 @@ Deno.test("a change is sorted by what it takes to apply it", pure, async () => {
   const link = ["host", "port", "id", "mqttVersion", "keepAliveS"] as const;
   for (const field of link) {
     const change = compareConfigs(before, { ...before, [field]: "other" });
-    assertEquals(change, { fields: [field], link: [field], restart: [], credentials: false });
+    const route = field === "host" || field === "port";
+    assertEquals(change, {
+      ...{ fields: [field], link: [field], restart: [] },
+      ...{ credentials: false, route },
+    });
   }
   const proxied = compareConfigs(before, { ...before, proxy: { url: "http://p", noProxy: "" } });
   assertEquals(proxied.link, ["proxy"]);

@@ -1,7 +1,8 @@
 import { utf8 } from "../../../src/base/bytes.ts";
 import { BusError, Code, Exit, ExitError } from "../../../src/base/errors.ts";
 import { type Config, type Given, resolveConfig } from "../../../src/config/resolve.ts";
-import { ConfigWatch, watchedPaths } from "../../../src/config/watch.ts";
+import { ConfigWatch, POLL_MS, SPACING_MS, watchedPaths } from "../../../src/config/watch.ts";
+import { RevertedError } from "../../../src/config/watch.ts";
 import { CONFIG_PREFIX } from "../../../src/config/settings.ts";
 import type { Value } from "../../../src/wire/object.ts";
 import { assert, assertEquals, assertGreater, assertStringIncludes } from "../../deps.ts";
@@ -20,6 +21,10 @@ class Watching implements AsyncDisposable {
   readonly applied: Config[] = [];
   readonly watch: ConfigWatch;
   refuse: ExitError | undefined;
+  waiting: string | undefined;
+  /** A change takes until this is `false`, or another one comes. */
+  slow = false;
+  readonly superseded: Config[] = [];
 
   constructor(given: Given = {}) {
     const { clock, log, source } = this;
@@ -33,11 +38,16 @@ class Watching implements AsyncDisposable {
       log,
       random: () => 0.5,
       current: resolveConfig(given, environment, new Map(Object.entries(REQUIRED)), 1),
-      apply: (config) => {
-        if (this.refuse !== undefined) return Promise.reject(this.refuse);
+      apply: async (config, signal) => {
+        while (this.slow && !signal.aborted) await turn();
+        if (signal.aborted) {
+          this.superseded.push(config);
+          signal.throwIfAborted();
+        }
+        if (this.refuse !== undefined) throw this.refuse;
         this.applied.push(config);
-        return Promise.resolve();
       },
+      onWaiting: (why) => this.waiting = why,
     });
   }
 
@@ -198,9 +208,8 @@ Deno.test(
     t.refuse = undefined;
     await t.pass(128_000);
     assertEquals(t.applied.map(({ cert }) => cert), ["/new.pem"]);
-    const settled = t.source.reads;
     await t.pass(200_000);
-    assertEquals(t.source.reads, settled);
+    assertEquals(t.applied.length, 1);
   },
 );
 
@@ -238,7 +247,7 @@ Deno.test("a write while the config is read makes it read once more", pure, asyn
   t.source.slow = false;
   t.source.values.set(ENDPOINT, utf8("new.example"));
   t.source.release?.();
-  await t.pass(100);
+  await t.pass(SPACING_MS);
   assertEquals(t.source.reads, before + 1);
   assertEquals(t.applied.length, 1);
 });
@@ -301,6 +310,79 @@ Deno.test(
       await t.pass(1_000);
     }
     assert(made >= 4 && made <= 9, `${made} watches in 60 s`);
+  },
+);
+
+Deno.test(
+  "writes without end are one change a second at most, and the last value wins",
+  pure,
+  async () => {
+    await using t = new Watching();
+    await t.accepted();
+    const from = t.clock.now();
+    for (let i = 0; i < 1_000; i++) {
+      t.set("system/thingName", `thing ${i}`);
+      if (i % 10 === 0) await t.pass(30);
+    }
+    const seconds = (t.clock.now() - from) / SPACING_MS;
+    assert(t.applied.length <= 1 + seconds, `${t.applied.length} changes in ${seconds} s`);
+    await t.pass(SPACING_MS);
+    assertEquals(t.applied.at(-1)?.id, "thing 999");
+  },
+);
+
+Deno.test("each of two bad values that alternate is named once", pure, async () => {
+  await using t = new Watching();
+  await t.accepted();
+  for (let i = 0; i < 6; i++) {
+    t.set(CONFIG_PREFIX + "mqtt/port", i % 2 === 0 ? "x" : "y");
+    await t.pass(SPACING_MS);
+  }
+  assertEquals(t.logged("error").length, 2);
+  assertStringIncludes(t.waiting!, "--port");
+});
+
+Deno.test("a key that is removed is noticed, though nobody tells of it", pure, async () => {
+  await using t = new Watching();
+  t.source.values.set(CONFIG_PREFIX + "mqtt/port", 443n);
+  await t.accepted();
+  assertEquals(t.applied.map(({ port }) => port), [443]);
+  t.source.values.delete(CONFIG_PREFIX + "mqtt/port");
+  await t.pass(POLL_MS);
+  await t.pass(100);
+  assertEquals(t.applied.map(({ port }) => port), [443, 8883]);
+});
+
+Deno.test("a change that is still on its way gives way to the next one", pure, async () => {
+  await using t = new Watching();
+  await t.accepted();
+  t.slow = true;
+  t.set(ENDPOINT, "first.example");
+  await t.pass(100);
+  t.set(ENDPOINT, "second.example");
+  await t.pass(SPACING_MS);
+  t.slow = false;
+  await t.pass(SPACING_MS);
+  assertEquals(t.superseded.map(({ host }) => host), ["first.example"]);
+  assertEquals(t.logged("error"), []);
+});
+
+Deno.test(
+  "what brought no connection waits for another value or a SIGHUP, and the status says why",
+  pure,
+  async () => {
+    await using t = new Watching();
+    await t.accepted();
+    t.refuse = new RevertedError("Cannot connect with the changed configuration: refused");
+    t.set("system/thingName", "unknown");
+    await t.pass(100);
+    t.refuse = undefined;
+    await t.pass(10 * POLL_MS);
+    assertEquals([t.applied.length, t.logged("error").length], [0, 1]);
+    assertStringIncludes(t.waiting!, "refused");
+    t.watch.retry();
+    await t.pass(100);
+    assertEquals([t.applied.map(({ id }) => id), t.waiting], [["unknown"], undefined]);
   },
 );
 

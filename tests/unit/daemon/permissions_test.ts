@@ -1,7 +1,11 @@
 import { type Given, resolveConfig } from "../../../src/config/resolve.ts";
 import type { Config } from "../../../src/config/resolve.ts";
-import { covers, innerBox, missingFrom, missingText } from "../../../src/daemon/permissions.ts";
-import { workerPermissions } from "../../../src/daemon/permissions.ts";
+import {
+  missingFrom,
+  neededPermissions,
+  type PermissionSet,
+  refusalOf,
+} from "../../../src/daemon/permissions.ts";
 import { assert, assertEquals } from "../../deps.ts";
 
 const GIVEN = {
@@ -16,8 +20,8 @@ function config(more: Given = {}, ceiling = 1): Config {
   return resolveConfig({ ...GIVEN, ...more }, {}, new Map(), ceiling);
 }
 
-Deno.test("the inner box names one endpoint, one socket and three files", () => {
-  assertEquals(innerBox(config(), false), {
+Deno.test("a configuration needs one endpoint, one socket and three files", () => {
+  assertEquals(neededPermissions(config(), false), {
     net: [
       "xyz.iot.eu-west-1.amazonaws.com:8883",
       "unix:/run/greengrass/aws_iot_mqtt",
@@ -34,72 +38,77 @@ Deno.test("the inner box names one endpoint, one socket and three files", () => 
   });
 });
 
-Deno.test("the inner box has the spool's folder when the spool is on disk", () => {
-  const { read, write } = innerBox(config({ spool: "/var/lib/iotcored/spool" }), true);
+Deno.test("a configuration needs the spool's folder when the spool is on disk", () => {
+  const { read, write } = neededPermissions(config({ spool: "/var/lib/iotcored/spool" }), true);
   assertEquals(write, ["/var/lib/iotcored/spool"]);
   assertEquals(read.at(-1), "/var/lib/iotcored/spool");
 });
 
-Deno.test("the inner box needs no socket paths when systemd holds the socket", () => {
-  const { net, read, write } = innerBox(config(), true);
+Deno.test("a configuration needs no socket paths when systemd holds the socket", () => {
+  const { net, read, write } = neededPermissions(config(), true);
   assertEquals(net, ["xyz.iot.eu-west-1.amazonaws.com:8883"]);
   assertEquals(read, ["/c/ca.pem", "/c/cert.pem", "/k/key.pem"]);
   assertEquals(write, []);
 });
 
-Deno.test("the inner box has the proxy when the endpoint is reached through it", () => {
+Deno.test("a configuration needs the proxy when the endpoint is reached through it", () => {
   const proxy = "http://user:secret@proxy.local:3128";
-  assertEquals(innerBox(config({ proxy }), true).net.slice(1), ["proxy.local:3128"]);
-  assertEquals(innerBox(config({ proxy, noProxy: "amazonaws.com" }), true).net.length, 1);
+  assertEquals(neededPermissions(config({ proxy }), true).net.slice(1), ["proxy.local:3128"]);
+  assertEquals(neededPermissions(config({ proxy, noProxy: "amazonaws.com" }), true).net.length, 1);
 });
 
-Deno.test("the inner box puts an IPv6 address into brackets", () => {
-  assertEquals(innerBox(config({ endpoint: "[::1]:443" }), true).net, ["[::1]:443"]);
+Deno.test("an IPv6 address is needed in brackets", () => {
+  assertEquals(neededPermissions(config({ endpoint: "[::1]:443" }), true).net, ["[::1]:443"]);
 });
 
-Deno.test("a worker is refused everything that the box does not name", () => {
-  const { env, run, ffi, sys, import: imports } = workerPermissions(innerBox(config(), false));
-  assertEquals([env, run, ffi, sys, imports], [false, false, false, false, false]);
-});
+const COMPILED: PermissionSet = {
+  net: [
+    ...["*.iot.eu-west-1.amazonaws.com:8883", "*.iot.eu-west-1.amazonaws.com:443"],
+    ...["*.iot.cn-north-1.amazonaws.com.cn:8883", "data.iot-fips.us-east-1.amazonaws.com:443"],
+    ...["proxy.fleet:3128", "unix:/run/greengrass/aws_iot_mqtt"],
+  ],
+  read: ["/etc/iotcored", "/var/lib/iotcored"],
+  write: ["/var/lib/iotcored"],
+};
 
-Deno.test("a box covers what it names, and no other endpoint or file", () => {
-  const box = innerBox(config(), false);
-  assert(covers(box, innerBox(config({ id: "other", keepAliveS: "30" }), false)));
-  assert(!covers(box, innerBox(config({ endpoint: "other.amazonaws.com" }), false)));
-  assert(!covers(box, innerBox(config({ port: "443" }), false)));
-  assert(!covers(box, innerBox(config({ cert: "/c/other.pem" }), false)));
-});
-
-function textOf(told: Config, refused: readonly string[], standalone = true): string | undefined {
+function textOf(
+  config: Config,
+  refused: readonly string[],
+  compiled: PermissionSet | undefined = COMPILED,
+): string | undefined {
   const isGranted = (what: Deno.PermissionDescriptor): boolean =>
     !refused.includes(String("host" in what ? what.host : "path" in what ? what.path : ""));
-  return missingText(missingFrom(innerBox(told, false), isGranted), told, standalone);
+  return refusalOf(missingFrom(neededPermissions(config, false), isGranted), config, compiled);
 }
 
 Deno.test("nothing is said when nothing is missing", () => {
   assertEquals(textOf(config(), []), undefined);
 });
 
-Deno.test("a missing permission is named, with the compile command that allows it", () => {
+Deno.test("a missing host is named, with the regions and hosts that may be reached, and the compile option", () => {
   assertEquals(
     textOf(config({ endpoint: "broker.local" }), ["broker.local:8883"]),
-    "Cannot reach broker.local:8883: this program was compiled without the permission; " +
+    "Cannot reach broker.local:8883: this program was compiled without the permission and may reach the data endpoints of " +
+      "AWS IoT Core, on 8883 and 443, in eu-west-1 cn-north-1 us-east-1 proxy.fleet:3128; " +
       "this allows it: deno task compile -- --endpoint broker.local:8883",
-  );
-  assertEquals(
-    textOf(config({}, 4), ["/k/key.pem"]),
-    "Cannot read /k/key.pem: this program was compiled without the permission; " +
-      "this allows it: deno task compile -- --max-connections 4 --read /k/key.pem",
   );
 });
 
-Deno.test("everything that is missing is named at once", () => {
+Deno.test("a missing file is named, with the folders that may be read, and the compile option", () => {
+  assertEquals(
+    textOf(config({}, 4), ["/k/key.pem"]),
+    "Cannot read /k/key.pem: this program was compiled without the permission and may read what is below " +
+      "/etc/iotcored /var/lib/iotcored; this allows it: deno task compile -- --max-connections 4 --read /k/key.pem",
+  );
+});
+
+Deno.test("everything that is missing is named at once, without the proxy's password", () => {
   const told = config({
     busDir: "/tmp/bus",
     spool: "/tmp/spool",
     proxy: "http://user:secret@proxy.local:3128",
   });
-  const { net, write } = innerBox(told, false);
+  const { net, write } = neededPermissions(told, false);
   const text = textOf(told, [...net, ...write])!;
   assertEquals(
     text.split("this allows it: ")[1],
@@ -109,7 +118,13 @@ Deno.test("everything that is missing is named at once", () => {
   assert(!text.includes("secret"));
 });
 
-Deno.test("a program from source is told of the permission set instead", () => {
-  const text = textOf(config(), ["/k/key.pem"], false);
-  assert(text?.endsWith("-P=iotcored allows it, as deno task iotcored does"), text);
+Deno.test("a program that may reach and read nothing says so", () => {
+  const text = textOf(config(), ["/k/key.pem"], { net: [], read: [], write: [] });
+  assert(text?.includes("may read what is below nothing"), text);
+});
+
+Deno.test("a program from source is told of the task with the wide set instead", () => {
+  const missing = missingFrom(neededPermissions(config(), true), () => false);
+  const text = refusalOf(missing, config(), undefined);
+  assert(text?.endsWith("deno task iotcored:dev runs it with the wide set"), text);
 });

@@ -39,6 +39,7 @@ function sources(clock: FakeClock, quarantined: readonly Quarantined[] = []): St
       clientId,
       connected,
       since: connected ? clock.wallStart : undefined,
+      address: connected ? "192.0.2.1:8883" : undefined,
       inFlight: 4,
       lastError: connected ? undefined : "refused",
     },
@@ -87,6 +88,7 @@ function sources(clock: FakeClock, quarantined: readonly Quarantined[] = []): St
       longestQueueBytes: 24,
     }),
     config: () => ({ maxInFlight: 100, maxConnections: 2 }),
+    waiting: () => "the reason",
   };
 }
 
@@ -104,6 +106,7 @@ Deno.test("the status gathers every counter from where it is counted", () => {
       client_id: "thing",
       connected: true,
       since: clock.wallStart,
+      address: "192.0.2.1:8883",
       subscriptions: 50,
       in_flight: 4,
       buffered_bytes: 5,
@@ -113,6 +116,7 @@ Deno.test("the status gathers every counter from where it is counted", () => {
       client_id: "thing_1",
       connected: false,
       since: null,
+      address: null,
       subscriptions: 2,
       in_flight: 4,
       buffered_bytes: 5,
@@ -143,6 +147,7 @@ Deno.test("the status gathers every counter from where it is counted", () => {
     quarantined: [{ seq: 3, topic: "a/b", reason: "why" }],
   });
   assertEquals(status.received, 7);
+  assertEquals(status.config_waiting, "the reason");
   assertEquals(status.clients, {
     open: 18,
     total: 19,

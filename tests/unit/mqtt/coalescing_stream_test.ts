@@ -2,7 +2,11 @@ import { Buffer } from "node:buffer";
 import { Duplex } from "node:stream";
 import { setImmediate } from "node:timers";
 import { assertEquals, assertStrictEquals } from "../../deps.ts";
-import { JOIN_BYTES, JOIN_MS, JoinedStream } from "../../../src/mqtt/coalescing_stream.ts";
+import {
+  COALESCE_BYTES,
+  COALESCE_MS,
+  CoalescingStream,
+} from "../../../src/mqtt/coalescing_stream.ts";
 import { FakeClock } from "../../support/fake_clock.ts";
 import { Random } from "../../support/random.ts";
 
@@ -50,33 +54,33 @@ function turn(): Promise<void> {
 
 Deno.test("what is written in one turn goes out at its end, as one write", async () => {
   const wire = new Wire();
-  const joined = new JoinedStream(wire, new FakeClock());
-  joined.write(new Uint8Array([0x61]));
-  joined.write("temp ☀");
-  joined.write(new Uint8Array([0x62]));
+  const coalesced = new CoalescingStream(wire, new FakeClock());
+  coalesced.write(new Uint8Array([0x61]));
+  coalesced.write("temp ☀");
+  coalesced.write(new Uint8Array([0x62]));
   assertEquals(wire.taken.length, 0);
-  assertStrictEquals(joined.unwritten, 1 + 8 + 1);
+  assertStrictEquals(coalesced.unwritten, 1 + 8 + 1);
   await turn();
   assertEquals(wire.taken.map(String), ["atemp ☀b"]);
-  assertStrictEquals(joined.unwritten, 0);
+  assertStrictEquals(coalesced.unwritten, 0);
 });
 
 Deno.test("what follows within a millisecond waits for the end of it, and goes out together", async () => {
   const clock = new FakeClock();
   const wire = new Wire();
-  const joined = new JoinedStream(wire, clock);
-  joined.write("first ");
+  const coalesced = new CoalescingStream(wire, clock);
+  coalesced.write("first ");
   await turn();
   for (const text of ["second ", "third "]) {
-    joined.write(text);
+    coalesced.write(text);
     await turn();
   }
   assertStrictEquals(wire.text, "first ");
-  clock.advance(JOIN_MS);
+  clock.advance(COALESCE_MS);
   await turn();
   assertEquals(wire.taken.map(String), ["first ", "second third "]);
-  clock.advance(JOIN_MS);
-  joined.write("after a pause");
+  clock.advance(COALESCE_MS);
+  coalesced.write("after a pause");
   await turn();
   assertStrictEquals(wire.taken.length, 3);
   assertStrictEquals(clock.timers, 0);
@@ -85,19 +89,19 @@ Deno.test("what follows within a millisecond waits for the end of it, and goes o
 Deno.test("a full chunk does not wait, and large data is not joined but keeps its place", async () => {
   const clock = new FakeClock();
   const wire = new Wire();
-  const joined = new JoinedStream(wire, clock);
-  joined.write("x");
+  const coalesced = new CoalescingStream(wire, clock);
+  coalesced.write("x");
   await turn();
-  joined.write("a".repeat(JOIN_BYTES / 4));
-  joined.write(new Uint8Array(JOIN_BYTES).fill(0x62));
-  joined.write(new Uint8Array(JOIN_BYTES + 1).fill(0x63));
-  joined.write("d");
-  joined.end(new Uint8Array([0x65]));
+  coalesced.write("a".repeat(COALESCE_BYTES / 4));
+  coalesced.write(new Uint8Array(COALESCE_BYTES).fill(0x62));
+  coalesced.write(new Uint8Array(COALESCE_BYTES + 1).fill(0x63));
+  coalesced.write("d");
+  coalesced.end(new Uint8Array([0x65]));
   await turn();
   const runs = wire.text.replaceAll(/(.)\1*/g, (run, letter) => `${letter}${run.length} `);
   assertStrictEquals(
     runs,
-    `x1 a${JOIN_BYTES / 4} b${JOIN_BYTES} c${JOIN_BYTES + 1} d1 e1 `,
+    `x1 a${COALESCE_BYTES / 4} b${COALESCE_BYTES} c${COALESCE_BYTES + 1} d1 e1 `,
   );
   assertStrictEquals(clock.timers, 0);
 });
@@ -106,39 +110,39 @@ Deno.test("bytes are kept until a slow stream has taken them, however they come"
   const random = new Random(7);
   const clock = new FakeClock();
   const wire = new Wire(true);
-  const joined = new JoinedStream(wire, clock);
+  const coalesced = new CoalescingStream(wire, clock);
   const expected: Buffer[] = [];
   for (let i = 0; i < 3_000; i++) {
-    const length = random.int(20) === 0 ? random.int(2 * JOIN_BYTES) : random.int(60);
+    const length = random.int(20) === 0 ? random.int(2 * COALESCE_BYTES) : random.int(60);
     const data = new Uint8Array(length).fill(i);
     expected.push(Buffer.from(data));
-    joined.write(data);
+    coalesced.write(data);
     // Small data was copied: its owner uses its buffer again.
-    if (length <= JOIN_BYTES) data.fill(0xff);
+    if (length <= COALESCE_BYTES) data.fill(0xff);
     if (random.int(3) === 0) await turn();
     if (random.int(5) === 0) clock.advance(random.int(3));
     if (random.int(4) === 0) wire.takeAll();
   }
-  clock.advance(JOIN_MS);
+  clock.advance(COALESCE_MS);
   do await turn(); while (wire.takeAll());
   assertStrictEquals(Buffer.compare(Buffer.concat(wire.taken), Buffer.concat(expected)), 0);
-  assertStrictEquals(joined.unwritten, 0);
+  assertStrictEquals(coalesced.unwritten, 0);
 });
 
 Deno.test("the end and the failure of the stream are passed on, and no timer outlives it", async () => {
   const clock = new FakeClock();
   const wire = new Wire();
-  const joined = new JoinedStream(wire, clock);
+  const coalesced = new CoalescingStream(wire, clock);
   const seen: string[] = [];
-  joined.on("error", (error: Error) => seen.push(error.message)).on(
+  coalesced.on("error", (error: Error) => seen.push(error.message)).on(
     "close",
     () => seen.push("close"),
   );
-  joined.write("a");
+  coalesced.write("a");
   await turn();
-  joined.write("b");
+  coalesced.write("b");
   assertStrictEquals(clock.timers, 1);
-  joined.destroy(new Error("reset"));
+  coalesced.destroy(new Error("reset"));
   await turn();
   assertEquals(seen, ["reset", "close"]);
   assertStrictEquals(clock.timers, 0);

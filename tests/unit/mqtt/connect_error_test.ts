@@ -1,10 +1,10 @@
 import {
+  ConnectError,
   fromSocketError,
   isAuthentication,
   isBusy,
   isSilentClose,
-} from "../../../src/mqtt/classify.ts";
-import { ConnectError } from "../../../src/mqtt/connect_error.ts";
+} from "../../../src/mqtt/connect_error.ts";
 import { codeText, describeCode, reasonName } from "../../../src/mqtt/reason_codes.ts";
 import { assert, assertEquals, assertStrictEquals } from "../../deps.ts";
 

@@ -28,31 +28,28 @@ const alert = new ConnectError("tls", "alert", "alert", { alert: "CertificateUnk
 const badFile = new ConnectError("credentials", "config", "cannot be read");
 
 const STATES = {
-  idle: { is: "idle", history },
-  waiting: { is: "waiting", until: NOW + 5_000, history },
-  connecting: { is: "connecting", history },
-  up: { is: "up", since: NOW - 10_000, history },
-  replacing: { is: "replacing", history },
-  draining: { is: "stopping", phase: "draining", history },
-  closing: { is: "stopping", phase: "closing", history },
-  stopped: { is: "stopped", history },
-  failed: { is: "failed", history },
+  idle: { type: "idle", history },
+  waiting: { type: "waiting", until: NOW + 5_000, history },
+  connecting: { type: "connecting", history },
+  up: { type: "up", since: NOW - 10_000, history },
+  replacing: { type: "replacing", history },
+  stopping: { type: "stopping", history },
+  stopped: { type: "stopped", history },
+  failed: { type: "failed", history },
 } satisfies Record<string, State>;
 
 const at = { now: NOW, random: 0.5 };
 const EVENTS = {
-  start: { is: "start", ...at },
-  timer: { is: "timer", ...at },
-  due: { is: "timer", ...at, now: NOW + 5_000 },
-  linked: { is: "linked", sessionPresent: false, ...at },
-  refused: { is: "refused", failure: refusedTcp, ...at },
-  alert: { is: "refused", failure: alert, ...at },
-  ended: { is: "ended", end: peerEnd, ...at },
-  reconnect: { is: "reconnect", reason: "SIGHUP", ...at },
-  renew: { is: "renew", reason: "nothing is acknowledged", ...at },
-  stop: { is: "stop", graceMs: 3_000, ...at },
-  stopNow: { is: "stop", graceMs: 0, ...at },
-  drained: { is: "drained", ...at },
+  start: { type: "start", ...at },
+  timer: { type: "timer", ...at },
+  due: { type: "timer", ...at, now: NOW + 5_000 },
+  linked: { type: "linked", sessionPresent: false, address: "192.0.2.1:8883", ...at },
+  refused: { type: "refused", failure: refusedTcp, ...at },
+  alert: { type: "refused", failure: alert, ...at },
+  ended: { type: "ended", end: peerEnd, ...at },
+  reconnect: { type: "reconnect", reason: "SIGHUP", ...at },
+  renew: { type: "renew", reason: "nothing is acknowledged", ...at },
+  stop: { type: "stop", ...at },
 } satisfies Record<string, Event>;
 
 type StateName = keyof typeof STATES;
@@ -63,14 +60,12 @@ const TABLE: Record<StateName, Partial<Record<EventName, string>>> = {
   idle: {
     start: "connecting: open",
     stop: "stopped: stopped",
-    stopNow: "stopped: stopped",
   },
   waiting: {
     timer: "waiting: timer 5000",
     due: "connecting: open",
     reconnect: "connecting: cancel-timer, log info, open",
     stop: "stopped: cancel-timer, stopped",
-    stopNow: "stopped: cancel-timer, stopped",
   },
   connecting: {
     linked: "up: log info, up",
@@ -78,53 +73,38 @@ const TABLE: Record<StateName, Partial<Record<EventName, string>>> = {
     alert: "failed: fail 77",
     reconnect: "waiting: abort, log info, timer 1000",
     stop: "stopped: abort, stopped",
-    stopNow: "stopped: abort, stopped",
   },
   up: {
     ended: "waiting: down, log warn, timer 4000",
     reconnect: "replacing: log info, close",
     renew: "replacing: log info, close",
-    stop: "stopping draining: timer 3000, drain",
-    stopNow: "stopping closing: cancel-timer, close",
+    stop: "stopping: close",
   },
   replacing: {
     ended: "connecting: down, open",
-    stop: "stopping closing: ",
-    stopNow: "stopping closing: ",
+    stop: "stopping: ",
   },
-  draining: {
-    timer: "stopping closing: log warn, cancel-timer, close",
-    due: "stopping closing: log warn, cancel-timer, close",
-    drained: "stopping closing: cancel-timer, close",
-    ended: "stopped: cancel-timer, down, stopped",
-    stop: "stopping closing: cancel-timer, close force",
-    stopNow: "stopping closing: cancel-timer, close force",
-  },
-  closing: {
-    ended: "stopped: cancel-timer, down, stopped",
-    stop: "stopping closing: cancel-timer, close force",
-    stopNow: "stopping closing: cancel-timer, close force",
+  stopping: {
+    ended: "stopped: down, stopped",
+    stop: "stopping: close force",
   },
   stopped: {
     start: "connecting: open",
     stop: "stopped: stopped",
-    stopNow: "stopped: stopped",
   },
   failed: {
     start: "connecting: open",
     reconnect: "connecting: log info, open",
     stop: "stopped: stopped",
-    stopNow: "stopped: stopped",
   },
 };
 
 function show(state: State, effects: readonly Effect[]): string {
-  const name = state.is === "stopping" ? `stopping ${state.phase}` : state.is;
-  return `${name}: ${effects.map(showEffect).join(", ")}`;
+  return `${state.type}: ${effects.map(showEffect).join(", ")}`;
 }
 
 function showEffect(effect: Effect): string {
-  switch (effect.do) {
+  switch (effect.type) {
     case "timer":
       return `timer ${effect.ms}`;
     case "log":
@@ -134,7 +114,7 @@ function showEffect(effect: Effect): string {
     case "close":
       return effect.force ? "close force" : "close";
     default:
-      return effect.do;
+      return effect.type;
   }
 }
 
@@ -163,28 +143,28 @@ class Machine {
     this.effects.length = 0;
     for (const effect of next.effects) {
       this.effects.push(effect);
-      if (effect.do === "open") this.opened.push(this.now);
-      if (effect.do === "log") this.logged.push(effect.text);
+      if (effect.type === "open") this.opened.push(this.now);
+      if (effect.type === "log") this.logged.push(effect.text);
     }
     return this;
   }
 
   /** Waits until the next attempt begins, and gives how long that took. */
   wait(): number {
-    assert(this.state.is === "waiting", this.state.is);
+    assert(this.state.type === "waiting", this.state.type);
     const waited = this.state.until - this.now;
     this.now = this.state.until;
-    this.send({ is: "timer" });
-    assertEquals(this.state.is, "connecting");
+    this.send({ type: "timer" });
+    assertEquals(this.state.type, "connecting");
     return waited;
   }
 }
 
 Deno.test("iotcored-3: refusals are retried for ever, from 1 s doubling to 128 s", pure, () => {
-  const machine = new Machine().send({ is: "start" });
+  const machine = new Machine().send({ type: "start" });
   const waits: number[] = [];
   for (let i = 0; i < 12; i++) {
-    machine.send({ is: "refused", failure: refusedTcp }, 0.5);
+    machine.send({ type: "refused", failure: refusedTcp }, 0.5);
     waits.push(machine.wait());
   }
   const seconds = [0.5, 1, 2, 4, 8, 16, 32, 64, 64, 64, 64, 64];
@@ -193,21 +173,21 @@ Deno.test("iotcored-3: refusals are retried for ever, from 1 s doubling to 128 s
 
 Deno.test("the wait has full jitter", pure, () => {
   const waits = [0.01, 0.99].map((random) => {
-    const machine = new Machine().send({ is: "start" });
+    const machine = new Machine().send({ type: "start" });
     for (let i = 0; i < 4; i++) {
-      machine.send({ is: "refused", failure: refusedTcp }, 0.5).wait();
+      machine.send({ type: "refused", failure: refusedTcp }, 0.5).wait();
     }
-    return machine.send({ is: "refused", failure: refusedTcp }, random).wait();
+    return machine.send({ type: "refused", failure: refusedTcp }, random).wait();
   });
   assertEquals(waits, [160, 15_840]);
 });
 
 Deno.test("a broker that accepts and drops at once is met at growing intervals", pure, () => {
-  const machine = new Machine().send({ is: "start" });
+  const machine = new Machine().send({ type: "start" });
   for (let i = 0; i < 10; i++) {
-    machine.send({ is: "linked", sessionPresent: false });
+    machine.send({ type: "linked", sessionPresent: false });
     machine.now += 10;
-    machine.send({ is: "ended", end: peerEnd }, 0.999).wait();
+    machine.send({ type: "ended", end: peerEnd }, 0.999).wait();
   }
   const gaps = machine.opened.slice(1).map((time, index) => time - machine.opened[index]!);
   for (const [index, gap] of gaps.entries()) {
@@ -217,16 +197,19 @@ Deno.test("a broker that accepts and drops at once is met at growing intervals",
 });
 
 Deno.test("no two CONNECTs within a second, however lucky the jitter", pure, () => {
-  const machine = new Machine().send({ is: "start" });
+  const machine = new Machine().send({ type: "start" });
   const connects: number[] = [];
   for (let i = 0; i < 30; i++) {
     machine.now += 900;
     connects.push(machine.now);
-    if (i % 3 === 0) machine.send({ is: "refused", failure: silentClose }, 0);
+    if (i % 3 === 0) machine.send({ type: "refused", failure: silentClose }, 0);
     else {
-      machine.send({ is: "linked", sessionPresent: false });
-      if (i % 3 === 1) machine.send({ is: "ended", end: peerEnd }, 0);
-      else machine.send({ is: "reconnect", reason: "test" }).send({ is: "ended", end: localEnd });
+      machine.send({ type: "linked", sessionPresent: false });
+      if (i % 3 === 1) machine.send({ type: "ended", end: peerEnd }, 0);
+      else {machine.send({ type: "reconnect", reason: "test" }).send({
+          type: "ended",
+          end: localEnd,
+        });}
     }
     machine.wait();
     assertGreaterOrEqual(machine.now - connects.at(-1)!, 1_000);
@@ -234,57 +217,59 @@ Deno.test("no two CONNECTs within a second, however lucky the jitter", pure, () 
 });
 
 Deno.test("an attempt that never reached CONNECT does not hold the next one up", pure, () => {
-  const machine = new Machine().send({ is: "start" });
-  machine.send({ is: "refused", failure: refusedTcp }, 0);
+  const machine = new Machine().send({ type: "start" });
+  machine.send({ type: "refused", failure: refusedTcp }, 0);
   assertEquals(machine.opened, [0, 0]);
 });
 
 Deno.test("only a link that stood for 30 s makes the wait short again", pure, () => {
   for (const [stood, longest] of [[29_999, 64_000], [30_000, 1_000]] as const) {
-    const machine = new Machine().send({ is: "start" });
-    for (let i = 0; i < 6; i++) machine.send({ is: "refused", failure: refusedTcp }, 0.999).wait();
-    machine.send({ is: "linked", sessionPresent: false });
+    const machine = new Machine().send({ type: "start" });
+    for (let i = 0; i < 6; i++) {
+      machine.send({ type: "refused", failure: refusedTcp }, 0.999).wait();
+    }
+    machine.send({ type: "linked", sessionPresent: false });
     machine.now += stood;
-    const waited = machine.send({ is: "ended", end: peerEnd }, 0.999).wait();
+    const waited = machine.send({ type: "ended", end: peerEnd }, 0.999).wait();
     assertLessOrEqual(waited, longest);
     assertGreaterOrEqual(waited, longest * 0.9);
   }
 });
 
 Deno.test("the fifth close before CONNACK in a row names likely causes", pure, () => {
-  const machine = new Machine().send({ is: "start" });
+  const machine = new Machine().send({ type: "start" });
   const hints = (): number => machine.logged.filter((text) => /Likely causes/.test(text)).length;
-  for (let i = 1; i <= 4; i++) machine.send({ is: "refused", failure: silentClose }).wait();
+  for (let i = 1; i <= 4; i++) machine.send({ type: "refused", failure: silentClose }).wait();
   assertEquals(hints(), 0);
-  machine.send({ is: "refused", failure: refusedTcp }).wait();
-  for (let i = 1; i <= 4; i++) machine.send({ is: "refused", failure: silentClose }).wait();
+  machine.send({ type: "refused", failure: refusedTcp }).wait();
+  for (let i = 1; i <= 4; i++) machine.send({ type: "refused", failure: silentClose }).wait();
   assertEquals(hints(), 0);
-  machine.send({ is: "refused", failure: silentClose }).wait();
+  machine.send({ type: "refused", failure: silentClose }).wait();
   assertEquals(hints(), 1);
-  for (let i = 6; i <= 20; i++) machine.send({ is: "refused", failure: silentClose }).wait();
+  for (let i = 6; i <= 20; i++) machine.send({ type: "refused", failure: silentClose }).wait();
   assertEquals(hints(), 2);
 });
 
 Deno.test("a take-over is said: by its code, or by the third quick close", pure, () => {
-  const machine = new Machine().send({ is: "start" });
-  machine.send({ is: "linked", sessionPresent: false });
-  machine.send({ is: "ended", end: { ...peerEnd, code: 0x8e } });
+  const machine = new Machine().send({ type: "start" });
+  machine.send({ type: "linked", sessionPresent: false });
+  machine.send({ type: "ended", end: { ...peerEnd, code: 0x8e } });
   assert(machine.logged.some((text) => /same client id and took the session over/.test(text)));
 
-  const quick = new Machine().send({ is: "start" });
+  const quick = new Machine().send({ type: "start" });
   for (let i = 1; i <= 3; i++) {
     assert(!quick.logged.some((text) => /another device/.test(text)));
-    quick.send({ is: "linked", sessionPresent: false });
+    quick.send({ type: "linked", sessionPresent: false });
     quick.now += 4_999;
-    quick.send({ is: "ended", end: peerEnd }).wait();
+    quick.send({ type: "ended", end: peerEnd }).wait();
   }
   assert(quick.logged.some((text) => /3 times in a row.*another device/.test(text)));
 
-  const slow = new Machine().send({ is: "start" });
+  const slow = new Machine().send({ type: "start" });
   for (let i = 1; i <= 5; i++) {
-    slow.send({ is: "linked", sessionPresent: false });
+    slow.send({ type: "linked", sessionPresent: false });
     slow.now += 5_000;
-    slow.send({ is: "ended", end: peerEnd }).wait();
+    slow.send({ type: "ended", end: peerEnd }).wait();
   }
   assert(!slow.logged.some((text) => /another device/.test(text)));
 });
@@ -293,26 +278,32 @@ Deno.test(
   "iotcored-4: refused credentials fail at any time, a bad file only before the first link",
   pure,
   () => {
-    const first = new Machine().send({ is: "start" });
-    first.send({ is: "refused", failure: badFile });
-    assertEquals(first.effects, [{ do: "fail", exit: 78, failure: badFile }]);
+    const first = new Machine().send({ type: "start" });
+    first.send({ type: "refused", failure: badFile });
+    assertEquals(first.effects, [{ type: "fail", exit: 78, failure: badFile }]);
 
-    const later = new Machine().send({ is: "start" }).send({ is: "linked", sessionPresent: false });
-    later.send({ is: "ended", end: peerEnd }).wait();
-    later.send({ is: "refused", failure: badFile });
-    assertEquals(later.state.is, "waiting");
+    const later = new Machine().send({ type: "start" }).send({
+      type: "linked",
+      sessionPresent: false,
+    });
+    later.send({ type: "ended", end: peerEnd }).wait();
+    later.send({ type: "refused", failure: badFile });
+    assertEquals(later.state.type, "waiting");
     later.wait();
-    later.send({ is: "refused", failure: alert });
-    assertEquals(later.effects, [{ do: "fail", exit: 77, failure: alert }]);
+    later.send({ type: "refused", failure: alert });
+    assertEquals(later.effects, [{ type: "fail", exit: 77, failure: alert }]);
   },
 );
 
 Deno.test("a wanted reconnect forgives what went wrong before", pure, () => {
-  const machine = new Machine().send({ is: "start" });
-  for (let i = 0; i < 9; i++) machine.send({ is: "refused", failure: refusedTcp }).wait();
-  machine.send({ is: "refused", failure: refusedTcp }).send({ is: "reconnect", reason: "SIGHUP" });
-  assertEquals(machine.state.is, "connecting");
-  assertEquals(machine.send({ is: "refused", failure: refusedTcp }).wait(), 500);
+  const machine = new Machine().send({ type: "start" });
+  for (let i = 0; i < 9; i++) machine.send({ type: "refused", failure: refusedTcp }).wait();
+  machine.send({ type: "refused", failure: refusedTcp }).send({
+    type: "reconnect",
+    reason: "SIGHUP",
+  });
+  assertEquals(machine.state.type, "connecting");
+  assertEquals(machine.send({ type: "refused", failure: refusedTcp }).wait(), 500);
 });
 
 const busy = new ConnectError("connack", "connack", "refused with 0x97 (quota exceeded)", {
@@ -323,10 +314,10 @@ Deno.test(
   "a busy account is asked again after a random part of 64 s, doubling to 600 s",
   pure,
   () => {
-    const machine = new Machine().send({ is: "start" });
+    const machine = new Machine().send({ type: "start" });
     const waits: number[] = [];
     for (const failure of [busy, silentClose, busy, silentClose, busy, busy]) {
-      machine.send({ is: "refused", failure }, 0.5);
+      machine.send({ type: "refused", failure }, 0.5);
       waits.push(machine.wait());
     }
     // A second is kept to the last CONNECT.
@@ -335,11 +326,11 @@ Deno.test(
 );
 
 Deno.test("refusals by a busy account and other failures are counted apart", pure, () => {
-  const machine = new Machine().send({ is: "start" });
+  const machine = new Machine().send({ type: "start" });
   const waits: number[] = [];
   for (const failure of [busy, refusedTcp, busy, refusedTcp]) {
     machine.now += 1_000;
-    machine.send({ is: "refused", failure }, 0.5);
+    machine.send({ type: "refused", failure }, 0.5);
     waits.push(machine.wait());
   }
   assertEquals(waits, [33_000, 500, 65_000, 1_000]);
@@ -347,12 +338,12 @@ Deno.test("refusals by a busy account and other failures are counted apart", pur
 
 Deno.test("a link that stood for 30 s makes the wait of a busy account short again", pure, () => {
   for (const [stood, longest] of [[29_999, 600_000], [30_000, 64_000]] as const) {
-    const machine = new Machine().send({ is: "start" });
-    for (let i = 0; i < 6; i++) machine.send({ is: "refused", failure: busy }, 0).wait();
-    machine.send({ is: "linked", sessionPresent: false });
+    const machine = new Machine().send({ type: "start" });
+    for (let i = 0; i < 6; i++) machine.send({ type: "refused", failure: busy }, 0).wait();
+    machine.send({ type: "linked", sessionPresent: false, address: "[::1]:8883" });
     machine.now += stood;
-    machine.send({ is: "ended", end: peerEnd }, 0.5).wait();
-    const waited = machine.send({ is: "refused", failure: busy }, 0.999).wait();
+    machine.send({ type: "ended", end: peerEnd }, 0.5).wait();
+    const waited = machine.send({ type: "refused", failure: busy }, 0.999).wait();
     assertLessOrEqual(waited, longest + 1_000);
     assertGreaterOrEqual(waited, longest * 0.9);
   }
@@ -360,21 +351,21 @@ Deno.test("a link that stood for 30 s makes the wait of a busy account short aga
 
 Deno.test("devices that fell together come back over a second, not after exactly one", pure, () => {
   const waits = [0, 0.25, 0.5].map((random) => {
-    const machine = new Machine().send({ is: "start" });
-    machine.send({ is: "linked", sessionPresent: false });
-    return machine.send({ is: "ended", end: peerEnd }, random).wait();
+    const machine = new Machine().send({ type: "start" });
+    machine.send({ type: "linked", sessionPresent: false, address: "[::1]:8883" });
+    return machine.send({ type: "ended", end: peerEnd }, random).wait();
   });
   assertEquals(waits, [1_000, 1_250, 1_500]);
 });
 
 Deno.test("a renewed link forgives nothing: the account may be as busy as before", pure, () => {
-  const machine = new Machine().send({ is: "start" });
-  for (let i = 0; i < 3; i++) machine.send({ is: "refused", failure: busy }, 0).wait();
-  machine.send({ is: "linked", sessionPresent: false });
+  const machine = new Machine().send({ type: "start" });
+  for (let i = 0; i < 3; i++) machine.send({ type: "refused", failure: busy }, 0).wait();
+  machine.send({ type: "linked", sessionPresent: false, address: "[::1]:8883" });
   machine.now += 2_000;
-  machine.send({ is: "renew", reason: "no PUBACK" }).send({ is: "ended", end: localEnd });
-  assertEquals(machine.state.is, "connecting");
-  const waited = machine.send({ is: "refused", failure: busy }, 0.5).wait();
+  machine.send({ type: "renew", reason: "no PUBACK" }).send({ type: "ended", end: localEnd });
+  assertEquals(machine.state.type, "connecting");
+  const waited = machine.send({ type: "refused", failure: busy }, 0.5).wait();
   assertEquals(waited, 257_000);
 });
 
@@ -383,10 +374,10 @@ Deno.test(
   pure,
   () => {
     for (const [code, hinted] of [[0x80, true], [0x83, true], [0x97, false], [0x8b, false]]) {
-      const machine = new Machine().send({ is: "start" });
+      const machine = new Machine().send({ type: "start" });
       for (let i = 0; i < 3; i++) {
-        machine.send({ is: "linked", sessionPresent: false });
-        machine.send({ is: "ended", end: { ...peerEnd, code } }).wait();
+        machine.send({ type: "linked", sessionPresent: false, address: "[::1]:8883" });
+        machine.send({ type: "ended", end: { ...peerEnd, code } }).wait();
       }
       assertEquals(machine.logged.some((text) => /Likely causes/.test(text)), hinted, `${code}`);
     }

@@ -22,6 +22,7 @@ function setUp() {
     links.set(index, handler);
     return Promise.resolve({
       connack: { sessionPresent: false, receiveMaximum: 100 },
+      address: "192.0.2.1:8883",
       buffered: 0,
       publish: () => {},
       subscribe: () => Promise.resolve(undefined),

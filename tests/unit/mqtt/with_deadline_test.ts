@@ -1,11 +1,11 @@
 import { ConnectError } from "../../../src/mqtt/connect_error.ts";
-import { runStage } from "../../../src/mqtt/with_deadline.ts";
+import { withDeadline } from "../../../src/mqtt/with_deadline.ts";
 import { assertEquals, assertRejects } from "../../deps.ts";
 import { FakeClock } from "../../support/fake_clock.ts";
 
 const pure = { permissions: "none" } as const;
 
-function options(clock: FakeClock, signal?: AbortSignal): Parameters<typeof runStage>[0] {
+function options(clock: FakeClock, signal?: AbortSignal): Parameters<typeof withDeadline>[0] {
   return {
     stage: "tls",
     where: "broker:8883",
@@ -19,7 +19,7 @@ function options(clock: FakeClock, signal?: AbortSignal): Parameters<typeof runS
 Deno.test("a step that takes too long fails by its deadline and is undone", pure, async () => {
   const clock = new FakeClock();
   let undone = 0;
-  const step = runStage(options(clock), () => () => void undone++);
+  const step = withDeadline(options(clock), () => () => void undone++);
   clock.advance(9_999);
   assertEquals(undone, 0);
   clock.advance(1);
@@ -35,8 +35,8 @@ Deno.test(
     const clock = new FakeClock();
     let undone = 0;
     const undo = (): void => void undone++;
-    assertEquals(await runStage<number>(options(clock), (done) => (done(1), undo)), 1);
-    const failed = runStage(options(clock), (done, fail) => {
+    assertEquals(await withDeadline<number>(options(clock), (done) => (done(1), undo)), 1);
+    const failed = withDeadline(options(clock), (done, fail) => {
       fail(new Error("first"));
       fail(new Error("second"));
       done(1);
@@ -52,11 +52,11 @@ Deno.test("a step can be given up before and while it runs", pure, async () => {
   const clock = new FakeClock();
   const abort = new AbortController();
   let undone = 0;
-  const running = runStage(options(clock, abort.signal), () => () => void undone++);
+  const running = withDeadline(options(clock, abort.signal), () => () => void undone++);
   abort.abort();
   assertEquals((await assertRejects(() => running, ConnectError)).kind, "aborted");
   let started = 0;
-  const never = runStage(options(clock, abort.signal), () => {
+  const never = withDeadline(options(clock, abort.signal), () => {
     started++;
     return () => {};
   });

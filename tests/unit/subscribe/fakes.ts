@@ -13,6 +13,7 @@ export class FakeConnection implements FilterConnection {
     clientId: "thing",
     connected: false,
     since: undefined,
+    address: undefined,
     inFlight: 0,
     lastError: undefined as string | undefined,
   };

@@ -1,0 +1,64 @@
+import type { Clock } from "../base/clock.ts";
+import { ExitError } from "../base/errors.ts";
+import type { Log } from "../base/log.ts";
+import {
+  type CredentialPaths,
+  type Credentials,
+  EXPIRY_WARNING_MS,
+  logValidity,
+  readCredentials,
+  type ReadText,
+} from "./credentials.ts";
+
+/** The credential files as they were last of use, for all connections; says once what is to be said of them. */
+export class CredentialFiles {
+  readonly #log: Log;
+  readonly #clock: Clock;
+  readonly #readText: ReadText | undefined;
+  #last: { readonly paths: CredentialPaths; readonly credentials: Credentials } | undefined;
+  /** What was logged of validity, of root certificates and of a failure to read. */
+  #said = { validity: "", leftOut: "", failure: "" };
+
+  /** @param readText `Deno.readTextFile` but for tests */
+  constructor(log: Log, clock: Clock, readText?: ReadText) {
+    this.#log = log;
+    this.#clock = clock;
+    this.#readText = readText;
+  }
+
+  /**
+   * Reads the files; when they cannot be used, for the moment perhaps, what was read of them before stays in use.
+   *
+   * @throws {ExitError} `Exit.CONFIG`, when nothing was read of them before
+   */
+  async read(paths: CredentialPaths): Promise<Credentials> {
+    try {
+      const credentials = await readCredentials(paths, this.#readText);
+      this.#last = { paths, credentials };
+      this.#said.failure = "";
+      this.#report(paths, credentials);
+      return credentials;
+    } catch (error) {
+      const last = this.#last;
+      if (!(error instanceof ExitError) || last === undefined) throw error;
+      if (last.paths.rootca !== paths.rootca) throw error;
+      if (last.paths.cert !== paths.cert || last.paths.key !== paths.key) throw error;
+      if (this.#said.failure !== (this.#said.failure = error.message)) {
+        this.#log.warn(`${error.message}; the credentials that were read before stay in use`);
+      }
+      return last.credentials;
+    }
+  }
+
+  #report(paths: CredentialPaths, credentials: Credentials): void {
+    const { fingerprint, validTo, leftOut } = credentials;
+    const now = this.#clock.wallNow();
+    const ends = now > validTo - EXPIRY_WARNING_MS;
+    // Once per certificate, and once more when its end comes near.
+    if (this.#said.validity !== (this.#said.validity = `${fingerprint} ${ends}`)) {
+      logValidity(this.#log, paths.cert, credentials, now);
+    }
+    if (this.#said.leftOut === (this.#said.leftOut = leftOut.join("\n"))) return;
+    for (const what of leftOut) this.#log.warn(`A root certificate is left out: ${what}`);
+  }
+}

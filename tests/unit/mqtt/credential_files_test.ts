@@ -1,0 +1,103 @@
+import { ExitError } from "../../../src/base/errors.ts";
+import { CredentialFiles } from "../../../src/mqtt/credential_files.ts";
+import { assertEquals, assertRejects, assertStringIncludes } from "../../deps.ts";
+import { FakeClock } from "../../support/fake_clock.ts";
+import { fakeLog } from "../../support/fake_log.ts";
+import { createPki } from "../../support/pki.ts";
+
+const pki = await createPki();
+const first = await pki.device();
+const second = await pki.device();
+const PATHS = { rootca: "/ca.pem", cert: "/device.pem", key: "/device.key" } as const;
+const BAD = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+
+/** Files that a test writes, and what is read of them. */
+function setUp() {
+  const log = fakeLog();
+  const texts = new Map<string, string>([
+    [PATHS.rootca, pki.ca.certPem],
+    [PATHS.cert, first.certPem],
+    [PATHS.key, first.keyPem],
+  ]);
+  const files = new CredentialFiles(log, new FakeClock(), (path) => {
+    const text = texts.get(path);
+    return text === undefined
+      ? Promise.reject(new Deno.errors.NotFound("No such file"))
+      : Promise.resolve(text);
+  });
+  const warnings = (): string[] =>
+    // That the certificate is not valid yet, by the clock of the test, is not looked at here.
+    log.lines.filter(({ level, text }) => level === "warn" && !text.startsWith("The certificate"))
+      .map(({ text }) => text);
+  return { files, texts, warnings };
+}
+
+const pure = { permissions: "none" } as const;
+
+Deno.test("files that cannot be used at the first read are refused", pure, async () => {
+  const { files, texts } = setUp();
+  texts.set(PATHS.cert, first.certPem + BAD);
+  const error = await assertRejects(() => files.read(PATHS), ExitError);
+  assertEquals(error.exit, 78);
+});
+
+Deno.test(
+  "files that cannot be used later leave the credentials as they were, which is said once",
+  pure,
+  async () => {
+    const { files, texts, warnings } = setUp();
+    const read = await files.read(PATHS);
+    texts.set(PATHS.cert, first.certPem + BAD);
+    assertEquals(await files.read(PATHS), read);
+    assertEquals(await files.read(PATHS), read);
+    assertEquals(warnings().length, 1);
+    assertStringIncludes(warnings()[0]!, "block 2 is no valid certificate");
+    assertStringIncludes(warnings()[0]!, "the credentials that were read before stay in use");
+    texts.delete(PATHS.key);
+    assertEquals(await files.read(PATHS), read);
+    assertEquals(warnings().length, 2);
+  },
+);
+
+Deno.test(
+  "files that are whole again are used, and a later fault is said again",
+  pure,
+  async () => {
+    const { files, texts, warnings } = setUp();
+    await files.read(PATHS);
+    texts.set(PATHS.cert, second.certPem);
+    await files.read(PATHS);
+    texts.set(PATHS.key, second.keyPem);
+    const { fingerprint } = await files.read(PATHS);
+    assertEquals(fingerprint.replaceAll(":", "").toLowerCase(), second.fingerprint);
+    assertEquals(warnings().length, 1);
+    texts.set(PATHS.key, first.keyPem);
+    await files.read(PATHS);
+    assertEquals(warnings().length, 2);
+  },
+);
+
+Deno.test("other files than those that were read have to be good", pure, async () => {
+  const { files } = setUp();
+  await files.read(PATHS);
+  for (const name of ["rootca", "cert", "key"] as const) {
+    await assertRejects(() => files.read({ ...PATHS, [name]: "/other.pem" }), ExitError);
+  }
+});
+
+Deno.test(
+  "a root certificate that is left out is named once, and again when the file has changed",
+  pure,
+  async () => {
+    const { files, texts, warnings } = setUp();
+    texts.set(PATHS.rootca, pki.ca.certPem + BAD);
+    await files.read(PATHS);
+    await files.read(PATHS);
+    assertEquals(warnings().length, 1);
+    assertStringIncludes(warnings()[0]!, "A root certificate is left out: /ca.pem: block 2 is no");
+    texts.set(PATHS.rootca, BAD + pki.ca.certPem);
+    await files.read(PATHS);
+    assertEquals(warnings().length, 2);
+    assertStringIncludes(warnings()[1]!, "/ca.pem: block 1 is no");
+  },
+);
