@@ -23,7 +23,7 @@ export async function probe(
   clock: Clock = systemClock,
 ): Promise<void> {
   const credentials = await readCredentials(config);
-  const stream = await openStream(targetOf(config, 0), credentials, { clock, signal });
+  const { stream } = await openStream(targetOf(config, 0), credentials, { clock, signal });
   stream.destroy();
 }
 
