@@ -156,7 +156,7 @@ class LocalDaemon implements Daemon, PoolHandler {
     const shared = { spool: this.#spool, queue, waiters: this.#waiters, clock, fault };
     const limits = config.rateLimit ? AWS_RATE_LIMITS : undefined;
     const { maxInFlight, keepQos0WhenOffline, maxConnections } = config;
-    this.#publisher = new Publisher({ ...shared, log, limits, maxInFlight });
+    this.#publisher = new Publisher({ ...shared, log, random, limits, maxInFlight });
     this.#intake = new Intake({ ...shared, publisher: this.#publisher, keepQos0WhenOffline });
     this.#queue = queue;
     this.#pool = new ConnectionPool({

@@ -16,6 +16,9 @@ const CLIMB_MS = 60_000;
 /** The part of the climb that one PUBACK may account for: who sends nothing learns nothing. */
 const CLIMB_STEP = 1 / 8;
 
+/** How late a timer may be, in ms. */
+const LATE_MS = 20;
+
 /** Slowed down since a message was lost. */
 interface Slowed {
   /** When slowing began, in ms of the clock. */
@@ -72,8 +75,8 @@ export class AccountRate {
     const slowed = this.#slowed;
     if (slowed === undefined) return;
     const intervalMs = 1_000 / slowed.rate;
-    // A timer that fires late does not slow sending down: the next message may follow so much sooner.
-    slowed.nextAt = Math.max(slowed.nextAt, now - intervalMs) + intervalMs;
+    // A timer that fires late does not slow sending down: the next messages may follow so much sooner.
+    slowed.nextAt = Math.max(slowed.nextAt, now - Math.max(intervalMs, LATE_MS)) + intervalMs;
   }
 
   /** The broker has a message. */

@@ -1,3 +1,4 @@
+import { MAX_IN_FLIGHT } from "../aws/limits.ts";
 import { backoffDelay, RENEWAL } from "../base/backoff.ts";
 import { AccountRate } from "./account_rate.ts";
 
@@ -15,9 +16,6 @@ const ROUND_TRIPS = 4;
 
 /** The part of a round trip that is shorter than the longest lately by which that comes down (RFC 6298, 2.3). */
 const SMOOTHING = 1 / 8;
-
-/** QoS 1 messages that AWS IoT Core takes in flight, also with 3.1.1, which has no receive maximum. */
-const MOST_IN_FLIGHT = 100;
 
 /** A PUBLISH of QoS 1, from when it is sent until it is answered or its link ends. */
 export interface Sent {
@@ -60,7 +58,7 @@ export class CongestionWindow<T extends Sent> {
   #size = FIRST_WINDOW;
   #most = FIRST_WINDOW;
   /** How many may be unanswered in the eyes of the broker [MQTT5-3.3.4-9]. */
-  #allowance = MOST_IN_FLIGHT;
+  #allowance = MAX_IN_FLIGHT;
   /** The longest round trip lately, in ms. */
   #roundTrip = 0;
   /** PUBACKs towards a window that is one larger, while slowed down. */
@@ -106,19 +104,25 @@ export class CongestionWindow<T extends Sent> {
     this.#awaited.clear();
     this.#overdue.clear();
     this.#resent.clear();
-    this.#allowance = Math.min(MOST_IN_FLIGHT, receiveMaximum);
-    this.#most = Math.min(most, this.#allowance);
-    this.#size = Math.min(FIRST_WINDOW, this.#most);
+    // MQTT 3.1.1 has no receive maximum; AWS IoT Core has its limit all the same.
+    this.#allowance = Math.min(MAX_IN_FLIGHT, receiveMaximum);
+    this.#size = FIRST_WINDOW;
+    this.limit(most);
     this.#undo = undefined;
     this.#silentSince = undefined;
     this.#renewAt = undefined;
   }
 
-  /** A message goes. */
+  /** Uses a changed largest window, from 1. */
+  limit(most: number): void {
+    this.#most = Math.min(most, this.#allowance);
+    this.#size = Math.min(this.#size, this.#most);
+  }
+
+  /** A message goes, as the {@linkcode AccountRate} was told. */
   sent(message: T): void {
     this.#awaited.add(message);
     this.#silentSince ??= message.sentAt;
-    this.rate.sent(message.sentAt);
   }
 
   /** A PUBACK says that the broker has a message, or will never take it. One of an earlier link is ignored. */
@@ -199,7 +203,7 @@ export class CongestionWindow<T extends Sent> {
 
   /** At most once for all that was under way together, and once in 5 s. */
   #halve({ sentAt }: Sent, now: number): void {
-    if (sentAt < this.#halvedAt || now < this.#halvedAt + OVERDUE_MS) return;
+    if (sentAt <= this.#halvedAt || now < this.#halvedAt + OVERDUE_MS) return;
     this.#halvedAt = now;
     this.#towards = 0;
     const size = this.#size;
@@ -207,7 +211,7 @@ export class CongestionWindow<T extends Sent> {
     const undo = this.rate.lost(now);
     this.#undo ??= (): void => {
       undo();
-      this.#size = size;
+      this.#size = Math.min(size, this.#most);
     };
   }
 

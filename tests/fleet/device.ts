@@ -163,6 +163,7 @@ export class Device {
     this.#rate.take(now, BYTES);
     const publish = { sentAt: now, message, link: this.#links };
     this.#unanswered.add(publish);
+    this.#window.rate.sent(now);
     this.#window.sent(publish);
     if (this.#lookAt === Infinity) this.#lookAt = this.#window.dueAt ?? Infinity;
     this.#world.publish(this, publish);

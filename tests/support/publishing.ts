@@ -25,7 +25,7 @@ export function publishing(clock: Clock, log: Log, options: PublishingOptions = 
   const queue = new Qos0Queue();
   const waiters = new PubackWaiters(clock);
   const shared = { spool, queue, waiters, clock, fault };
-  const publisher = new Publisher({ ...shared, log, limits, maxInFlight });
+  const publisher = new Publisher({ ...shared, log, random: () => 0.5, limits, maxInFlight });
   const { keepQos0WhenOffline = false } = options;
   const intake = new Intake({ ...shared, publisher, keepQos0WhenOffline });
   return { spool, queue, waiters, publisher, intake };

@@ -18,7 +18,7 @@ Deno.test(
     const sent: string[] = [];
     publisher.up({
       buffered: 0,
-      reconnect: () => {},
+      renew: () => {},
       publish: ({ topic }: OutgoingPublish, done: (result: PublishResult) => void) => {
         sent.push(topic);
         done({ code: 0, reason: "" });
