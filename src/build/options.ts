@@ -1,6 +1,6 @@
 import { type Option, type Parsed, parseOptions } from "../cli/args.ts";
 import { Exit, ExitError } from "../base/errors.ts";
-import { checkInterfaceName } from "../bus/socket_file.ts";
+import { BUS_DIR, checkInterfaceName, INTERFACE_NAME } from "../bus/socket_file.ts";
 
 /** What the program can be compiled for with `--target`; Deno has no 32-bit ARM. */
 export const TARGETS = ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"] as const;
@@ -80,14 +80,14 @@ export const BUILD_OPTIONS: readonly Option[] = [
 export function parseBuildArgs(args: readonly string[]): BuildOptions {
   const parsed = parse(args[0] === "--" ? args.slice(1) : args);
   const endpoints = all(parsed, "endpoint", isEndpoint, "be HOST, HOST:PORT or *.DOMAIN[:PORT]");
-  const interfaceName = one(parsed, "interface-name") ?? "aws_iot_mqtt";
+  const interfaceName = one(parsed, "interface-name") ?? INTERFACE_NAME;
   checkInterfaceName(interfaceName);
   return {
     ceiling: ceilingOf(one(parsed, "max-connections") ?? "1"),
     endpoints: endpoints.length > 0 ? endpoints : DEFAULT_ENDPOINTS,
     proxies: all(parsed, "proxy", isProxy, "be HOST:PORT"),
     read: all(parsed, "read", isDevicePath, PATH_RULE).map(tidy),
-    busDir: tidy(all(parsed, "bus-dir", isDevicePath, PATH_RULE)[0] ?? "/run/greengrass"),
+    busDir: tidy(all(parsed, "bus-dir", isDevicePath, PATH_RULE)[0] ?? BUS_DIR),
     interfaceName,
     spools: all(parsed, "spool", isDevicePath, PATH_RULE).map(tidy),
     targets: all(parsed, "target", isTarget, `be ${TARGETS.join(" or ")}`) as Target[],

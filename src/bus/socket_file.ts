@@ -23,17 +23,29 @@ export interface SocketFile {
   remove(): Promise<void>;
 }
 
-/**
- * Checks the name of an interface: 1 to 50 of `[A-Za-z0-9._-]`, no leading dot, no `..`.
- *
- * @throws {ExitError} USAGE, naming `--interface-name`.
- */
+/** The folder of the core bus, unless told otherwise. */
+export const BUS_DIR = "/run/greengrass";
+
+/** The name of the daemon's interface, and of its socket, unless told otherwise. */
+export const INTERFACE_NAME = "aws_iot_mqtt";
+
+/** What the name of an interface must be. */
+export const INTERFACE_NAME_RULE =
+  'must be 1 to 50 of A-Z, a-z, 0-9, ".", "_" and "-", without a leading "." or ".."';
+
+/** Whether a name keeps to {@linkcode INTERFACE_NAME_RULE}. */
+export function isInterfaceName(name: string): boolean {
+  return /^[A-Za-z0-9_-][A-Za-z0-9._-]{0,49}$/.test(name) && !name.includes("..");
+}
+
+/** Checks the name of an interface. @throws {ExitError} 64, naming `--interface-name` */
 export function checkInterfaceName(name: string): void {
-  if (/^[A-Za-z0-9_-][A-Za-z0-9._-]{0,49}$/.test(name) && !name.includes("..")) return;
+  if (isInterfaceName(name)) return;
   throw new ExitError(
     Exit.USAGE,
-    `Cannot use --interface-name ${JSON.stringify(name.slice(0, 60))}: ` +
-      `it must be 1 to 50 of A-Z, a-z, 0-9, ".", "_" and "-", without a leading "." or ".."`,
+    `Cannot use --interface-name: it ${INTERFACE_NAME_RULE}, got ${
+      JSON.stringify(name.slice(0, 60))
+    }`,
   );
 }
 

@@ -3,7 +3,7 @@ import type { Option, Parsed } from "./args.ts";
 import { parseOptions, usage } from "./args.ts";
 import { Exit, ExitError } from "../base/errors.ts";
 import type { Given } from "../config/resolve.ts";
-import { type Setting, type SettingName, SETTINGS } from "../config/settings.ts";
+import { MAX_CEILING, type Setting, type SettingName, SETTINGS } from "../config/settings.ts";
 
 /** The option that `deno task compile` bakes in as the program's first argument (iotcored-6). */
 const CEILING: Option = {
@@ -72,10 +72,10 @@ function ceilingOf(parsed: Parsed): number {
       `option --connection-ceiling is given already (${ceiling}) and cannot be given again`,
     );
   }
-  if (!/^[1-9][0-9]{0,2}$/.test(ceiling)) {
+  if (!/^[1-9][0-9]*$/.test(ceiling) || Number(ceiling) > MAX_CEILING) {
     throw new ExitError(
       Exit.USAGE,
-      `Cannot use --connection-ceiling: it must be a whole number from 1 to 999, got ${
+      `Cannot use --connection-ceiling: it must be a whole number from 1 to ${MAX_CEILING}, got ${
         JSON.stringify(ceiling)
       }`,
     );

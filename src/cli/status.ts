@@ -1,7 +1,7 @@
 import { utf8 } from "../base/bytes.ts";
 import { Exit, type Exit as ExitCode, type ExitError } from "../base/errors.ts";
 import type { Client } from "../client/client.ts";
-import type { Status } from "../status/status.ts";
+import type { Status } from "../status/types.ts";
 import { type Parsed, usage } from "./args.ts";
 import { prometheusText } from "../status/prometheus.ts";
 import { statusLine, statusPage } from "../status/page.ts";

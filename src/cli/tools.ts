@@ -14,7 +14,7 @@ import {
   messageOf,
 } from "../base/errors.ts";
 import { NoServerError } from "../bus/client.ts";
-import { checkInterfaceName } from "../bus/socket_file.ts";
+import { BUS_DIR, checkInterfaceName, INTERFACE_NAME } from "../bus/socket_file.ts";
 import { type Client, connect } from "../client/client.ts";
 import { type Option, type Parsed, parseOptions, usage } from "./args.ts";
 import { type Command, helpText } from "./help.ts";
@@ -83,9 +83,9 @@ export function print(text: string): ExitCode {
 
 /** The path of the daemon's socket. Throws 64. */
 export function socketOf(parsed: Parsed): string {
-  const name = textOf(parsed, "interface-name") ?? "aws_iot_mqtt";
+  const name = textOf(parsed, "interface-name") ?? INTERFACE_NAME;
   checkInterfaceName(name);
-  return `${textOf(parsed, "bus-dir") ?? "/run/greengrass"}/${name}`;
+  return `${textOf(parsed, "bus-dir") ?? BUS_DIR}/${name}`;
 }
 
 /** The last value of an option. */

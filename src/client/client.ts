@@ -1,12 +1,14 @@
+import { BUS_DIR, INTERFACE_NAME } from "../bus/socket_file.ts";
 import { type Bytes, fromUtf8, utf8 } from "../base/bytes.ts";
 import { BusError, Code } from "../base/errors.ts";
 import type { Value } from "../wire/object.ts";
 import { Feed } from "./feed.ts";
 import { Calls } from "./calls.ts";
-import { readStatus, type Status } from "../status/status.ts";
+import type { Status } from "../status/types.ts";
+import { readStatus } from "../status/codec.ts";
 
 /** Where the daemon listens unless it is told otherwise. */
-export const DEFAULT_SOCKET = "/run/greengrass/aws_iot_mqtt";
+export const DEFAULT_SOCKET: string = `${BUS_DIR}/${INTERFACE_NAME}`;
 
 /** How long the daemon may be gone before publishes that wait for it fail, in ms, unless told otherwise. */
 export const DEFAULT_PATIENCE_MS = 30_000;

@@ -42,4 +42,4 @@ export type {
   QueueView,
   SpoolView,
   Status,
-} from "../status/status.ts";
+} from "../status/types.ts";

@@ -1,58 +1,60 @@
 import type { Config } from "./resolve.ts";
+import { type Applies, type Setting, type SettingName, SETTINGS } from "./settings.ts";
 
 /** A field of the configuration. */
 export type ConfigField = keyof Config;
 
-/** What needs a new link to apply, all of what is told to the broker or decides how it is reached. */
-const OF_THE_LINK: ReadonlySet<ConfigField> = new Set([
-  "host",
-  "port",
-  "id",
-  "rootca",
-  "cert",
-  "key",
-  "mqttVersion",
-  "keepAliveS",
-  "proxy",
-]);
+/** The settings that are not a field of their own name. */
+const FIELDS: Partial<Record<SettingName, readonly ConfigField[]>> = {
+  endpoint: ["host", "port"],
+  noProxy: ["proxy"],
+  noRateLimit: ["rateLimit"],
+};
 
-/** What decides whether the broker can be reached at all, with TLS. */
-const OF_THE_ROUTE: ReadonlySet<ConfigField> = new Set([
-  "host",
-  "port",
-  "rootca",
-  "cert",
-  "key",
-  "proxy",
-]);
-
-/** What is decided once, when the daemon starts. */
-const OF_THE_START: ReadonlySet<ConfigField> = new Set(["spool", "spoolMaxBytes"]);
+/** What a change of each field needs, from the table of settings. */
+const APPLIES: ReadonlyMap<ConfigField, Applies> = new Map(
+  (Object.entries(SETTINGS) as [SettingName, Setting<unknown>][]).flatMap(([name, { applies }]) =>
+    (FIELDS[name] ?? [name as ConfigField]).map((field) => [field, applies] as const)
+  ),
+);
 
 /** What differs between two configurations. */
 export interface ConfigChange {
+  /** The wanted configuration, but for what waits for a restart. */
+  readonly next: Config;
+  /** What differs from it now. */
   readonly fields: readonly ConfigField[];
-  /** Those that a new link applies. */
-  readonly link: readonly ConfigField[];
+  /** What is wanted otherwise, and only another start applies. */
+  readonly restart: readonly ConfigField[];
+  /** Whether a new link is needed. */
+  readonly link: boolean;
   /** Whether the broker is reached in another way, or with other credentials. */
   readonly route: boolean;
-  /** Those that only another start applies. */
-  readonly restart: readonly ConfigField[];
   /** Whether other credential files are to be used. */
   readonly credentials: boolean;
 }
 
-/** Compares two configurations. */
-export function compareConfigs(before: Config, after: Config): ConfigChange {
-  const fields = (Object.keys(after) as ConfigField[]).filter((field) =>
-    // Plain data whose keys stand in the same order.
-    JSON.stringify(before[field]) !== JSON.stringify(after[field])
-  );
+/** What to do about a wanted configuration while another is in use. */
+export function nextConfig(current: Config, wanted: Config): ConfigChange {
+  const all = changedFields(current, wanted);
+  const restart = all.filter((field) => APPLIES.get(field) === "restart");
+  const fields = all.filter((field) => !restart.includes(field));
+  const kept = Object.fromEntries(restart.map((field) => [field, current[field]]));
+  const route = fields.some((field) => APPLIES.get(field) === "route");
   return {
+    next: Object.freeze({ ...wanted, ...kept }),
     fields,
-    link: fields.filter((field) => OF_THE_LINK.has(field)),
-    route: fields.some((field) => OF_THE_ROUTE.has(field)),
-    restart: fields.filter((field) => OF_THE_START.has(field)),
-    credentials: fields.some((field) => field === "rootca" || field === "cert" || field === "key"),
+    restart,
+    link: route || fields.some((field) => APPLIES.get(field) === "link"),
+    route,
+    credentials: fields.some((field) => ["rootca", "cert", "key"].includes(field)),
   };
+}
+
+/** The fields in which two configurations differ. */
+export function changedFields(one: Config, other: Config): ConfigField[] {
+  return (Object.keys(other) as ConfigField[]).filter((field) =>
+    // Plain data whose keys stand in the same order.
+    JSON.stringify(one[field]) !== JSON.stringify(other[field])
+  );
 }

@@ -12,7 +12,7 @@ import {
   resolveConfig,
 } from "./resolve.ts";
 import type { ConfigSource } from "./service.ts";
-import { textsOf, wantedKeys } from "./values.ts";
+import { textsOf, wantedKeys } from "./service.ts";
 
 /** How long the config service may take to appear when something required is only there, in ms. */
 export const PATIENCE_MS = 60_000;

@@ -1,18 +1,12 @@
 import { Exit, ExitError } from "../base/errors.ts";
+import { path as parsePath, RuleError, type SpoolPlace } from "./parsers.ts";
 import {
-  BUS_DIR,
   CONFIG_PREFIX,
-  path as parsePath,
-  RuleError,
   type Setting,
   type SettingName,
   SETTINGS,
   type SettingValue,
-  type SpoolPlace,
 } from "./settings.ts";
-import type { LogFormat } from "../base/log.ts";
-import type { Level } from "../base/log.ts";
-import type { MqttVersion } from "../mqtt/link.ts";
 
 /** The proxy to connect through, as text so that two can be compared. */
 export interface ProxyConfig {
@@ -22,30 +16,23 @@ export interface ProxyConfig {
   readonly noProxy: string;
 }
 
+/** The settings that are a field of the configuration as they are. */
+type PlainSetting = Exclude<
+  SettingName,
+  "endpoint" | "port" | "noRateLimit" | "proxy" | "noProxy"
+>;
+
 /** Everything the daemon is told: frozen, checked, and plain data. */
-export interface Config {
-  readonly host: string;
-  readonly port: number;
-  readonly id: string;
-  readonly rootca: string;
-  readonly cert: string;
-  readonly key: string;
-  readonly interfaceName: string;
-  readonly busDir: string;
-  readonly mqttVersion: MqttVersion;
-  readonly keepAliveS: number;
-  /** At most {@linkcode connectionCeiling}. */
-  readonly maxConnections: number;
-  readonly connectionCeiling: number;
-  readonly maxInFlight: number;
-  readonly spool: SpoolPlace;
-  readonly spoolMaxBytes: number;
-  readonly keepQos0WhenOffline: boolean;
-  readonly proxy: ProxyConfig | undefined;
-  readonly rateLimit: boolean;
-  readonly logLevel: Level;
-  readonly logFormat: LogFormat;
-}
+export type Config =
+  & { readonly [N in PlainSetting]: SettingValue<N> }
+  & {
+    readonly host: string;
+    readonly port: number;
+    readonly proxy: ProxyConfig | undefined;
+    readonly rateLimit: boolean;
+    /** The most connections that {@linkcode Config.maxConnections} may be (iotcored-6). */
+    readonly connectionCeiling: number;
+  };
 
 /** The texts of the command line, by setting. */
 export type Given = { readonly [N in SettingName]?: string };
@@ -75,37 +62,39 @@ export function resolveConfig(
   const read = <N extends SettingName>(name: N): SettingValue<N> | undefined =>
     readSetting(name, given, values);
   const need = <N extends SettingName>(name: N): SettingValue<N> => {
+    const { fallback, parse }: Setting<unknown> = SETTINGS[name];
     const value = read(name);
-    if (value === undefined) throw missing(name);
-    return value;
+    if (value !== undefined) return value;
+    if (fallback === undefined) throw missing(name);
+    return parse(fallback) as SettingValue<N>;
   };
   const endpoint = need("endpoint");
   const spool = read("spool") ?? configuredSpool(values) ?? defaultSpool(environment);
   return Object.freeze({
     host: endpoint.host,
-    port: choosePort(given, endpoint.port, read("port")),
+    port: choosePort(given, endpoint.port, read("port")) ?? need("port"),
     id: need("id"),
     rootca: need("rootca"),
     cert: need("cert"),
     key: need("key"),
-    interfaceName: read("interfaceName") ?? "aws_iot_mqtt",
-    busDir: read("busDir") ?? BUS_DIR,
-    mqttVersion: read("mqttVersion") ?? "5",
-    keepAliveS: read("keepAliveS") ?? 60,
+    interfaceName: need("interfaceName"),
+    busDir: need("busDir"),
+    mqttVersion: need("mqttVersion"),
+    keepAliveS: need("keepAliveS"),
     maxConnections: checkCeiling(
       read("maxConnections") ?? ceiling,
       ceiling,
       given.maxConnections !== undefined,
     ),
     connectionCeiling: ceiling,
-    maxInFlight: read("maxInFlight") ?? 100,
+    maxInFlight: need("maxInFlight"),
     spool,
     spoolMaxBytes: read("spoolMaxBytes") ?? SPOOL_DEFAULT_BYTES[spool.kind],
-    keepQos0WhenOffline: read("keepQos0WhenOffline") ?? false,
+    keepQos0WhenOffline: need("keepQos0WhenOffline"),
     proxy: chooseProxy(given, environment, values),
-    rateLimit: !(read("noRateLimit") ?? false),
-    logLevel: read("logLevel") ?? "info",
-    logFormat: read("logFormat") ?? "text",
+    rateLimit: !need("noRateLimit"),
+    logLevel: need("logLevel"),
+    logFormat: need("logFormat"),
   });
 }
 
@@ -124,8 +113,9 @@ export function checkGiven(given: Given, ceiling: number): void {
 
 /** The settings without which the daemon cannot start, as far as the command line does not give them. */
 export function missingSettings(given: Given): SettingName[] {
-  const needed: SettingName[] = ["endpoint", "id", "rootca", "cert", "key"];
-  return needed.filter((name) => given[name] === undefined);
+  return (Object.entries(SETTINGS) as [SettingName, Setting<unknown>][])
+    .filter(([name, { required }]) => required && given[name] === undefined)
+    .map(([name]) => name);
 }
 
 /** The full path of a setting's config key, or `undefined` when it has none. */
@@ -198,12 +188,12 @@ function choosePort(
   given: Given,
   ofEndpoint: number | undefined,
   port: number | undefined,
-): number {
+): number | undefined {
   if (
     ofEndpoint === undefined || given.endpoint === undefined || given.port === undefined ||
     port === ofEndpoint
   ) {
-    return given.port === undefined ? ofEndpoint ?? port ?? 8883 : port ?? 8883;
+    return given.port === undefined ? ofEndpoint ?? port : port;
   }
   throw new ExitError(
     Exit.USAGE,

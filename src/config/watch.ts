@@ -3,10 +3,10 @@ import type { Clock, Timer } from "../base/clock.ts";
 import { BusError, Code, Exit, ExitError, messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { Config } from "./resolve.ts";
-import { compareConfigs } from "./change.ts";
+import { changedFields } from "./change.ts";
 import { type ConfigInputs, pause, readConfig } from "./load.ts";
 import type { ConfigSource } from "./service.ts";
-import { wantedKeys } from "./values.ts";
+import { wantedKeys } from "./service.ts";
 import { CONFIG_PREFIX } from "./settings.ts";
 
 /** A changed configuration brought no connection, and the one before is used again: trying once more costs the link once more. */
@@ -260,7 +260,7 @@ export class ConfigWatch {
 }
 
 function isSame(one: Config, other: Config | undefined): boolean {
-  return other !== undefined && compareConfigs(one, other).fields.length === 0;
+  return other !== undefined && changedFields(one, other).length === 0;
 }
 
 /** What stands above all keys that are read; most likely it exists when a key that may appear below does not yet. */

@@ -15,7 +15,7 @@ import { MemoryStorage } from "../spool/memory_storage.ts";
 import { openDiskStorage } from "../spool/sqlite_storage.ts";
 import type { SpoolStorage } from "../spool/storage.ts";
 import type { Config } from "../config/resolve.ts";
-import { compareConfigs } from "../config/change.ts";
+import { nextConfig } from "../config/change.ts";
 import { RevertedError } from "../config/watch.ts";
 import { probe, Trial } from "./config_trial.ts";
 import { targetOf } from "./target.ts";
@@ -214,10 +214,7 @@ class LocalDaemon implements Daemon, PoolHandler {
   }
 
   async update(config: Config, signal: AbortSignal = new AbortController().signal): Promise<void> {
-    const { spool, spoolMaxBytes } = this.#config;
-    // The spool in use goes on: another one would leave messages behind.
-    const next = Object.freeze({ ...config, spool, spoolMaxBytes });
-    const { fields, link, credentials, route } = compareConfigs(this.#config, next);
+    const { next, fields, restart, link, route, credentials } = nextConfig(this.#config, config);
     if (route && this.#proven !== undefined) await this.#probe(next, signal);
     else if (credentials) await readCredentials(next);
     signal.throwIfAborted();
@@ -226,9 +223,9 @@ class LocalDaemon implements Daemon, PoolHandler {
     if (fields.length > 0) {
       log.info("the configuration has changed", { changed: fields.join(" ") });
     }
-    this.#tellRestart(compareConfigs(next, config).restart);
+    this.#tellRestart(restart);
     this.#use(next);
-    if (link.length > 0) await this.#connectWithIt(signal);
+    if (link) await this.#connectWithIt(signal);
   }
 
   showWaiting(why: string | undefined): void {

@@ -1,7 +1,8 @@
 import type { Clock, Timer } from "../base/clock.ts";
 import { VERSION } from "../base/version.ts";
 import type { BusCounters } from "../bus/server.ts";
-import { type QueueView, type Status, statusValue } from "../status/status.ts";
+import type { QueueView, Status } from "../status/types.ts";
+import { statusValue } from "../status/codec.ts";
 import { MAX_CLIENTS, MAX_QUEUED_BYTES } from "../bus/limits.ts";
 import type { Subscriber } from "../bus/methods.ts";
 import type { PooledConnection } from "../mqtt/pool.ts";

@@ -8,7 +8,7 @@ import { loadConfig, needsConfigService } from "../config/load.ts";
 import { CONFIG_INTERFACE, ConfigService } from "../config/service.ts";
 import { ConfigWatch, type WatchOptions } from "../config/watch.ts";
 import { type Daemon, startDaemon } from "../daemon/daemon.ts";
-import { BUS_DIR, SETTINGS } from "../config/settings.ts";
+import { SETTINGS } from "../config/settings.ts";
 import { LineWriter } from "./log_writer.ts";
 import { checkPermissions } from "./permitted.ts";
 import { Signals } from "./signals.ts";
@@ -174,7 +174,7 @@ async function stopAfterFault(daemon: Daemon, error: unknown, log: Log): Promise
 }
 
 function configService(given: Given, clock: Clock): ConfigService {
-  const busDir: Config["busDir"] = SETTINGS.busDir.parse(given.busDir ?? BUS_DIR);
+  const busDir: Config["busDir"] = SETTINGS.busDir.parse(given.busDir ?? SETTINGS.busDir.fallback);
   return new ConfigService(`${busDir}/${CONFIG_INTERFACE}`, clock);
 }
 
@@ -185,8 +185,8 @@ function readEnvironment(): Environment {
 /** The log is needed before the rest of the configuration is there: the config service has no say in it. */
 function stderrLog(given: Given, environment: Environment, writer: LineWriter): Log {
   return createLog({
-    level: SETTINGS.logLevel.parse(given.logLevel ?? "info"),
-    format: SETTINGS.logFormat.parse(given.logFormat ?? "text"),
+    level: SETTINGS.logLevel.parse(given.logLevel ?? SETTINGS.logLevel.fallback),
+    format: SETTINGS.logFormat.parse(given.logFormat ?? SETTINGS.logFormat.fallback),
     journal: environment.JOURNAL_STREAM !== undefined,
     write: (line) => writer.line(line),
     wallNow: systemClock.wallNow,

@@ -1,4 +1,4 @@
-import type { ConnectionView, Status } from "./status.ts";
+import type { ConnectionView, Status } from "./types.ts";
 
 /** Messages in quarantine that the page names. */
 const NAMED_QUARANTINED = 5;

@@ -8,7 +8,7 @@
 
 import { type AwsIotCore, startAwsIotCore } from "../support/aws_iot_core.ts";
 import { call } from "../../src/bus/client.ts";
-import { readStatus } from "../../src/status/status.ts";
+import { readStatus } from "../../src/status/codec.ts";
 import { Ledger } from "../support/ledger.ts";
 import { writePki } from "../support/pki.ts";
 import { daemonArgs, type Program, startProgram } from "../support/program.ts";

@@ -1,5 +1,6 @@
 import { type BusConnection, call } from "../../src/bus/client.ts";
-import { readStatus, type Status } from "../../src/status/status.ts";
+import type { Status } from "../../src/status/types.ts";
+import { readStatus } from "../../src/status/codec.ts";
 import { connected, publishParams } from "./daemon.ts";
 import type { Ledger } from "./ledger.ts";
 

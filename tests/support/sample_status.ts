@@ -1,4 +1,4 @@
-import type { Status } from "../../src/status/status.ts";
+import type { Status } from "../../src/status/types.ts";
 
 /** A status in which every figure differs. */
 export const SAMPLE_STATUS: Status = {

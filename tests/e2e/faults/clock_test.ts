@@ -3,7 +3,7 @@
 import { assertEquals } from "../../deps.ts";
 import { type Clock, systemClock } from "../../../src/base/clock.ts";
 import { call } from "../../../src/bus/client.ts";
-import { readStatus } from "../../../src/status/status.ts";
+import { readStatus } from "../../../src/status/codec.ts";
 import { resolveConfig } from "../../../src/config/resolve.ts";
 import { startDaemon } from "../../../src/daemon/daemon.ts";
 import { publish, untilConnected } from "../../support/daemon.ts";

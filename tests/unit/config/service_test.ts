@@ -1,9 +1,9 @@
 import { utf8 } from "../../../src/base/bytes.ts";
 import { BusError, Code, ExitError } from "../../../src/base/errors.ts";
 import type { Config, Environment, Given } from "../../../src/config/resolve.ts";
-import { compareConfigs } from "../../../src/config/change.ts";
+import { nextConfig } from "../../../src/config/change.ts";
 import { loadConfig, type LoadOptions, PATIENCE_MS } from "../../../src/config/load.ts";
-import { textsOf, wantedKeys } from "../../../src/config/values.ts";
+import { textsOf, wantedKeys } from "../../../src/config/service.ts";
 import { CONFIG_PREFIX } from "../../../src/config/settings.ts";
 import type { Value } from "../../../src/wire/object.ts";
 import {
@@ -335,20 +335,20 @@ Deno.test("a number in quotes and one without mean the same", pure, () => {
 
 Deno.test("a change is sorted by what it takes to apply it", pure, async () => {
   const before = await new Loading().config();
-  const link = ["host", "port", "id", "mqttVersion", "keepAliveS"] as const;
-  for (const field of link) {
-    const change = compareConfigs(before, { ...before, [field]: "other" });
+  for (const field of ["host", "port", "id", "mqttVersion", "keepAliveS"] as const) {
+    const wanted = { ...before, [field]: "other" };
     const route = field === "host" || field === "port";
-    assertEquals(change, {
-      ...{ fields: [field], link: [field], restart: [] },
+    assertEquals(nextConfig(before, wanted), {
+      ...{ next: wanted, fields: [field], restart: [], link: true },
       ...{ credentials: false, route },
     });
   }
-  const proxied = compareConfigs(before, { ...before, proxy: { url: "http://p", noProxy: "" } });
-  assertEquals(proxied.link, ["proxy"]);
-  assertEquals(compareConfigs(before, { ...before, cert: "/new" }).credentials, true);
-  assertEquals(compareConfigs(before, { ...before, spoolMaxBytes: 1 }).restart, ["spoolMaxBytes"]);
-  const live = compareConfigs(before, { ...before, maxInFlight: 1 });
-  assertEquals([live.fields, live.link, live.restart], [["maxInFlight"], [], []]);
-  assertEquals(compareConfigs(before, { ...before }).fields, []);
+  const proxied = nextConfig(before, { ...before, proxy: { url: "http://p", noProxy: "" } });
+  assertEquals([proxied.fields, proxied.route], [["proxy"], true]);
+  assertEquals(nextConfig(before, { ...before, cert: "/new" }).credentials, true);
+  const spool = nextConfig(before, { ...before, spoolMaxBytes: 1 });
+  assertEquals([spool.restart, spool.fields, spool.next], [["spoolMaxBytes"], [], before]);
+  const live = nextConfig(before, { ...before, maxInFlight: 1 });
+  assertEquals([live.fields, live.link, live.restart], [["maxInFlight"], false, []]);
+  assertEquals(nextConfig(before, { ...before }).fields, []);
 });

@@ -1,6 +1,7 @@
 import type { Bytes } from "../../../src/base/bytes.ts";
 import { VERSION } from "../../../src/base/version.ts";
-import { readStatus, type Status } from "../../../src/status/status.ts";
+import type { Status } from "../../../src/status/types.ts";
+import { readStatus } from "../../../src/status/codec.ts";
 import {
   NAMED_QUARANTINED,
   StatusReport,

@@ -1,5 +1,6 @@
 import { BusError, Code } from "../../../src/base/errors.ts";
-import { readStatus, type Status, statusValue } from "../../../src/status/status.ts";
+import type { Status } from "../../../src/status/types.ts";
+import { readStatus, statusValue } from "../../../src/status/codec.ts";
 import { reconnectDelay } from "../../../src/base/backoff.ts";
 import { decodeValue, encodeValue } from "../../../src/wire/object.ts";
 import { assert, assertEquals, assertThrows } from "../../deps.ts";

@@ -1,0 +1,104 @@
+/** One connection to the broker. */
+export interface ConnectionView {
+  /** Of the last attempt; empty before the first. */
+  readonly client_id: string;
+  readonly connected: boolean;
+  /** When the connection came up, in ms since the Unix epoch; `null` while it is down. */
+  readonly since: number | null;
+  /** Where its TCP connection leads, the endpoint or the proxy, such as `192.0.2.1:8883`; `null` while it is down. */
+  readonly address: string | null;
+  /** Topic filters that are wanted on it. */
+  readonly subscriptions: number;
+  /** QoS 1 messages without PUBACK. */
+  readonly in_flight: number;
+  /** Bytes that were written and not yet taken by the socket. */
+  readonly buffered_bytes: number;
+  /** Why the last attempt failed or the last connection was lost. */
+  readonly last_error: string | null;
+}
+
+/** A message that is kept, but not sent. */
+export interface QuarantinedView {
+  readonly seq: number;
+  readonly topic: string;
+  readonly reason: string;
+}
+
+/** The messages that wait; counters are since the start of the daemon. */
+export interface SpoolView {
+  /** `memory` or `disk`. */
+  readonly storage: string;
+  /** With what is in flight and in quarantine. */
+  readonly messages: number;
+  readonly bytes: number;
+  readonly max_bytes: number;
+  /** Age of the oldest message that is to be sent, in ms; 0 when there is none. */
+  readonly oldest_age_ms: number;
+  /** QoS 0 messages that made room for others. */
+  readonly evicted: number;
+  readonly expired: number;
+  /** Messages that were refused because the spool was full. */
+  readonly refused: number;
+  /** Messages that could not be stored. */
+  readonly failed: number;
+  /** How many messages are in quarantine. */
+  readonly quarantined_messages: number;
+  /** The first of them. */
+  readonly quarantined: readonly QuarantinedView[];
+}
+
+/** What became of the messages of local clients, since the start of the daemon. */
+export interface PublishView {
+  readonly accepted: number;
+  readonly sent: number;
+  /** QoS 1 messages with a PUBACK that says success. */
+  readonly acknowledged: number;
+  /** QoS 1 messages that the broker refused, and that were given up. */
+  readonly refused_by_broker: number;
+  /** Messages that expired outside the spool, while they waited for their turn. */
+  readonly expired: number;
+  /** How long messages waited for the rate limit, in ms. */
+  readonly throttled_ms: number;
+  /** QoS 0 messages that wait for the rate limit now, and their bytes. */
+  readonly waiting_qos0_messages: number;
+  readonly waiting_qos0_bytes: number;
+}
+
+/** The local clients. */
+export interface ClientsView {
+  /** Connected now. */
+  readonly open: number;
+  /** Since the start of the daemon, as are the other counters. */
+  readonly total: number;
+  /** Connected with a subscription now. */
+  readonly subscriptions: number;
+  /** Closed because they did not read. */
+  readonly closed_as_slow: number;
+  /** Requests that were refused. */
+  readonly refused: number;
+}
+
+/** How full something is that has a bound. */
+export interface QueueView {
+  readonly name: string;
+  readonly fill: number;
+  readonly bound: number;
+}
+
+/**
+ * What the daemon says of itself. The names are those that travel on the core bus and that `iotcored status --json` prints.
+ */
+export interface Status {
+  readonly version: string;
+  /** Since the start of the daemon, in ms. */
+  readonly uptime: number;
+  readonly connections: readonly ConnectionView[];
+  readonly spool: SpoolView;
+  readonly publishes: PublishView;
+  /** Messages that arrived from the broker since the start of the daemon. */
+  readonly received: number;
+  readonly clients: ClientsView;
+  readonly queues: readonly QueueView[];
+  /** Why a changed configuration is not used, or not in full; `null` when nothing waits. */
+  readonly config_waiting: string | null;
+}
