@@ -17,12 +17,19 @@ Deno.test("the page shows everything at a glance", () => {
     "             #9 bad/topic: closed the connection 3 times",
     "             #10 evil\\u001b[2J: too",
     "publishes    accepted 1,234,567   sent 1,234,568   acknowledged 1,234,000   refused by broker 15",
-    "             expired 25   QoS 0 waiting 17   throttled for 16 s",
+    "             expired 25   QoS 0 waiting 17   throttled for 16 s   now by the account",
+    "             window 29   slowed to 1,030 a minute   turned away 26   overdue 27   sent again 28",
     "received     19 messages",
     "clients      20 open   21 in all   22 subscribed   closed as slow 23   requests refused 24",
     "             clients is at 4,000 of 4,096",
     "config       waiting: Cannot reach \\u001b[2J",
   ]);
+});
+
+Deno.test("what does not slow sending down is not said", () => {
+  const publishes = { ...SAMPLE_STATUS.publishes, rate_per_minute: null, throttled_by: null };
+  const page = statusPage({ ...SAMPLE_STATUS, publishes }, "/s", NOW).join("\n");
+  assert(!/slowed|now by/.test(page), page);
 });
 
 Deno.test("only the first messages in quarantine are named, and the rest is counted", () => {
@@ -38,7 +45,7 @@ Deno.test("the status as one line has names and numbers for a log", () => {
     statusLine(SAMPLE_STATUS, 0),
     "1970-01-01T00:00:00.000Z connected=1/2 spool_messages=1234 spool_bytes=5000000 " +
       "accepted=1234567 sent=1234568 acknowledged=1234000 refused_by_broker=15 " +
-      "throttled_ms=16500 received=19 clients=20 quarantined=2",
+      "throttled_ms=16500 turned_away=26 overdue=27 resent=28 received=19 clients=20 quarantined=2",
   );
 });
 
