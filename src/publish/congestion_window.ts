@@ -84,14 +84,14 @@ export class CongestionWindow<T extends Sent> {
 
   /** How many messages may be unanswered, without those that count as lost. */
   get size(): number {
-    return this.#size;
+    return Math.min(this.#size, this.#most);
   }
 
   /** How many more may go now, as far as answers are concerned. */
   get free(): number {
     const awaited = this.#awaited.size;
     const ids = awaited + this.#overdue.size + this.#resent.size;
-    return Math.max(0, Math.min(this.#size - awaited, this.#allowance - ids));
+    return Math.max(0, Math.min(this.size - awaited, this.#allowance - ids));
   }
 
   /**
@@ -116,7 +116,6 @@ export class CongestionWindow<T extends Sent> {
   /** Uses a changed largest window, from 1. */
   limit(most: number): void {
     this.#most = Math.min(most, this.#allowance);
-    this.#size = Math.min(this.#size, this.#most);
   }
 
   /** A message goes, as the {@linkcode AccountRate} was told. */
@@ -196,9 +195,9 @@ export class CongestionWindow<T extends Sent> {
   #grow(): void {
     const slowed = this.rate.since !== undefined;
     if (!slowed) this.#renewals = 0;
-    if (slowed && ++this.#towards < this.#size) return;
+    if (slowed && ++this.#towards < this.size) return;
     this.#towards = 0;
-    this.#size = Math.min(this.#most, this.#size + 1);
+    this.#size = Math.max(this.#size, Math.min(this.#most, this.#size + 1));
   }
 
   /** At most once for all that was under way together, and once in 5 s. */
@@ -206,12 +205,12 @@ export class CongestionWindow<T extends Sent> {
     if (sentAt <= this.#halvedAt || now < this.#halvedAt + OVERDUE_MS) return;
     this.#halvedAt = now;
     this.#towards = 0;
-    const size = this.#size;
+    const { size } = this;
     this.#size = Math.max(1, size >> 1);
     const undo = this.rate.lost(now);
     this.#undo ??= (): void => {
       undo();
-      this.#size = Math.min(size, this.#most);
+      this.#size = size;
     };
   }
 

@@ -248,3 +248,13 @@ Deno.test("answers of an earlier link change nothing, and the rate outlives the 
   assertEquals([scene.window.size, scene.window.free], [4, 4]);
   assertEquals(scene.window.rate.perSecond!, rate);
 });
+
+Deno.test("a changed largest window counts at once", pure, () => {
+  const scene = new Scene(1);
+  assertEquals(scene.window.free, 1);
+  scene.window.limit(100);
+  assertEquals(scene.window.free, 4);
+  scene.rounds(5);
+  scene.window.limit(7);
+  assertEquals(scene.window.free, 7);
+});
