@@ -25,9 +25,24 @@ export const parseArgs = parse as unknown as (
   options: ParseOptions,
 ) => ParsedArgs;
 
-export type { IClientOptions, IClientPublishOptions, IPublishPacket, MqttClient } from "mqtt";
+export type {
+  ClientSubscribeCallback,
+  IClientOptions,
+  IClientPublishOptions,
+  IPublishPacket,
+  MqttClient,
+} from "mqtt";
 
-/** Loads MQTT.js, which only the daemon needs: the tools start without it. */
-export function loadMqtt(): Promise<typeof import("mqtt")> {
-  return import("mqtt");
+/**
+ * Loads MQTT.js, which only the daemon needs: the tools start without it. Its codec keeps no table of the 65,536 numbers that a
+ * packet may hold: that would cost 8 to 10 MB at the first packet.
+ */
+export async function loadMqtt(): Promise<typeof import("mqtt")> {
+  const [mqtt, { default: { writeToStream } }] = await Promise.all([
+    import("mqtt"),
+    import("mqtt-packet"),
+  ]);
+  // Its types do not know of this switch.
+  (writeToStream as unknown as { cacheNumbers: boolean }).cacheNumbers = false;
+  return mqtt;
 }

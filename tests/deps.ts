@@ -22,5 +22,7 @@ export {
   fail,
 } from "@std/assert";
 
+export { pureTest } from "./support/pure_test.ts";
+
 export * as x509 from "@peculiar/x509";
 export { generate as generatePacket, type Packet, parser as packetParser } from "mqtt-packet";

@@ -32,9 +32,12 @@ export function codeName(code: number): string {
 
 /** A refusal that a client of the core bus is told about, by its code. */
 export class BusError extends Error {
+  /** Tells it from other errors. */
   override readonly name = "BusError";
 
   /**
+   * Makes a refusal.
+   *
    * @param code What the client gets in the `error` header.
    * @param message For the log; never holds a payload.
    * @param reason What a broker said, for the `reason` header of REMOTE.

@@ -1,5 +1,5 @@
 import { Exit, ExitError } from "../base/errors.ts";
-import { type Box, boxFlags, outerBox } from "./permissions.ts";
+import { permissionFlags, permissionsOf } from "./permissions.ts";
 import { bundle, ENTRY } from "./bundle.ts";
 import { firstError, runDeno } from "./deno.ts";
 import type { BuildOptions, Target } from "./options.ts";
@@ -25,7 +25,6 @@ export function compileArgs(
   output: string,
   target?: Target,
 ): string[] {
-  const box: Box = outerBox(options);
   return [
     "compile",
     "-q",
@@ -34,7 +33,7 @@ export function compileArgs(
     "--no-code-cache",
     `--v8-flags=${V8_FLAGS.join(",")}`,
     ...FEATURES.map((feature) => `--unstable-${feature}`),
-    ...boxFlags(box),
+    ...permissionFlags(permissionsOf(options)),
     ...target === undefined ? [] : ["--target", target],
     ...["--app-name", "iotcored", "-o", output],
     `${dir}/${ENTRY}`,
@@ -56,7 +55,7 @@ export async function build(
   if (base !== undefined) await checkBase(base, target);
   const dir = await Deno.makeTempDir({ prefix: "iotcored-" });
   try {
-    await bundle(dir);
+    await bundle(dir, permissionsOf(options));
     const { code, stderr } = await runDeno(
       compileArgs(options, dir, output, target),
       base === undefined ? {} : { DENORT_BIN: base },

@@ -6,10 +6,11 @@
  */
 
 import { Exit, ExitError } from "../base/errors.ts";
-import { type Box, IMPORT, outerBox } from "./permissions.ts";
+import { IMPORT, permissionsOf } from "./permissions.ts";
+import { describePermissions, type PermissionSet } from "../daemon/permissions.ts";
 import { bakedArgs, build, FEATURES, V8_FLAGS } from "./build.ts";
 import { ENTRY } from "./bundle.ts";
-import { orExit, say } from "./deno.ts";
+import { orExit, ROOT, say } from "./deno.ts";
 import { type BuildOptions, parseBuildArgs } from "./options.ts";
 import { type Payload, readPayload } from "./payload.ts";
 
@@ -70,7 +71,7 @@ export function problems(payload: Payload, options: BuildOptions): string[] {
 
 /** As Deno embeds them: a list allows what is in it, an empty list everything, `null` says nothing, which refuses. */
 function expectedPermissions(options: BuildOptions): Record<string, unknown> {
-  const { net, read, write, env }: Box = outerBox(options);
+  const { net, read, write, env } = permissionsOf(options);
   const kinds = ["env", "net", "ffi", "read", "run", "sys", "write", "import"];
   const nothing = Object.fromEntries(
     kinds.flatMap((kind) => [[`allow_${kind}`, null], [`deny_${kind}`, null]]),
@@ -104,6 +105,24 @@ export function packagesOf({ files }: Payload): string[] {
   return [...found].sort();
 }
 
+/** A set as README lists it, in Markdown; where its lines break is for `deno fmt` to say. */
+export function permissionList(permissions: PermissionSet): string {
+  return describePermissions(permissions).map(([kind, items]) =>
+    `- ${kind}: ${items.map((item) => item.replace(/^\S+/, "`$&`")).join(", ")}`
+  ).join("\n");
+}
+
+/** Compares what README lists with the set of `deno.json`. @throws {ExitError} 70 */
+export function checkReadme(readme: string): void {
+  const list = permissionList(permissionsOf(parseBuildArgs([])));
+  const squeezed = (text: string): string => text.replaceAll(/\s+/g, " ");
+  if (squeezed(readme).includes(squeezed(list))) return;
+  throw new ExitError(
+    Exit.INTERNAL,
+    `README must list the permissions of deno.json:\n${list}`,
+  );
+}
+
 function describe(payload: Payload): void {
   const { metadata, files, bytes } = payload;
   say(`arguments    ${metadata.argv.join(" ")}`);
@@ -126,8 +145,11 @@ async function check(args: readonly string[]): Promise<void> {
     const payload = readPayload(await Deno.readFile(output));
     describe(payload);
     const wrong = problems(payload, options);
+    checkReadme(await Deno.readTextFile(`${ROOT}README.md`));
     if (wrong.length > 0) throw new ExitError(Exit.INTERNAL, wrong.join("\n"));
-    say("compile check: arguments, permissions, features, files and size are as they must be");
+    say(
+      "compile check: arguments, permissions, README's list of them, features, files and size are as they must be",
+    );
   } finally {
     await Deno.remove(dir, { recursive: true });
   }

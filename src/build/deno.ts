@@ -25,13 +25,12 @@ export async function runDeno(
   return { code, stdout: decoder.decode(stdout), stderr: decoder.decode(stderr) };
 }
 
-let flags: Promise<string[]> | undefined;
-
-/** The flag for the stand-ins, where JSR cannot be reached. */
-export function importMapFlags(): Promise<string[]> {
-  return flags ??= runDeno(["run", "-q", ".ci/npm-only/pick.ts"]).then(({ stdout }) =>
-    stdout.split(/\s+/).filter((flag) => flag !== "")
-  );
+/** The flag that makes another Deno use the stand-ins of `.ci/npm-only`, if this one does; what a task picked counts for all that it starts. */
+export function importMapFlags(): string[] {
+  const parseArgs = new URL(import.meta.resolve("@std/cli/parse-args"));
+  return parseArgs.protocol === "file:"
+    ? [`--import-map=${new URL("import_map.json", parseArgs).pathname}`]
+    : [];
 }
 
 /** The lines of an error of Deno that say what is wrong, as one. */

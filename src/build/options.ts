@@ -8,9 +8,6 @@ export const TARGETS = ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"]
 /** A value of `--target`. */
 export type Target = typeof TARGETS[number];
 
-/** The hosts that the program may reach unless `--endpoint` names others. */
-export const DEFAULT_ENDPOINTS: readonly string[] = ["*.amazonaws.com", "*.amazonaws.com.cn"];
-
 /** The ports of an endpoint pattern without one: MQTT, and MQTT told from HTTPS by ALPN. */
 export const ENDPOINT_PORTS: readonly number[] = [8883, 443];
 
@@ -18,12 +15,14 @@ export const ENDPOINT_PORTS: readonly number[] = [8883, 443];
 export interface BuildOptions {
   /** The most connections that the program may use (iotcored-6). */
   readonly ceiling: number;
-  /** `HOST`, `HOST:PORT`, `*.DOMAIN` or `*.DOMAIN:PORT`. */
+  /** `HOST`, `HOST:PORT`, `*.DOMAIN` or `*.DOMAIN:PORT`; none: the data endpoints of AWS IoT Core. */
   readonly endpoints: readonly string[];
   /** `HOST:PORT`. */
   readonly proxies: readonly string[];
   /** Absolute paths that may be read beside the usual ones. */
   readonly read: readonly string[];
+  /** Absolute paths that may be read in place of the usual folders; none: those. */
+  readonly onlyRead: readonly string[];
   /** An absolute path. */
   readonly busDir: string;
   readonly interfaceName: string;
@@ -46,7 +45,7 @@ export const BUILD_OPTIONS: readonly Option[] = [
     option: "endpoint",
     value: "PATTERN",
     repeats: true,
-    help: "HOST[:PORT] or *.DOMAIN[:PORT] that may be reached, in place of AWS IoT Core's",
+    help: "HOST[:PORT] or *.DOMAIN[:PORT] that may be reached, in place of AWS IoT Core's regions",
   },
   {
     option: "proxy",
@@ -59,6 +58,12 @@ export const BUILD_OPTIONS: readonly Option[] = [
     value: "PATH",
     repeats: true,
     help: "a file or folder of credentials that may be read, beside the usual folders",
+  },
+  {
+    option: "only-read",
+    value: "PATH",
+    repeats: true,
+    help: "a file or folder of credentials that may be read, in place of the usual folders",
   },
   { option: "spool", value: "DIR", repeats: true, help: "a spool folder beside /var/lib/iotcored" },
   { option: "bus-dir", value: "DIR", help: "the folder of the core bus (/run/greengrass)" },
@@ -79,14 +84,14 @@ export const BUILD_OPTIONS: readonly Option[] = [
  */
 export function parseBuildArgs(args: readonly string[]): BuildOptions {
   const parsed = parse(args[0] === "--" ? args.slice(1) : args);
-  const endpoints = all(parsed, "endpoint", isEndpoint, "be HOST, HOST:PORT or *.DOMAIN[:PORT]");
   const interfaceName = one(parsed, "interface-name") ?? INTERFACE_NAME;
   checkInterfaceName(interfaceName);
   return {
     ceiling: ceilingOf(one(parsed, "max-connections") ?? "1"),
-    endpoints: endpoints.length > 0 ? endpoints : DEFAULT_ENDPOINTS,
+    endpoints: all(parsed, "endpoint", isEndpoint, "be HOST, HOST:PORT or *.DOMAIN[:PORT]"),
     proxies: all(parsed, "proxy", isProxy, "be HOST:PORT"),
     read: all(parsed, "read", isDevicePath, PATH_RULE).map(tidy),
+    onlyRead: all(parsed, "only-read", isDevicePath, PATH_RULE).map(tidy),
     busDir: tidy(all(parsed, "bus-dir", isDevicePath, PATH_RULE)[0] ?? BUS_DIR),
     interfaceName,
     spools: all(parsed, "spool", isDevicePath, PATH_RULE).map(tidy),

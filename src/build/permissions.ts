@@ -1,75 +1,41 @@
-import { socketPaths } from "../bus/socket_file.ts";
+import settings from "../../deno.json" with { type: "json" };
+import type { PermissionSet } from "../daemon/permissions.ts";
 import { type BuildOptions, ENDPOINT_PORTS } from "./options.ts";
 
-/** What a compiled program may do, before it has read its configuration: the outer box. Everything else is refused. */
-export interface Box {
-  readonly net: readonly string[];
-  readonly read: readonly string[];
-  readonly write: readonly string[];
-  /** Environment variables that can be read; all others look as if they were not set. */
-  readonly env: readonly string[];
-}
+/** The set of `deno.json` that `task iotcored` runs with, and from which every compiled program has its own. */
+const { net, read, write, env } = settings.permissions.iotcored;
 
-/** Where nucleus lite and its classic sibling keep credentials: `rootPath`, the connection kit, the guides of both. */
-export const CREDENTIAL_FOLDERS: readonly string[] = [
-  "/etc/greengrass",
-  "/ggcredentials",
-  "/greengrass/v2",
-  "/var/lib/greengrass",
-];
-
-/** `StateDirectory=` of the service unit. */
-export const STATE_FOLDER = "/var/lib/iotcored";
-
-/** `RuntimeDirectory=` of the service unit. */
-export const RUNTIME_FOLDER = "/run/iotcored";
-
-/** Where systemd listens for `sd_notify`. */
-export const NOTIFY_SOCKET = "/run/systemd/notify";
-
-/** The proxy's variables and systemd's. */
-export const VARIABLES: readonly string[] = [
-  "HTTPS_PROXY",
-  "JOURNAL_STREAM",
-  "LISTEN_FDNAMES",
-  "LISTEN_FDS",
-  "LISTEN_PID",
-  "NOTIFY_SOCKET",
-  "NO_PROXY",
-  "RUNTIME_DIRECTORY",
-  "STATE_DIRECTORY",
-  "WATCHDOG_PID",
-  "WATCHDOG_USEC",
-  "https_proxy",
-  "no_proxy",
-];
+/** What the set of `deno.json` has for the default socket; the options of the build move it. */
+const BUS_DIR = "/run/greengrass";
+const INTERFACE_NAME = "aws_iot_mqtt";
 
 /** Unless told of another host, Deno trusts some to import from; this one is none [RFC 6761, 6.4]. */
 export const IMPORT = "none.invalid:443";
 
-/** The outer box of a build. */
-export function outerBox(options: BuildOptions): Box {
-  const { busDir, interfaceName, spools } = options;
-  const { final, fresh } = socketPaths(`${busDir}/${interfaceName}`);
-  const sockets = [
-    final,
-    fresh,
-    `${busDir}/gg_config`,
-    NOTIFY_SOCKET,
-    `${RUNTIME_FOLDER}/notify`,
-  ];
-  // Others' sockets in the bus folder cannot be reached all the same: that takes `net` on their exact path.
-  const written = [busDir, STATE_FOLDER, RUNTIME_FOLDER, NOTIFY_SOCKET, ...spools];
+/** The permissions of a build: those of `deno.json`, but for what its options change. */
+export function permissionsOf(options: BuildOptions): Required<PermissionSet> {
+  const moved = (entry: string): string => moveSocket(entry, options);
+  const written = [...write.map(moved), ...options.spools];
+  const folders = options.onlyRead.length > 0
+    ? options.onlyRead
+    : read.filter((path) => !write.includes(path));
+  const hosts = options.endpoints.length > 0
+    ? options.endpoints.flatMap(withPorts)
+    : net.filter((entry) => !entry.startsWith("unix:"));
+  const sockets = net.filter((entry) => entry.startsWith("unix:"));
   return {
-    net: [
-      ...options.endpoints.flatMap(withPorts),
-      ...options.proxies,
-      ...new Set(sockets.map((path) => `unix:${path}`)),
-    ],
-    read: [...new Set([...written, ...CREDENTIAL_FOLDERS, ...options.read])],
+    net: [...hosts, ...options.proxies, ...new Set(sockets.map(moved))],
+    read: [...new Set([...folders, ...options.read, ...written])],
     write: [...new Set(written)],
-    env: VARIABLES,
+    env: env.allow,
   };
+}
+
+/** The place of a path of the default socket with another bus folder or interface name. */
+function moveSocket(entry: string, { busDir, interfaceName }: BuildOptions): string {
+  const [, unix = "", rest] = new RegExp(`^(unix:)?${BUS_DIR}(?=/|$)(.*)$`).exec(entry) ?? [];
+  if (rest === undefined) return entry;
+  return `${unix}${busDir}${rest.replace(INTERFACE_NAME, interfaceName)}`;
 }
 
 function withPorts(pattern: string): string[] {
@@ -77,8 +43,8 @@ function withPorts(pattern: string): string[] {
   return ENDPOINT_PORTS.map((port) => `${pattern}:${port}`);
 }
 
-/** The box as flags of Deno. No prompt: in a daemon it would wait for ever. */
-export function boxFlags({ net, read, write, env }: Box): string[] {
+/** A set as flags of Deno. No prompt: in a daemon it would wait for ever. */
+export function permissionFlags({ net, read, write, env }: Required<PermissionSet>): string[] {
   return [
     "--no-prompt",
     `--allow-net=${net.join(",")}`,

@@ -7,7 +7,7 @@
  * @module
  */
 
-/** The packages that `deps.ts` imports. */
+/** The packages that `deps.ts` imports; `mqtt-packet` comes with `mqtt`. */
 const ROOTS = ["jsr:@std/cli", "npm:mqtt"] as const;
 
 interface Locked {

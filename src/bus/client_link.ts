@@ -15,7 +15,7 @@ const QUEUE_RETRY_MS = 5;
 
 /** There is no server, or it hung up: what became of a request that it was sent is not known. */
 export class NoServerError extends BusError {
-  /** @param cause Why there is none; absent when it hung up. */
+  /** Makes one; `cause` says why there is no server, and is absent when it hung up. */
   constructor(message: string, override readonly cause?: unknown) {
     super(Code.NOCONN, message);
   }

@@ -1,9 +1,10 @@
 import type { Exit as ExitCode } from "../base/errors.ts";
 import { VERSION } from "../base/version.ts";
 import { parseOptions, usage } from "./args.ts";
-import { bashCompletions, COMPLETIONS } from "./complete.ts";
+import { bashCompletions, COMPLETIONS } from "./completions.ts";
 import { type Command, helpText, OFFLINE_OPTIONS, overviewText } from "./help.ts";
-import { print, runTool, type Tool } from "./tools.ts";
+import { runTool, type Tool } from "./tool.ts";
+import { print } from "./output.ts";
 
 /** The subcommands that talk to the daemon; loaded when they are needed, so that each starts fast. */
 const TOOLS: Readonly<Record<string, () => Promise<Tool>>> = {
@@ -47,9 +48,14 @@ async function runRun(args: readonly string[]): Promise<ExitCode> {
   const { parseRunArgs } = await import("./run.ts");
   const run = parseRunArgs(args);
   if (run.instead === "help") return await help([]);
-  if (run.instead === "version") return print(`iotcored ${VERSION}\n`);
+  if (run.instead === "version") return print(await versionText(run.verbose));
   const { runDaemon } = await import("../process/run.ts");
   return await runDaemon(run);
+}
+
+async function versionText(verbose: boolean): Promise<string> {
+  const version = `iotcored ${VERSION}\n`;
+  return verbose ? version + (await import("../process/permitted.ts")).permissionsText() : version;
 }
 
 async function help(args: readonly string[]): Promise<ExitCode> {

@@ -4,11 +4,10 @@ import { Exit, type Exit as ExitCode, ExitError, messageOf } from "../base/error
 import type { PublishOptions } from "../client/client.ts";
 import { checkTopic } from "../topic/filter.ts";
 import { type Parsed, usage } from "./args.ts";
-import { pieces, publishLines, type Source } from "./publish_stream.ts";
+import { pieces, publishLines, type Source } from "./publish_lines.ts";
 import {
   checked,
   connectTool,
-  exitNotes,
   numberOf,
   QOS_OPTION,
   qosOf,
@@ -16,8 +15,8 @@ import {
   textOf,
   type Tool,
   TOOL_OPTIONS,
-  toolError,
-} from "./tools.ts";
+} from "./tool.ts";
+import { exitNotes, toolError } from "./tool_errors.ts";
 
 /** `iotcored publish`. */
 export const PUBLISH: Tool = {

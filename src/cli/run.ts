@@ -13,12 +13,19 @@ const CEILING: Option = {
   help: "the most connections this program may use; baked in when it is compiled",
 };
 
+/** A flag is off unless it is given; the rest say what holds then. */
+function withDefault(setting: Setting<unknown>): Option {
+  const text = setting.fallbackText ?? (setting.value === undefined ? undefined : setting.fallback);
+  return text === undefined ? setting : { ...setting, help: `${setting.help} [${text}]` };
+}
+
 /** The options of `iotcored run`, as the help shows them. */
 export const RUN_OPTIONS: readonly Option[] = [
-  ...(Object.values(SETTINGS) as readonly Setting<unknown>[]),
+  ...(Object.values(SETTINGS) as readonly Setting<unknown>[]).map(withDefault),
   CEILING,
   { option: "help", short: "h", help: "print this help" },
   { option: "version", short: "V", help: "print the version" },
+  { option: "verbose", help: "with --version: also print what this program may do" },
 ];
 
 /** The subcommand that is the daemon. */
@@ -46,6 +53,8 @@ export interface RunArgs {
   readonly ceiling: number;
   /** Whether the help or the version is asked for instead. */
   readonly instead: "help" | "version" | undefined;
+  /** Whether the version comes with what the program may do. */
+  readonly verbose: boolean;
 }
 
 /**
@@ -62,7 +71,9 @@ export function parseRunArgs(args: readonly string[]): RunArgs {
     if (value !== undefined) given[name as SettingName] = value;
   }
   const instead = (["help", "version"] as const).find((name) => parsed.values.has(name));
-  return { given, ceiling: ceilingOf(parsed), instead };
+  const verbose = parsed.values.has("verbose");
+  if (verbose && instead !== "version") throw usage("option --verbose is for --version");
+  return { given, ceiling: ceilingOf(parsed), instead, verbose };
 }
 
 function ceilingOf(parsed: Parsed): number {

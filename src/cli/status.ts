@@ -5,20 +5,11 @@ import type { Status } from "../status/types.ts";
 import { type Parsed, usage } from "./args.ts";
 import { prometheusText } from "../status/prometheus.ts";
 import { statusLine, statusPage } from "../status/page.ts";
-import { Screen } from "./status_screen.ts";
-import { Output } from "./subscribe_output.ts";
-import {
-  cannotWrite,
-  connectTool,
-  exitNotes,
-  onInterrupt,
-  print,
-  socketOf,
-  type Tool,
-  TOOL_OPTIONS,
-  toolError,
-  warn,
-} from "./tools.ts";
+import { Screen } from "./screen.ts";
+import { Output } from "./output.ts";
+import { connectTool, onInterrupt, socketOf, type Tool, TOOL_OPTIONS } from "./tool.ts";
+import { print, warn } from "./output.ts";
+import { cannotWrite, exitNotes, toolError } from "./tool_errors.ts";
 
 /** `iotcored status`. */
 export const STATUS: Tool = {

@@ -2,12 +2,10 @@ import { Exit, type Exit as ExitCode, type ExitError } from "../base/errors.ts";
 import type { Client, Messages } from "../client/client.ts";
 import { checkFilter } from "../topic/filter.ts";
 import { type Parsed, usage } from "./args.ts";
-import { type Format, jsonLine, Output, plainLine, verboseLine } from "./subscribe_output.ts";
+import { type Format, jsonLine, Output, plainLine, verboseLine } from "./output.ts";
 import {
-  cannotWrite,
   checked,
   connectTool,
-  exitNotes,
   numberOf,
   onInterrupt,
   QOS_OPTION,
@@ -15,9 +13,9 @@ import {
   socketOf,
   type Tool,
   TOOL_OPTIONS,
-  toolError,
-  warn,
-} from "./tools.ts";
+} from "./tool.ts";
+import { warn } from "./output.ts";
+import { cannotWrite, exitNotes, toolError } from "./tool_errors.ts";
 
 /** `iotcored subscribe`. */
 export const SUBSCRIBE: Tool = {

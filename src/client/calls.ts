@@ -41,7 +41,7 @@ interface Pending extends Call {
 export class Calls {
   readonly #socket: string;
   /** How long the daemon may be gone before what waits fails, in ms. */
-  readonly #patienceMs: number;
+  readonly #timeoutMs: number;
   readonly #closing = new AbortController();
   /** Without an answer, in order. */
   readonly #pending = new Set<Pending>();
@@ -51,9 +51,9 @@ export class Calls {
   #idle: (() => void) | undefined;
   #sweeper: ReturnType<typeof setInterval> | undefined;
 
-  constructor(socket: string, patienceMs: number) {
+  constructor(socket: string, timeoutMs: number) {
     this.#socket = socket;
-    this.#patienceMs = patienceMs;
+    this.#timeoutMs = timeoutMs;
   }
 
   /** Makes the connection now. Throws {@linkcode NoServerError}. */
@@ -155,7 +155,7 @@ export class Calls {
           return this.#fail(new NoServerError(messageOf(error), error));
         }
         const delay = reconnectDelay(attempt, Math.random());
-        const left = since + this.#patienceMs - performance.now();
+        const left = since + this.#timeoutMs - performance.now();
         if (this.#closing.signal.aborted || left <= 0) return this.#fail(error);
         await sleep(systemClock, Math.min(delay, left), this.#closing.signal);
       }

@@ -11,7 +11,7 @@ import { readStatus } from "../status/codec.ts";
 export const DEFAULT_SOCKET: string = `${BUS_DIR}/${INTERFACE_NAME}`;
 
 /** How long the daemon may be gone before publishes that wait for it fail, in ms, unless told otherwise. */
-export const DEFAULT_PATIENCE_MS = 30_000;
+export const DEFAULT_TIMEOUT_MS = 30_000;
 
 /** How long the answer to a publish may take, in ms: the daemon gives a broker 30 s. */
 const PUBLISH_MS = 60_000;
@@ -30,7 +30,7 @@ export interface ConnectOptions {
   /** The path of the daemon's socket; {@linkcode DEFAULT_SOCKET} by default. */
   readonly socket?: string;
   /** How long the daemon may be gone before publishes that wait for it fail, in ms; 30 s by default. */
-  readonly patienceMs?: number;
+  readonly timeoutMs?: number;
 }
 
 /** How a message is published. */
@@ -57,7 +57,9 @@ export interface SubscribeOptions {
 
 /** A message that arrived. */
 export interface Message {
+  /** The topic that it was published to. */
   readonly topic: string;
+  /** What was published. */
   readonly payload: Bytes;
 }
 
@@ -75,7 +77,7 @@ export interface Client extends AsyncDisposable {
    * @throws {BusError} the daemon's refusal: INVALID and RANGE for what AWS IoT Core does not take, NOCONN for QoS 0 without
    * a connection to the broker, NOMEM when the spool is full, REMOTE with `reason` when the broker refused, TIMEOUT
    * when no answer came in time
-   * @throws {NoServerError} when the daemon is gone for longer than `patienceMs`, or, with QoS 0, before it answered
+   * @throws {NoServerError} when the daemon is gone for longer than `timeoutMs`, or, with QoS 0, before it answered
    */
   publish(topic: string, payload: string | Bytes, options?: PublishOptions): Promise<void>;
   /** Subscribes to one filter or several; each message comes once, in order. Refusals are thrown by the iteration. */
@@ -106,10 +108,10 @@ class DaemonClient implements Client {
   readonly #acknowledged: Calls;
   readonly #feeds = new Set<Pick<Feed<unknown>, "close">>();
 
-  constructor({ socket = DEFAULT_SOCKET, patienceMs = DEFAULT_PATIENCE_MS }: ConnectOptions) {
+  constructor({ socket = DEFAULT_SOCKET, timeoutMs = DEFAULT_TIMEOUT_MS }: ConnectOptions) {
     this.socket = socket;
-    this.#calls = new Calls(socket, patienceMs);
-    this.#acknowledged = new Calls(socket, patienceMs);
+    this.#calls = new Calls(socket, timeoutMs);
+    this.#acknowledged = new Calls(socket, timeoutMs);
   }
 
   open(): Promise<void> {

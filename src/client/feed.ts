@@ -43,6 +43,7 @@ export class Feed<T> implements AsyncIterableIterator<T, undefined>, AsyncDispos
   #current: Subscription | undefined;
   #accepted = false;
 
+  /** Subscribes at once. */
   constructor(options: FeedOptions<T>) {
     this.#options = options;
     this.#inbox = new Inbox(options.bound);
@@ -52,6 +53,7 @@ export class Feed<T> implements AsyncIterableIterator<T, undefined>, AsyncDispos
     this.over = this.#run();
   }
 
+  /** The feed is its own iterator. */
   [Symbol.asyncIterator](): this {
     return this;
   }
@@ -75,6 +77,7 @@ export class Feed<T> implements AsyncIterableIterator<T, undefined>, AsyncDispos
     await this.over;
   }
 
+  /** Ends the subscription at the end of an `await using`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }

@@ -15,7 +15,7 @@ import type { ConfigSource } from "./service.ts";
 import { textsOf, wantedKeys } from "./service.ts";
 
 /** How long the config service may take to appear when something required is only there, in ms. */
-export const PATIENCE_MS = 60_000;
+export const CONFIG_TIMEOUT_MS = 60_000;
 
 /** The longest wait between two tries, in ms: the service is on this device, and asking it is cheap. */
 const LONGEST_WAIT_MS = 5_000;
@@ -35,8 +35,8 @@ export interface LoadOptions extends ConfigInputs {
   readonly log: Log;
   /** A number in [0, 1). */
   readonly random: () => number;
-  /** {@linkcode PATIENCE_MS} but in tests. */
-  readonly patienceMs?: number;
+  /** {@linkcode CONFIG_TIMEOUT_MS} but in tests. */
+  readonly timeoutMs?: number;
   /** Ends the waiting. */
   readonly signal?: AbortSignal;
 }
@@ -56,12 +56,12 @@ export function needsConfigService(given: Given): boolean {
  * @throws {ExitError} 64 and 78 for values, 69 when the service is needed and did not answer in time
  */
 export async function loadConfig(options: LoadOptions): Promise<Config | undefined> {
-  const { given, environment, ceiling, clock, signal, patienceMs = PATIENCE_MS } = options;
+  const { given, environment, ceiling, clock, signal, timeoutMs = CONFIG_TIMEOUT_MS } = options;
   checkGiven(given, ceiling);
   if (!needsConfigService(given)) return resolveConfig(given, environment, new Map(), ceiling);
   const over = new AbortController();
   const end = (): void => over.abort();
-  const timer = clock.after(patienceMs, end);
+  const timer = clock.after(timeoutMs, end);
   signal?.addEventListener("abort", end);
   if (signal?.aborted) end();
   try {
@@ -121,13 +121,13 @@ async function tryUntil(over: AbortSignal, options: LoadOptions): Promise<Config
 }
 
 function unavailable(options: LoadOptions, failure: BusError | undefined): ExitError {
-  const { source, given, patienceMs = PATIENCE_MS } = options;
+  const { source, given, timeoutMs = CONFIG_TIMEOUT_MS } = options;
   const missing = missingSettings(given).map(nameOf).join(", ");
   const why = failure === undefined ? "" : ` (${failure.message})`;
   return new ExitError(
     Exit.UNAVAILABLE,
     `Cannot start: the config service at ${source.where} gave no answer within ${
-      patienceMs / 1_000
+      timeoutMs / 1_000
     } s${why}, and it alone can give ${missing}`,
   );
 }

@@ -12,7 +12,7 @@ import { ConnectionPool, type PooledConnection, type PoolHandler } from "../mqtt
 import type { ConnackInfo, LinkEnd } from "../mqtt/link.ts";
 import { Spool } from "../spool/spool.ts";
 import { MemoryStorage } from "../spool/memory_storage.ts";
-import { openDiskStorage } from "../spool/sqlite_storage.ts";
+import { openLog } from "../spool/log/log_storage.ts";
 import type { SpoolStorage } from "../spool/storage.ts";
 import type { Config } from "../config/resolve.ts";
 import { nextConfig } from "../config/change.ts";
@@ -84,20 +84,22 @@ export async function startDaemon(
   dependencies: DaemonDependencies,
 ): Promise<Daemon> {
   await readCredentials(config);
-  const storage = openStorage(config, dependencies);
+  const storage = await openStorage(config, dependencies);
   try {
     const daemon = new LocalDaemon(config, dependencies, storage);
     await daemon.serve();
     return daemon;
   } catch (error) {
-    storage.close();
+    await storage[Symbol.asyncDispose]();
     throw error;
   }
 }
 
-function openStorage({ spool }: Config, dependencies: DaemonDependencies): SpoolStorage {
-  const { clock, log, random } = dependencies;
-  if (spool.kind === "disk") return openDiskStorage({ dir: spool.dir, clock, log, random });
+async function openStorage(
+  { spool, spoolMaxBytes: maxBytes }: Config,
+  { clock, log }: DaemonDependencies,
+): Promise<SpoolStorage> {
+  if (spool.kind === "disk") return await openLog({ dir: spool.dir, maxBytes, clock, log });
   log.info(
     "the spool is in memory: what waits in it is lost when the daemon ends; --spool DIR keeps it",
   );

@@ -10,6 +10,8 @@ export interface PermissionSet {
   /** Absolute paths of files, and of folders with all that is below them. */
   readonly read: readonly string[];
   readonly write: readonly string[];
+  /** Environment variables that can be read; all others look as if they were not set. */
+  readonly env?: readonly string[];
 }
 
 /**
@@ -34,6 +36,37 @@ export function neededPermissions(config: Config, activated: boolean): Permissio
     read: [...new Set([config.rootca, config.cert, config.key]), ...own],
     write: own,
   };
+}
+
+/** A set as rows for people: a kind of thing, and everything of that kind. */
+export function describePermissions(
+  { net, read, write, env = [] }: PermissionSet,
+): readonly (readonly [kind: string, items: readonly string[]])[] {
+  return [
+    ["network", describeHosts(net)],
+    ["Unix sockets", net.filter((entry) => !isHost(entry)).map((entry) => entry.slice(5))],
+    ["reads", read],
+    ["writes", write],
+    ["environment", env],
+  ];
+}
+
+/** The hosts of a list; those that differ in their region and port alone are one item. */
+function describeHosts(net: readonly string[]): string[] {
+  const groups = new Map<string, { regions: Set<string>; ports: Set<string> }>();
+  for (const host of net.filter(isHost)) {
+    const [, name = "", port = ""] = /^(.*):(\d+)$/.exec(host) ?? [];
+    const [, service, region, domain] =
+      /^(.*\.iot(?:-fips)?)\.([a-z]+-[a-z0-9-]+)\.(amazonaws\.com(?:\.cn)?)$/.exec(name) ?? [];
+    const key = region === undefined ? name : `${service}.<region>.${domain}`;
+    const group = groups.get(key) ?? { regions: new Set(), ports: new Set() };
+    groups.set(key, group);
+    if (region !== undefined) group.regions.add(region);
+    group.ports.add(port);
+  }
+  return [...groups].map(([name, { regions, ports }]) =>
+    `${name}:${[...ports].join("/")}${regions.size === 0 ? "" : ` in ${[...regions].join(" ")}`}`
+  );
 }
 
 /** What of a set is not granted. */
@@ -72,7 +105,7 @@ export function refusalOf(
     return `${cannot}: this program was started without the permission; deno task iotcored:dev runs it with the wide set`;
   }
   const instead = [
-    ...hosts.length === 0 ? [] : [`reach ${hostsOf(compiled)}`],
+    ...hosts.length === 0 ? [] : [`reach ${list(describeHosts(compiled.net), ", ")}`],
     ...files.length === 0 ? [] : [`read what is below ${list(compiled.read)}`],
     ...missing.write.length === 0 ? [] : [`write below ${list(compiled.write)}`],
   ];
@@ -86,25 +119,8 @@ function isHost(entry: string): boolean {
   return !entry.startsWith("unix:");
 }
 
-function list(entries: readonly string[]): string {
-  return entries.length === 0 ? "nothing" : entries.join(" ");
-}
-
-/** The hosts that may be reached; the data endpoints of AWS IoT Core by their regions, as there are many. */
-function hostsOf({ net }: PermissionSet): string {
-  const regions = new Set<string>();
-  const others: string[] = [];
-  for (const host of net.filter(isHost)) {
-    const [, region] = /\.iot(?:-fips)?\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?:\d+$/.exec(host) ??
-      [];
-    const named = /^(?:\*\.iot|data\.iot-fips)\./.test(host) ? region : undefined;
-    if (named === undefined) others.push(host);
-    else regions.add(named);
-  }
-  const core = regions.size === 0
-    ? []
-    : [`the data endpoints of AWS IoT Core, on 8883 and 443, in ${[...regions].join(" ")}`];
-  return list([...core, ...others]);
+function list(entries: readonly string[], separator = " "): string {
+  return entries.length === 0 ? "nothing" : entries.join(separator);
 }
 
 function compileOptions(missing: PermissionSet, config: Config): string[] {
@@ -122,4 +138,12 @@ function compileOptions(missing: PermissionSet, config: Config): string[] {
     ...missing.read.filter((path) => files.includes(path)).map((path) => `--read ${path}`),
     ...spool.kind === "disk" && missing.write.includes(spool.dir) ? [`--spool ${spool.dir}`] : [],
   ];
+}
+
+/** The name under which the build puts the set before the program: Deno itself lists its permissions to nobody. */
+export const GLOBAL = "IOTCORED_PERMISSIONS";
+
+/** What this program was compiled with; `undefined` from source, where the flags of Deno decide. */
+export function compiledPermissions(): PermissionSet | undefined {
+  return (globalThis as { [GLOBAL]?: PermissionSet })[GLOBAL];
 }

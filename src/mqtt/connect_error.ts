@@ -34,6 +34,8 @@ export interface FailureDetails {
   readonly alert?: string;
   /** The CONNACK code, with kind `connack`. */
   readonly code?: number;
+  /** What was thrown, with kind `fault`. */
+  readonly cause?: unknown;
 }
 
 /** An attempt to connect that failed; the message is one line, without secrets. */
@@ -50,7 +52,7 @@ export class ConnectError extends Error {
     message: string,
     details: FailureDetails = {},
   ) {
-    super(message);
+    super(message, { cause: details.cause });
     this.alert = details.alert;
     this.code = details.code;
   }
@@ -102,6 +104,22 @@ export function isSilentClose(failure: ConnectError): boolean {
 export function isBusy(failure: ConnectError): boolean {
   return isSilentClose(failure) ||
     failure.kind === "connack" && consequenceInConnack(failure.code ?? 0) === "busy";
+}
+
+/** The failure that an exception in a callback means. */
+export function faultIn(
+  stage: Stage,
+  where: string,
+  callback: string,
+  cause: unknown,
+): ConnectError {
+  const message = `${where}: ${exceptionIn(callback, cause)}`;
+  return new ConnectError(stage, "fault", message, { cause });
+}
+
+/** What is said of an exception in a callback. */
+export function exceptionIn(callback: string, cause: unknown): string {
+  return `an exception in the callback "${callback}": ${messageOf(cause)}`;
 }
 
 /** The failure that an error of a socket in a stage means; `where` is the peer, such as `broker.example:8883`. */

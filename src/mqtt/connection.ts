@@ -3,6 +3,7 @@ import type { Bytes } from "../base/bytes.ts";
 import { type Clock, systemClock, type Timer } from "../base/clock.ts";
 import { ExitError, messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
+import { stackOf } from "../base/errors.ts";
 import { ConnectError } from "./connect_error.ts";
 import { type Effect, type Event, INITIAL, type State, step } from "./connection_state.ts";
 import type { Dial, Target } from "./dial.ts";
@@ -14,6 +15,7 @@ import type {
   PublishResult,
   SubscribeResult,
 } from "./link.ts";
+import { detached, FaultScope, outside } from "./fault_scope.ts";
 import { nameOf } from "./tls.ts";
 
 /** How long the broker may take to answer SUBSCRIBE or UNSUBSCRIBE, in ms. */
@@ -61,15 +63,22 @@ export interface ConnectionSnapshot {
   readonly lastError: string | undefined;
 }
 
-/** One attempt or link; only the current one is listened to. */
+/** One attempt and the link that comes of it; only the current one is listened to. */
 interface Call {
   readonly abort: AbortController;
-  link?: MqttLink;
-  /** The link ended before its promise was looked at. */
-  ended?: LinkEnd;
-  /** Stands for the reason that the link itself gives. */
-  blame?: LinkEnd;
+  readonly faults: FaultScope;
+  state: CallState;
 }
+
+type CallState =
+  | { readonly type: "dialling" }
+  /** Something was thrown during the attempt that nobody caught. */
+  | { readonly type: "faulted"; readonly cause: unknown }
+  /** The link ended before its promise was looked at. */
+  | { readonly type: "ended"; readonly end: LinkEnd }
+  | { readonly type: "linked"; readonly link: MqttLink }
+  /** The link is closed from here; `end` stands for the reason that it gives itself. */
+  | { readonly type: "condemned"; readonly link: MqttLink; readonly end: LinkEnd };
 
 /** A connection to the broker that is kept up (iotcored-2, iotcored-3): it performs what {@linkcode step} decides. */
 export class Connection {
@@ -107,15 +116,14 @@ export class Connection {
   publish(message: OutgoingPublish, done: (result: PublishResult | undefined) => void): boolean {
     const link = this.#up();
     if (link === undefined) return false;
-    if (message.qos === 0) {
-      link.publish(message, done);
-      return true;
-    }
-    this.#inFlight++;
-    link.publish(message, (result) => {
-      this.#inFlight--;
-      done(result);
-    });
+    const counted = message.qos === 1 ? 1 : 0;
+    this.#inFlight += counted;
+    const onAnswer = (result: PublishResult | undefined): void =>
+      detached(() => {
+        this.#inFlight -= counted;
+        done(result);
+      });
+    this.#call?.faults.run(() => link.publish(message, onAnswer));
     return true;
   }
 
@@ -123,14 +131,14 @@ export class Connection {
   subscribe(filters: readonly string[], qos: Qos): Promise<readonly SubscribeResult[] | undefined> {
     const link = this.#up();
     if (link === undefined) return Promise.resolve(undefined);
-    return this.#answered("SUBSCRIBE", link.subscribe(filters, qos));
+    return this.#answered("SUBSCRIBE", () => link.subscribe(filters, qos));
   }
 
   /** Sends one UNSUBSCRIBE; `false` without a link or when it ended first. */
   unsubscribe(filters: readonly string[]): Promise<boolean> {
     const link = this.#up();
     if (link === undefined) return Promise.resolve(false);
-    return this.#answered("UNSUBSCRIBE", link.unsubscribe(filters));
+    return this.#answered("UNSUBSCRIBE", () => link.unsubscribe(filters));
   }
 
   /** Makes a new link with a fresh target and credentials, without backoff; also after `onFailed`. */
@@ -155,7 +163,7 @@ export class Connection {
 
   /** Bytes that were written and not yet taken by the socket. */
   get buffered(): number {
-    return this.#call?.link?.buffered ?? 0;
+    return linkOf(this.#call)?.buffered ?? 0;
   }
 
   get status(): ConnectionSnapshot {
@@ -170,19 +178,18 @@ export class Connection {
   }
 
   #up(): MqttLink | undefined {
-    return this.#state.type === "up" ? this.#call?.link : undefined;
+    return this.#state.type === "up" ? linkOf(this.#call) : undefined;
   }
 
   /** A broker that does not answer in time is as good as gone. */
-  async #answered<T>(what: string, answer: Promise<T>): Promise<T> {
-    const call = this.#call;
+  async #answered<T>(what: string, request: () => Promise<T>): Promise<T> {
+    const call = this.#call!;
     const timer = this.#clock.after(ANSWER_MS, () => {
-      if (call?.link === undefined) return;
-      call.blame = { by: "protocol", reason: `${what} was not answered within ${ANSWER_MS} ms` };
-      this.#track(call.link.close(true));
+      const reason = `${what} was not answered within ${ANSWER_MS} ms`;
+      this.#condemn(call, { by: "protocol", reason });
     });
     try {
-      return await answer;
+      return await call.faults.run(request);
     } finally {
       timer.cancel();
     }
@@ -214,8 +221,7 @@ export class Connection {
         this.#call = undefined;
         return;
       case "close":
-        if (this.#call?.link !== undefined) this.#track(this.#call.link.close(effect.force));
-        return;
+        return this.#close(linkOf(this.#call), effect.force);
       case "timer":
         this.#timer?.cancel();
         this.#timer = this.#clock.after(effect.ms, () => this.#happened({ type: "timer" }));
@@ -239,27 +245,32 @@ export class Connection {
   }
 
   #open(): void {
-    const call: Call = { abort: new AbortController() };
+    const call: Call = {
+      abort: new AbortController(),
+      faults: new FaultScope((cause) => this.#onFault(call, cause)),
+      state: { type: "dialling" },
+    };
     this.#call = call;
     this.#stopped = Promise.withResolvers();
     this.#track(this.#connect(call));
   }
 
   async #connect(call: Call): Promise<void> {
-    let link: MqttLink;
+    let link: MqttLink | undefined;
+    let failure: ConnectError | undefined;
     try {
-      link = await this.#dial(call);
+      link = await call.faults.run(() => this.#dial(call));
     } catch (error) {
-      if (this.#call !== call) return;
-      const failure = toFailure(error);
-      this.#lastError = failure.message;
-      return this.#happened({ type: "refused", failure });
+      failure = toFailure(error);
     }
-    if (this.#call !== call) return await link.close(true);
-    call.link = link;
-    const { address, connack: { sessionPresent } } = link;
-    this.#happened({ type: "linked", sessionPresent, address });
-    if (call.ended !== undefined) this.#onEnd(call, call.ended);
+    call.faults.settled();
+    if (call.state.type === "faulted") {
+      const { cause } = call.state;
+      failure = new ConnectError(failure?.stage ?? "connack", "fault", faultText(cause), { cause });
+    }
+    if (this.#call === call && failure !== undefined) this.#onRefused(failure);
+    else if (this.#call === call && link !== undefined) return this.#onLinked(call, link);
+    await link?.close(true);
   }
 
   async #dial(call: Call): Promise<MqttLink> {
@@ -267,26 +278,73 @@ export class Connection {
     this.#target = target;
     const cleanStart = target.version !== "5" || this.#sessionOf !== target.clientId;
     return await this.#options.dial(target, { cleanStart, signal: call.abort.signal }, {
-      onMessage: (topic, payload) => this.#options.handler.onMessage(topic, payload),
-      onEnd: (end) => this.#onEnd(call, end),
+      onMessage: (topic, payload) => outside(() => this.#options.handler.onMessage(topic, payload)),
+      onEnd: (end) => detached(() => this.#onEnd(call, end)),
     });
+  }
+
+  #onLinked(call: Call, link: MqttLink): void {
+    const { state } = call;
+    call.state = { type: "linked", link };
+    const { address, connack: { sessionPresent } } = link;
+    this.#happened({ type: "linked", sessionPresent, address });
+    if (state.type === "ended") this.#onEnd(call, state.end);
+  }
+
+  #onRefused(failure: ConnectError): void {
+    if (failure.kind === "fault") this.#logFault(failure.cause);
+    this.#lastError = failure.message;
+    this.#call = undefined;
+    this.#happened({ type: "refused", failure });
   }
 
   #onEnd(call: Call, end: LinkEnd): void {
     if (this.#call !== call) return;
-    if (call.link === undefined) {
-      call.ended = end;
+    const { state } = call;
+    if (state.type === "dialling") {
+      call.state = { type: "ended", end };
       return;
     }
-    const reason = call.blame ?? end;
+    const reason = state.type === "condemned" ? state.end : end;
+    if (reason.by === "fault") this.#logFault(reason.cause);
     if (reason.by !== "local") this.#lastError = reason.reason;
     this.#call = undefined;
     this.#since = undefined;
     this.#happened({ type: "ended", end: reason });
   }
 
+  /** Something was thrown that nobody caught: the attempt fails, or the link, and is made anew. */
+  #onFault(call: Call, cause: unknown): void {
+    if (this.#call !== call) return this.#logFault(cause);
+    if (call.state.type === "dialling") {
+      call.state = { type: "faulted", cause };
+      call.abort.abort();
+    } else {
+      this.#condemn(call, { by: "fault", reason: faultText(cause), cause });
+    }
+  }
+
+  #logFault(cause: unknown): void {
+    this.#options.log.error("an exception on the way to the broker; the connection is made anew", {
+      client: this.#target?.clientId,
+      error: messageOf(cause),
+      stack: stackOf(cause),
+    });
+  }
+
+  #condemn(call: Call, end: LinkEnd): void {
+    if (call.state.type !== "linked") return;
+    const { link } = call.state;
+    call.state = { type: "condemned", link, end };
+    this.#close(link, true);
+  }
+
+  #close(link: MqttLink | undefined, force: boolean): void {
+    if (link !== undefined) this.#track(link.close(force));
+  }
+
   #onUp(): void {
-    const link = this.#call?.link;
+    const link = linkOf(this.#call);
     if (link === undefined) return;
     this.#sessionOf = this.#target?.clientId;
     this.#since = this.#clock.wallNow();
@@ -309,6 +367,15 @@ export class Connection {
 }
 
 type Unstamped<E> = E extends Event ? Omit<E, "now" | "random"> : never;
+
+function linkOf(call: Call | undefined): MqttLink | undefined {
+  const state = call?.state;
+  return state?.type === "linked" || state?.type === "condemned" ? state.link : undefined;
+}
+
+function faultText(cause: unknown): string {
+  return `an exception that nothing caught: ${messageOf(cause)}`;
+}
 
 function toFailure(error: unknown): ConnectError {
   if (error instanceof ConnectError) return error;

@@ -4,6 +4,7 @@ import { CredentialFiles } from "./credential_files.ts";
 import type { CredentialPaths, ReadText } from "./credentials.ts";
 import { openLink } from "./mqttjs_link.ts";
 import type { LinkHandler, MqttLink, MqttVersion } from "./link.ts";
+import type { CallbackHook } from "./with_deadline.ts";
 import { DEADLINES, type Deadlines, nameOf, openStream, type StreamTarget } from "./tls.ts";
 
 /** How long the broker keeps an MQTT 5 session after a link, in seconds: outages shorter than this lose nothing. */
@@ -39,15 +40,16 @@ export interface DialOptions {
   readonly clock?: Clock;
   readonly deadlines?: Deadlines;
   readonly readText?: ReadText;
+  readonly hook?: CallbackHook;
 }
 
 /** The dial of the daemon: files, TCP, proxy, TLS, MQTT. */
 export function createDial(options: DialOptions): Dial {
-  const { clock = systemClock, deadlines = DEADLINES } = options;
+  const { clock = systemClock, deadlines = DEADLINES, hook } = options;
   const files = new CredentialFiles(options.log, clock, options.readText);
   return async (target, { cleanStart, signal }, handler) => {
     const credentials = await files.read(target.credentials);
-    const secure = await openStream(target, credentials, { deadlines, clock, signal });
+    const secure = await openStream(target, credentials, { deadlines, clock, signal, hook });
     return await openLink(secure, {
       clientId: target.clientId,
       version: target.version,
@@ -56,6 +58,7 @@ export function createDial(options: DialOptions): Dial {
       connackTimeoutMs: deadlines.connackMs,
       where: nameOf(target),
       signal,
+      hook,
       ...target.version === "5" ? { sessionExpiryS: SESSION_EXPIRY_S } : {},
     }, handler);
   };

@@ -34,13 +34,16 @@ export interface OutgoingPublish {
 export interface LinkEnd {
   /**
    * `peer`: the other side closed or reset it or sent DISCONNECT; `keep-alive`: half-open, nothing came for 1.5 times the
-   * keep-alive; `protocol`: the other side broke MQTT; `local`: {@linkcode MqttLink.close} was called.
+   * keep-alive; `protocol`: the other side broke MQTT; `local`: {@linkcode MqttLink.close} was called; `fault`: this program, a
+   * library or the runtime threw what it should not.
    */
-  readonly by: "peer" | "keep-alive" | "protocol" | "local";
+  readonly by: "peer" | "keep-alive" | "protocol" | "local" | "fault";
   /** One line for the log. */
   readonly reason: string;
   /** The reason code of the broker's DISCONNECT [MQTT5-3.14.2.1]; 0x8E is "session taken over". */
   readonly code?: number;
+  /** What was thrown, with `fault`. */
+  readonly cause?: unknown;
 }
 
 /** What the broker said when it accepted a connection. */

@@ -1,19 +1,18 @@
 import type { Qos } from "../aws/limits.ts";
-import { Readable } from "node:stream";
 import type { TLSSocket } from "node:tls";
-import { type IClientOptions, loadMqtt, type MqttClient } from "../../deps.ts";
+import { type ClientSubscribeCallback, loadMqtt, type MqttClient } from "../../deps.ts";
 import type { Bytes } from "../base/bytes.ts";
+import { type Clock, systemClock, type Timer } from "../base/clock.ts";
 import { messageOf } from "../base/errors.ts";
 import type { ConnStream } from "./conn_stream.ts";
-import { ConnectError, fromSocketError } from "./connect_error.ts";
+import { ConnectError, exceptionIn, faultIn, fromSocketError } from "./connect_error.ts";
 import { CoalescingStream } from "./coalescing_stream.ts";
-import { PacketIds } from "./mqttjs_options.ts";
+import { clientOptions, type LinkOptions } from "./mqttjs_options.ts";
 import type {
   ConnackInfo,
   LinkEnd,
   LinkHandler,
   MqttLink,
-  MqttVersion,
   OutgoingPublish,
   PublishResult,
   SubscribeResult,
@@ -21,28 +20,8 @@ import type {
 import { describeCode, reasonName } from "./reason_codes.ts";
 import { type SecureStream, streamError } from "./tls.ts";
 
-/** QoS 1 messages that the broker may send before it has our PUBACKs [MQTT5-3.1.2.11.3]: the limit of AWS IoT Core. */
-export const RECEIVE_MAXIMUM = 100;
-
 /** How long a broker may take to hang up after DISCONNECT, in ms. */
 export const CLOSE_MS = 1_000;
-
-/** How to open a link. */
-export interface LinkOptions {
-  readonly clientId: string;
-  readonly version: MqttVersion;
-  /** Starts without the session that the broker may still have; always so with MQTT 3.1.1. */
-  readonly cleanStart: boolean;
-  readonly keepAliveS: number;
-  /** How long the broker keeps the session after the link, in seconds (MQTT 5 only). */
-  readonly sessionExpiryS?: number;
-  /** From CONNECT to CONNACK, in ms. */
-  readonly connackTimeoutMs: number;
-  /** Gives the attempt up. */
-  readonly signal?: AbortSignal;
-  /** The broker, for messages. */
-  readonly where: string;
-}
 
 /** A packet as MQTT.js reports it: what is read here of any of them. */
 interface Packet {
@@ -98,8 +77,12 @@ class MqttJsLink implements MqttLink {
   #phase: "connecting" | "open" | "closing" | "over" = "connecting";
   #resolve: (link: MqttLink) => void;
   #reject: (error: ConnectError) => void;
-  #connackTimer: ReturnType<typeof setTimeout> | undefined;
-  #closeTimer: ReturnType<typeof setTimeout> | undefined;
+  #connackTimer: Timer | undefined;
+  #closeTimer: Timer | undefined;
+  readonly #clock: Clock = {
+    ...systemClock,
+    after: (ms, fn) => systemClock.after(ms, this.#guarded("timer", fn)),
+  };
   /** The packet being handled: MQTT.js does not pass a PUBACK on to the callback of a success. */
   #packet: Packet | undefined;
   #sawConnack = false;
@@ -119,20 +102,20 @@ class MqttJsLink implements MqttLink {
     this.#handler = handler;
     this.#resolve = resolve;
     this.#reject = reject;
-    stream.on("error", (error) => this.#onStreamEnd(error));
+    stream.on("error", this.#guarded("stream error", (error) => this.#onStreamEnd(error)));
     // A peer that has closed its side is gone, whatever could still be written to it.
-    stream.once("end", () => this.#onStreamEnd(undefined));
-    stream.once("close", () => this.#onStreamEnd(undefined));
-    const coalesced = this.#coalesced = new CoalescingStream(stream);
+    stream.once("end", this.#guarded("stream end", () => this.#onStreamEnd(undefined)));
+    stream.once("close", this.#guarded("stream close", () => this.#onStreamEnd(undefined)));
+    const coalesced = this.#coalesced = new CoalescingStream(stream, this.#clock);
     this.#client = new Client(
       () => coalesced as unknown as ReturnType<MqttClient["streamBuilder"]>,
       clientOptions(options),
     );
     this.#listen();
     const { connackTimeoutMs: ms, signal } = options;
-    this.#connackTimer = setTimeout(
-      () => this.#fail("timeout", `${options.where}: CONNACK took longer than ${ms} ms`),
+    this.#connackTimer = this.#clock.after(
       ms,
+      () => this.#fail("timeout", `${options.where}: CONNACK took longer than ${ms} ms`),
     );
     signal?.addEventListener("abort", this.#onAbort);
     if (signal?.aborted) this.#onAbort();
@@ -155,23 +138,25 @@ class MqttJsLink implements MqttLink {
       : { qos, dup, properties: { messageExpiryInterval: messageExpiry } };
     if (qos === 0) {
       // With a callback, MQTT.js would add a listener for `drain` per message while the stream is full.
-      this.#client.publish(topic, payload, options);
-      if (this.#stream.writableNeedDrain || this.#stream.destroyed) this.#unwritten.push(done);
+      this.#guarded("publish", () => this.#client.publish(topic, payload, options))();
+      if (this.#isOver()) done(undefined);
+      else if (this.#stream.writableNeedDrain) this.#unwritten.push(done);
       else done(SUCCESS);
       return;
     }
     const onEnd = (): void => done(undefined);
     this.#pending.add(onEnd);
-    this.#client.publish(topic, payload, options, () => {
+    const onAnswer = this.#guarded("publish answer", () => {
       // An answer without PUBACK is the end of the link, which answers for itself.
       if (this.#packet?.cmd !== "puback" || !this.#pending.delete(onEnd)) return;
       done(resultOf(this.#packet.reasonCode ?? 0, this.#packet));
     });
+    this.#guarded("publish", () => this.#client.publish(topic, payload, options, onAnswer))();
   }
 
   subscribe(filters: readonly string[], qos: Qos): Promise<readonly SubscribeResult[] | undefined> {
     return this.#request((answer) => {
-      this.#client.subscribe([...filters], { qos }, (error, _granted, packet) => {
+      const onAnswer: ClientSubscribeCallback = (error, _granted, packet) => {
         const suback = (packet ?? (error as { packet?: Packet } | null)?.packet) as
           | Packet
           | undefined;
@@ -181,15 +166,17 @@ class MqttJsLink implements MqttLink {
         }
         const why = error === null ? "codes are missing" : messageOf(error);
         this.#breach(`SUBACK does not fit SUBSCRIBE: ${why}`);
-      });
+      };
+      this.#client.subscribe([...filters], { qos }, this.#guarded("subscribe answer", onAnswer));
     });
   }
 
   async unsubscribe(filters: readonly string[]): Promise<boolean> {
     const answered = await this.#request<true>((answer) => {
-      this.#client.unsubscribe([...filters], (error) => {
+      const onAnswer = this.#guarded("unsubscribe answer", (error?: Error | null) => {
         if (!error) answer(true);
       });
+      this.#client.unsubscribe([...filters], onAnswer);
     });
     return answered ?? false;
   }
@@ -205,9 +192,9 @@ class MqttJsLink implements MqttLink {
       this.#stream.unpipe();
       this.#stream.resume();
       this.#coalesced.end(DISCONNECT);
-      this.#closeTimer = setTimeout(
-        () => this.#finish({ by: "local", reason: "closed here" }),
+      this.#closeTimer = this.#clock.after(
         CLOSE_MS,
+        () => this.#finish({ by: "local", reason: "closed here" }),
       );
     });
   }
@@ -218,9 +205,10 @@ class MqttJsLink implements MqttLink {
     return new Promise((resolve) => {
       const onEnd = (): void => resolve(undefined);
       this.#pending.add(onEnd);
-      send((value) => {
+      const answer = (value: T): void => {
         if (this.#pending.delete(onEnd)) resolve(value);
-      });
+      };
+      this.#guarded("request", () => send(answer))();
     });
   }
 
@@ -232,26 +220,48 @@ class MqttJsLink implements MqttLink {
 
   #listen(): void {
     const client = this.#client;
-    this.#stream.on("drain", () => {
+    const onDrain = this.#guarded("stream drain", () => {
       // TLS also says so when TCP has failed under it; the end of the link comes next, and answers.
       if (this.#tcp.errored === null) this.#answerUnwritten(SUCCESS);
     });
+    this.#stream.on("drain", onDrain);
     withoutCopies(client);
-    client.on("packetreceive", (packet) => this.#onPacket(packet as Packet));
-    client.on("connect", () => this.#onConnect());
-    client.on("error", (error) => this.#onClientError(error));
+    client.on(
+      "packetreceive",
+      this.#guarded("packet", (packet) => this.#onPacket(packet as Packet)),
+    );
+    client.on("connect", this.#guarded("connect", () => this.#onConnect()));
+    client.on("error", this.#guarded("client error", (error) => this.#onClientError(error)));
     // PUBACK goes out when the callback is called, so it never comes before the message was handed over.
-    client.handleMessage = (packet, callback) => {
+    client.handleMessage = this.#guarded("message", (packet, callback) => {
       if (this.#phase === "closing" || this.#phase === "over") return;
       this.#handler.onMessage(packet.topic, packet.payload as Uint8Array as Bytes);
       callback();
-    };
+    });
     const sendPing = client.sendPing.bind(client);
-    client.sendPing = () => {
+    client.sendPing = this.#guarded("ping", () => {
       this.#bytesAtPing = this.#tcp.bytesRead;
       sendPing();
+    });
+    client.onKeepaliveTimeout = this.#guarded("keep-alive", () => this.#onKeepAlive());
+  }
+
+  /** A callback for MQTT.js or a stream: what it throws ends the link. */
+  #guarded<A extends unknown[]>(name: string, fn: (...args: A) => void): (...args: A) => void {
+    const { where, hook } = this.#options;
+    return (...args) => {
+      try {
+        hook?.(`mqtt ${name}`);
+        fn(...args);
+      } catch (cause) {
+        const end = { by: "fault", reason: exceptionIn(name, cause), cause } as const;
+        this.#end(end, () => faultIn("connack", where, name, cause));
+      }
     };
-    client.onKeepaliveTimeout = () => this.#onKeepAlive();
+  }
+
+  #isOver(): boolean {
+    return this.#phase === "over" || this.#stream.destroyed;
   }
 
   /**
@@ -313,8 +323,7 @@ class MqttJsLink implements MqttLink {
     if (this.#phase === "over") return;
     const { where } = this.#options;
     if (this.#phase === "connecting") {
-      const failure = endOfStream(where, error);
-      return this.#end({ by: "peer", reason: failure.message }, failure);
+      return this.#end({ by: "peer", reason: "" }, () => endOfStream(where, error));
     }
     if (this.#phase === "closing") return this.#finish({ by: "local", reason: "closed here" });
     const reason = error === undefined ? "the broker closed the connection" : messageOf(error);
@@ -322,41 +331,38 @@ class MqttJsLink implements MqttLink {
   }
 
   #breach(reason: string): void {
-    const failure = new ConnectError(
-      "connack",
-      "protocol",
-      `${this.#options.where} broke the MQTT protocol: ${reason}`,
-    );
-    this.#end({ by: "protocol", reason }, failure);
+    const message = `${this.#options.where} broke the MQTT protocol: ${reason}`;
+    this.#end({ by: "protocol", reason }, () => new ConnectError("connack", "protocol", message));
   }
 
   #fail(kind: "timeout" | "connack" | "aborted", message: string, code?: number): void {
     const details = code === undefined ? {} : { code };
-    this.#end({ by: "peer", reason: message }, new ConnectError("connack", kind, message, details));
+    const failure = (): ConnectError => new ConnectError("connack", kind, message, details);
+    this.#end({ by: "peer", reason: message }, failure);
   }
 
   #finish(end: LinkEnd): void {
-    this.#end(end, new ConnectError("connack", "closed", end.reason));
+    this.#end(end, () => new ConnectError("connack", "closed", end.reason));
   }
 
   /** The one way out: `failure` for a link that never opened, `end` for one that did. */
-  #end(end: LinkEnd, failure: ConnectError): void {
+  #end(end: LinkEnd, failure: () => ConnectError): void {
     if (this.#phase === "over") return;
     const opened = this.#phase !== "connecting";
     this.#phase = "over";
     this.#disarm();
-    clearTimeout(this.#closeTimer);
+    this.#closeTimer?.cancel();
     this.#stream.destroy();
     this.#answerUnwritten(undefined);
     const pending = [...this.#pending];
     this.#pending.clear();
     for (const onEnd of pending) onEnd();
     if (opened) this.#handler.onEnd(end);
-    else this.#reject(failure);
+    else this.#reject(failure());
   }
 
   #disarm(): void {
-    clearTimeout(this.#connackTimer);
+    this.#connackTimer?.cancel();
     this.#options.signal?.removeEventListener("abort", this.#onAbort);
   }
 }
@@ -375,30 +381,6 @@ function resultOf(code: number, packet: Packet | undefined): PublishResult {
   return { code, reason: packet?.properties?.reasonString ?? reasonName(code) };
 }
 
-function clientOptions(options: LinkOptions): IClientOptions {
-  const { clientId, version, cleanStart, keepAliveS, sessionExpiryS } = options;
-  const expiry = sessionExpiryS === undefined ? {} : { sessionExpiryInterval: sessionExpiryS };
-  return {
-    clientId,
-    protocolVersion: version === "5" ? 5 : 4,
-    clean: version === "5" ? cleanStart : true,
-    keepalive: keepAliveS,
-    reconnectPeriod: 0,
-    resubscribe: false,
-    queueQoSZero: false,
-    // Ours comes first, with an error that says what it is.
-    connectTimeout: options.connackTimeoutMs + 60_000,
-    timerVariant: "native",
-    messageIdProvider: new PacketIds(),
-    outgoingStore: noStore(),
-    // Else a ping is put off, and with it two timers are made, for each PUBACK; a ping per keep-alive costs less.
-    reschedulePings: false,
-    // Else every step of each packet is formatted, whoever listens.
-    log: () => {},
-    ...version === "5" ? { properties: { receiveMaximum: RECEIVE_MAXIMUM, ...expiry } } : {},
-  };
-}
-
 /**
  * Spares MQTT.js the deep copy of each message of QoS 1, payload included, that it makes for its store. A test says when
  * a version of MQTT.js has no such methods any more: then this does nothing, and the copies are back.
@@ -412,19 +394,4 @@ function withoutCopies(client: MqttClient): void {
 interface SendingMethods {
   _storeAndSend(packet: unknown, done: () => void): void;
   _writePacket(packet: unknown, done: () => void): void;
-}
-
-/** The spool keeps what is not acknowledged; a second copy of each message would only take memory. */
-function noStore(): NonNullable<IClientOptions["outgoingStore"]> {
-  const store = {
-    options: {},
-    put: (_packet: unknown, callback: () => void) => (callback(), store),
-    del: (_packet: unknown, callback: (error: null) => void) => (callback(null), store),
-    get: (_packet: unknown, callback: (error: Error) => void) => (
-      callback(new Error("Nothing is stored")), store
-    ),
-    createStream: () => Readable.from([]),
-    close: (callback: () => void) => callback(),
-  };
-  return store as unknown as NonNullable<IClientOptions["outgoingStore"]>;
 }

@@ -1,3 +1,69 @@
+import { Readable } from "node:stream";
+import type { IClientOptions } from "../../deps.ts";
+import type { MqttVersion } from "./link.ts";
+import type { CallbackHook } from "./with_deadline.ts";
+
+/** QoS 1 messages that the broker may send before it has our PUBACKs [MQTT5-3.1.2.11.3]: the limit of AWS IoT Core. */
+export const RECEIVE_MAXIMUM = 100;
+
+/** How to open a link. */
+export interface LinkOptions {
+  readonly clientId: string;
+  readonly version: MqttVersion;
+  /** Starts without the session that the broker may still have; always so with MQTT 3.1.1. */
+  readonly cleanStart: boolean;
+  readonly keepAliveS: number;
+  /** How long the broker keeps the session after the link, in seconds (MQTT 5 only). */
+  readonly sessionExpiryS?: number;
+  /** From CONNECT to CONNACK, in ms. */
+  readonly connackTimeoutMs: number;
+  /** Gives the attempt up. */
+  readonly signal?: AbortSignal;
+  readonly hook?: CallbackHook | undefined;
+  /** The broker, for messages. */
+  readonly where: string;
+}
+
+/** What MQTT.js is told, so that it does nothing on its own. */
+export function clientOptions(options: LinkOptions): IClientOptions {
+  const { clientId, version, cleanStart, keepAliveS, sessionExpiryS } = options;
+  const expiry = sessionExpiryS === undefined ? {} : { sessionExpiryInterval: sessionExpiryS };
+  return {
+    clientId,
+    protocolVersion: version === "5" ? 5 : 4,
+    clean: version === "5" ? cleanStart : true,
+    keepalive: keepAliveS,
+    reconnectPeriod: 0,
+    resubscribe: false,
+    queueQoSZero: false,
+    // Ours comes first, with an error that says what it is.
+    connectTimeout: options.connackTimeoutMs + 60_000,
+    timerVariant: "native",
+    messageIdProvider: new PacketIds(),
+    outgoingStore: noStore(),
+    // Else a ping is put off, and with it two timers are made, for each PUBACK; a ping per keep-alive costs less.
+    reschedulePings: false,
+    // Else every step of each packet is formatted, whoever listens.
+    log: () => {},
+    ...version === "5" ? { properties: { receiveMaximum: RECEIVE_MAXIMUM, ...expiry } } : {},
+  };
+}
+
+/** The spool keeps what is not acknowledged; a second copy of each message would only take memory. */
+function noStore(): NonNullable<IClientOptions["outgoingStore"]> {
+  const store = {
+    options: {},
+    put: (_packet: unknown, callback: () => void) => (callback(), store),
+    del: (_packet: unknown, callback: (error: null) => void) => (callback(null), store),
+    get: (_packet: unknown, callback: (error: Error) => void) => (
+      callback(new Error("Nothing is stored")), store
+    ),
+    createStream: () => Readable.from([]),
+    close: (callback: () => void) => callback(),
+  };
+  return store as unknown as NonNullable<IClientOptions["outgoingStore"]>;
+}
+
 const MAX_ID = 65_535;
 
 /**

@@ -11,7 +11,12 @@ import { ConnStream } from "./conn_stream.ts";
 import { ConnectError } from "./connect_error.ts";
 import type { Credentials } from "./credentials.ts";
 import { connectRequest, MAX_PROXY_HEAD_BYTES, type Proxy, tunnelStands } from "./proxy.ts";
-import { type DeadlineOptions, withDeadline } from "./with_deadline.ts";
+import {
+  type CallbackHook,
+  type DeadlineOptions,
+  type Ending,
+  withDeadline,
+} from "./with_deadline.ts";
 
 /** The port on which AWS IoT Core tells MQTT from HTTPS by ALPN. */
 export const ALPN_PORT = 443;
@@ -52,6 +57,7 @@ export interface StreamOptions {
   readonly clock?: Clock;
   /** Gives the attempt up. */
   readonly signal?: AbortSignal;
+  readonly hook?: CallbackHook | undefined;
 }
 
 /** A TLS stream, and the TCP connection that carries it. */
@@ -79,8 +85,8 @@ export async function openStream(
   credentials: Credentials,
   options: StreamOptions = {},
 ): Promise<SecureStream> {
-  const { deadlines = DEADLINES, clock = systemClock, signal } = options;
-  const common = { clock, signal };
+  const { deadlines = DEADLINES, clock = systemClock, signal, hook } = options;
+  const common = { clock, signal, hook };
   const first = target.proxy ?? target;
   const tcp = await openTcp(first, {
     ...common,
@@ -127,15 +133,29 @@ function openTcp(
   peer: { readonly host: string; readonly port: number },
   options: DeadlineOptions,
 ): Promise<ConnStream> {
-  return withDeadline(options, (done, fail) => {
+  return withDeadline(options, ({ done, fail, guarded }) => {
     const attempt = new AbortController();
-    Deno.connect({ hostname: peer.host, port: peer.port, signal: attempt.signal }).then((conn) => {
-      if (attempt.signal.aborted) return conn.close();
-      const stream = new ConnStream(conn);
+    let connected = false;
+    let stream: ConnStream | undefined;
+    const onConn = guarded("connect", (opened: ConnStream) => {
+      connected = true;
+      done(opened);
+    });
+    const connecting = Deno.connect({
+      hostname: peer.host,
+      port: peer.port,
+      signal: attempt.signal,
+    });
+    connecting.then((conn) => {
+      stream = new ConnStream(conn);
       remember(stream);
-      done(stream);
+      if (attempt.signal.aborted) stream.destroy();
+      else onConn(stream);
     }).catch(fail);
-    return () => attempt.abort();
+    return () => {
+      attempt.abort();
+      if (!connected) stream?.destroy();
+    };
   });
 }
 
@@ -157,7 +177,7 @@ async function openTunnel(
   const left = { ...options, ms: Math.max(0, until - options.clock.now()) };
   await withDeadline<void>(
     left,
-    (done, fail) => awaitTunnel(carrier, request, options.where, done, fail),
+    (ending) => awaitTunnel(carrier, request, options.where, ending),
   );
   return carrier;
 }
@@ -166,28 +186,24 @@ function awaitTunnel(
   carrier: Duplex,
   request: Uint8Array,
   where: string,
-  done: () => void,
-  fail: (error: unknown) => void,
+  { done, fail, guarded }: Ending<void>,
 ): () => void {
   const answer = new Uint8Array(MAX_PROXY_HEAD_BYTES);
   let length = 0;
-  const onData = (chunk: Uint8Array): void => {
+  const onData = guarded("data", (chunk: Uint8Array) => {
     const part = chunk.subarray(0, answer.length - length);
     answer.set(part, length);
     length += part.length;
-    try {
-      if (tunnelStands(answer.subarray(0, length), where)) done();
-    } catch (error) {
-      fail(error);
-    }
-  };
-  const onEnd = (): void => {
+    if (tunnelStands(answer.subarray(0, length), where)) done();
+  });
+  const onError = guarded("error", fail);
+  const onEnd = guarded("end", () => {
     fail(new ConnectError("proxy", "closed", `${where} closed the connection without an answer`));
-  };
-  carrier.on("data", onData).once("error", fail).once("end", onEnd).once("close", onEnd);
+  });
+  carrier.on("data", onData).once("error", onError).once("end", onEnd).once("close", onEnd);
   carrier.write(request);
   return () => {
-    carrier.off("data", onData).off("error", fail).off("end", onEnd).off("close", onEnd);
+    carrier.off("data", onData).off("error", onError).off("end", onEnd).off("close", onEnd);
     carrier.pause();
   };
 }
@@ -212,22 +228,29 @@ function secure(
   tlsOptions: ConnectionOptions,
   options: DeadlineOptions,
 ): Promise<TLSSocket> {
-  return withDeadline(options, (done, fail) => {
+  return withDeadline(options, ({ done, fail, guarded }) => {
     const stream = connectTls({ ...tlsOptions, socket: carrier });
     let secured = false;
-    const onClose = (): void => {
+    const onError = guarded("error", fail);
+    const onClose = guarded("close", () => {
       fail(
         new ConnectError(options.stage, "closed", `${options.where} closed during ${options.what}`),
       );
-    };
-    remember(stream);
-    stream.once("error", fail).once("end", onClose).once("close", onClose);
-    stream.once("secureConnect", () => {
-      secured = true;
-      done(stream);
     });
+    remember(stream);
+    // What TLS throws while it takes what TCP read comes out there.
+    carrier.once("error", onError);
+    stream.once("error", onError).once("end", onClose).once("close", onClose);
+    stream.once(
+      "secureConnect",
+      guarded("secureConnect", () => {
+        secured = true;
+        done(stream);
+      }),
+    );
     return () => {
-      stream.off("error", fail).off("end", onClose).off("close", onClose);
+      carrier.off("error", onError);
+      stream.off("error", onError).off("end", onClose).off("close", onClose);
       if (!secured) stream.destroy();
     };
   });

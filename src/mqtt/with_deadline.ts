@@ -1,5 +1,8 @@
 import type { Clock } from "../base/clock.ts";
-import { ConnectError, fromSocketError, type Stage } from "./connect_error.ts";
+import { ConnectError, faultIn, fromSocketError, type Stage } from "./connect_error.ts";
+
+/** Called with the name of a callback as it begins, so that a test can throw there; the program itself runs without one. */
+export type CallbackHook = (callback: string) => void;
 
 /** One step of an attempt to connect. */
 export interface DeadlineOptions {
@@ -13,6 +16,15 @@ export interface DeadlineOptions {
   readonly clock: Clock;
   /** Gives the attempt up. */
   readonly signal?: AbortSignal | undefined;
+  readonly hook?: CallbackHook | undefined;
+}
+
+/** What ends a step. */
+export interface Ending<T> {
+  done(value: T): void;
+  fail(error: unknown): void;
+  /** A callback for a library: what it throws fails the step. `name` is said then. */
+  guarded<A extends unknown[]>(name: string, callback: (...args: A) => void): (...args: A) => void;
 }
 
 /**
@@ -22,9 +34,9 @@ export interface DeadlineOptions {
  */
 export function withDeadline<T>(
   options: DeadlineOptions,
-  start: (done: (value: T) => void, fail: (error: unknown) => void) => () => void,
+  start: (ending: Ending<T>) => () => void,
 ): Promise<T> {
-  const { stage, where, what, ms, clock, signal } = options;
+  const { stage, where, what, ms, clock, signal, hook } = options;
   return new Promise((resolve, reject) => {
     let undo = (): void => {};
     let over = false;
@@ -36,8 +48,19 @@ export function withDeadline<T>(
       undo();
       return true;
     };
+    const done = (value: T): void => {
+      if (settle()) resolve(value);
+    };
     const fail = (error: unknown): void => {
       if (settle()) reject(fromSocketError(stage, where, error));
+    };
+    const guarded: Ending<T>["guarded"] = (name, callback) => (...args) => {
+      try {
+        hook?.(`${stage} ${name}`);
+        callback(...args);
+      } catch (error) {
+        fail(error instanceof ConnectError ? error : faultIn(stage, where, name, error));
+      }
     };
     const abort = (): void => fail(new ConnectError(stage, "aborted", `${what} was given up`));
     const timer = clock.after(ms, () => {
@@ -45,9 +68,7 @@ export function withDeadline<T>(
     });
     if (signal?.aborted) return abort();
     signal?.addEventListener("abort", abort);
-    undo = start((value) => {
-      if (settle()) resolve(value);
-    }, fail);
+    guarded("start", () => void (undo = start({ done, fail, guarded })))();
     if (over) undo();
   });
 }

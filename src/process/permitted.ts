@@ -1,19 +1,12 @@
 import { Exit, ExitError } from "../base/errors.ts";
 import type { Config } from "../config/resolve.ts";
 import {
+  compiledPermissions,
+  describePermissions,
   missingFrom,
   neededPermissions,
-  type PermissionSet,
   refusalOf,
 } from "../daemon/permissions.ts";
-
-/** The name under which the build puts the set before the program: Deno itself lists its permissions to nobody. */
-export const GLOBAL = "IOTCORED_PERMISSIONS";
-
-/** What this program was compiled with; `undefined` from source, where the flags of Deno decide. */
-export function compiledPermissions(): PermissionSet | undefined {
-  return (globalThis as { [GLOBAL]?: PermissionSet })[GLOBAL];
-}
 
 /**
  * Checks that this program may do what a configuration needs.
@@ -26,4 +19,14 @@ export function checkPermissions(config: Config, activated: boolean): void {
   const missing = missingFrom(neededPermissions(config, activated), isGranted);
   const text = refusalOf(missing, config, compiledPermissions());
   if (text !== undefined) throw new ExitError(Exit.CONFIG, text);
+}
+
+/** What this program may do, a line each, for a person. */
+export function permissionsText(): string {
+  const compiled = compiledPermissions();
+  if (compiled === undefined) return "permissions   those of the task in deno.json\n";
+  const rows = describePermissions(compiled).map(([kind, items]) =>
+    `${kind.padEnd(14)}${items.length === 0 ? "nothing" : items.join("\n" + " ".repeat(14))}\n`
+  );
+  return `${rows.join("")}all else      refused\n`;
 }

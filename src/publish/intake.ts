@@ -1,5 +1,4 @@
 import type { Bytes } from "../base/bytes.ts";
-import type { Clock } from "../base/clock.ts";
 import { BusError, Code } from "../base/errors.ts";
 import type { FaultHook } from "../base/fault.ts";
 import type { Qos } from "../aws/limits.ts";
@@ -27,7 +26,6 @@ export interface IntakeOptions {
   readonly waiters: PubackWaiters;
   /** Whether messages can be sent now. */
   readonly publisher: Pick<Publisher, "online">;
-  readonly clock: Clock;
   readonly keepQos0WhenOffline: boolean;
   /** For tests that end the process there. */
   readonly fault?: FaultHook | undefined;
@@ -67,10 +65,8 @@ export class Intake {
   }
 
   #queue({ topic, payload, messageExpiry }: PublishRequest, reply: PublishReply): void {
-    const { clock, queue } = this.#options;
-    const expiresAt = messageExpiry === undefined
-      ? undefined
-      : clock.wallNow() + messageExpiry * 1_000;
+    const { spool, queue } = this.#options;
+    const expiresAt = messageExpiry === undefined ? undefined : spool.now() + messageExpiry * 1_000;
     if (!queue.push(topic, payload.slice(), expiresAt)) {
       const text = "Cannot publish with QoS 0: too many messages wait for the rate limit";
       return reply.refuse(new BusError(Code.NOMEM, text));

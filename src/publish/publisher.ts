@@ -3,6 +3,7 @@ import type { FaultHook } from "../base/fault.ts";
 import type { Log } from "../base/log.ts";
 import type { RateLimits } from "../aws/rate_window.ts";
 import type { LinkEnd, OutgoingPublish, PublishResult } from "../mqtt/link.ts";
+import { consequenceInPuback } from "../mqtt/reason_codes.ts";
 import { isExpired, sizeOf } from "../spool/policy.ts";
 import type { Spool } from "../spool/spool.ts";
 import type { SpoolRecord } from "../spool/storage.ts";
@@ -17,9 +18,6 @@ export const READ_AHEAD_BYTES = 1_048_576;
 
 /** The longest message expiry of MQTT 5, in seconds [MQTT5-3.3.2.3.3]. */
 export const MAX_EXPIRY_S = 0xffff_ffff;
-
-/** PUBACK reason code "quota exceeded" [MQTT5-3.4.2.1]: the one refusal that time mends. */
-const QUOTA_EXCEEDED = 0x97;
 
 /** What a publisher needs of a connection that is up. */
 export interface PublishLink {
@@ -329,7 +327,7 @@ export class Publisher {
   /** Seconds that are left of a message's time, as a property of its PUBLISH. */
   #expiry(expiresAt: number | undefined): { messageExpiry?: number } {
     if (expiresAt === undefined) return {};
-    const leftMs = expiresAt - this.#options.clock.wallNow();
+    const leftMs = expiresAt - this.#options.spool.now();
     // A clock that was set back makes it longer than it was, which may be more than MQTT can say.
     const seconds = Math.min(MAX_EXPIRY_S, Math.max(1, Math.ceil(leftMs / 1_000)));
     return { messageExpiry: seconds };
@@ -360,7 +358,8 @@ export class Publisher {
   #answered(entry: InFlight, result: PublishResult): void {
     const { record, sentAt } = entry;
     if (record.qos === 1) this.#throttle.acknowledged(sentAt);
-    if (result.code === QUOTA_EXCEEDED) return this.#onTurnedAway(entry);
+    // Quota exceeded: the one refusal that time mends.
+    if (consequenceInPuback(result.code) === "retry") return this.#onTurnedAway(entry);
     if (record.qos === 1) {
       this.#congestion.acknowledged(entry);
       this.#throttle.recheck();
@@ -379,7 +378,7 @@ export class Publisher {
     this.#suspects.cleared(seq);
     if (result.code >= 0x80) this.#refused(record, result);
     else if (record.qos === 1) this.#counters.acknowledged++;
-    // The place in flight is free when the removal is on disk: after a crash no more than the window is sent twice.
+    // The place in flight is free at once: after a crash, what was acknowledged since the last sync is sent again, 100 at most.
     this.#options.spool.settled(seq, () => {
       if (this.#inFlight.get(seq) === entry) this.#inFlight.delete(seq);
       this.#pump();
@@ -419,7 +418,7 @@ export class Publisher {
   /** A QoS 0 message whose time was over before its turn came is not sent. */
   #gaveUp(expiresAt: number | undefined): boolean {
     if (expiresAt === undefined) return false;
-    if (!isExpired(expiresAt, this.#options.clock.wallNow())) return false;
+    if (!isExpired(expiresAt, this.#options.spool.now())) return false;
     this.#counters.expired++;
     this.#options.log.warn("a QoS 0 message expired while it waited for its turn and is not sent");
     return true;

@@ -1,11 +1,15 @@
 import { fromUtf8, utf8 } from "../base/bytes.ts";
 import { textLength } from "../base/bytes.ts";
+import type { SpoolStorage } from "./storage.ts";
 
 /** What a message takes beside its topic and payload, in bytes: its row on disk, or its objects in memory. */
 export const OVERHEAD_BYTES = 64;
 
 /** Longest text that is kept with a quarantined message, in bytes of UTF-8. */
 export const MAX_REASON_BYTES = 255;
+
+/** How many messages are looked at in one step for eviction. */
+const EVICTION_STEP = 64;
 
 /** What to do with a new message; `evict` is how many bytes of QoS 0 messages have to go first. */
 export type Decision = "accept" | "refuse" | { readonly evict: number };
@@ -30,9 +34,33 @@ export function decide(fill: Fill, size: number): Decision {
   return missing <= fill.qos0Bytes ? { evict: missing } : "refuse";
 }
 
-/** Whether a message that may live until `expiresAt` (ms since the epoch) is over. */
-export function isExpired(expiresAt: number | undefined, wallNow: number): boolean {
-  return expiresAt !== undefined && expiresAt <= wallNow;
+/** Whether a message that may live until `expiresAt` (ms on the clock of `now`) is over. */
+export function isExpired(expiresAt: number | undefined, now: number): boolean {
+  return expiresAt !== undefined && expiresAt <= now;
+}
+
+/**
+ * The oldest QoS 0 messages that together free `needed` bytes, by `seq` with their sizes; `undefined` when there are not
+ * enough beside those that are `spared`.
+ */
+export function chooseEvictions(
+  readQos0: SpoolStorage["readQos0"],
+  needed: number,
+  spared: (seq: number) => boolean,
+): Map<number, number> | undefined {
+  const chosen = new Map<number, number>();
+  let freed = 0;
+  for (let after = 0;;) {
+    const step = readQos0(after, EVICTION_STEP);
+    if (step.length === 0) return undefined;
+    for (const { seq, size } of step) {
+      after = seq;
+      if (spared(seq)) continue;
+      chosen.set(seq, size);
+      freed += size;
+      if (freed >= needed) return chosen;
+    }
+  }
 }
 
 /** The longest start of a text that is at most 255 bytes of UTF-8. */

@@ -1,26 +1,74 @@
+import type { Bytes } from "../base/bytes.ts";
 import type { Clock, Timer } from "../base/clock.ts";
-import { BusError, Code, messageOf } from "../base/errors.ts";
+import { BusError, Code } from "../base/errors.ts";
 import type { FaultHook } from "../base/fault.ts";
 import type { Log } from "../base/log.ts";
-import { Batch } from "./batch.ts";
-import { chooseEvictions } from "./eviction.ts";
-import { GroupTimer, systemTurn } from "./group_timer.ts";
-import { decide, isExpired, sizeOf } from "./policy.ts";
-import { Removals } from "./removals.ts";
-import type { AppendDone, SpoolMessage, SpoolOptions, SpoolStats } from "./spool_types.ts";
-import { type SpoolRecord, type SpoolStorage, StorageError } from "./storage.ts";
+import {
+  type AppendDone,
+  type Batch,
+  CommitQueue,
+  MAX_REMOVALS,
+  systemTurn,
+  type Turn,
+} from "./commit_queue.ts";
+import { chooseEvictions, decide, isExpired, sizeOf } from "./policy.ts";
+import { ReadAhead } from "./read_ahead.ts";
+import type { Qos, Quarantined, SpoolRecord, SpoolStorage, StorageError } from "./storage.ts";
+import { whenDone } from "./when_done.ts";
 
-export type { AppendDone, SpoolMessage, SpoolOptions, SpoolStats } from "./spool_types.ts";
-
-/** What waits for a commit before it is committed at once, in bytes. */
-export const MAX_GROUP_BYTES = 262_144;
+export type { AppendDone } from "./commit_queue.ts";
 
 /** How long after a storage error the removals are tried again, and reading is, in ms. */
 const RETRY_MS = 1_000;
 
+/** How often it is said that the storage fails, in ms. */
+const SAY_AGAIN_MS = 60_000;
+
+/** What {@linkcode Spool} needs. */
+export interface SpoolOptions {
+  readonly storage: SpoolStorage;
+  /** The most that is kept, in bytes as `sizeOf` counts them. */
+  readonly maxBytes: number;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Calls `fn` at the end of the present turn of the event loop. */
+  readonly turn?: Turn;
+  /** For tests that end the process there. */
+  readonly fault?: FaultHook | undefined;
+}
+
+/** A message for the spool. */
+export interface SpoolMessage {
+  readonly topic: string;
+  /** Copied: the caller may reuse its buffer at once. */
+  readonly payload: Bytes;
+  readonly qos: Qos;
+  /** Seconds until the message is no longer worth sending, from now on; absent: for ever. */
+  readonly messageExpiry?: number;
+}
+
+/** What `status` shows of the spool. */
+export interface SpoolStats {
+  readonly storage: "memory" | "disk";
+  /** Everything stored, with what is in flight and in quarantine. */
+  readonly messages: number;
+  readonly bytes: number;
+  readonly maxBytes: number;
+  /** Age of the oldest message that is to be sent; 0 when there is none. */
+  readonly oldestAgeMs: number;
+  /** QoS 0 messages that made room for others. */
+  readonly evicted: number;
+  readonly expired: number;
+  /** Messages that were answered with NOMEM. */
+  readonly refused: number;
+  /** Messages that were answered with FAILURE. */
+  readonly failed: number;
+  readonly quarantined: readonly Quarantined[];
+}
+
 /**
  * The spool: accepts messages once they are stored, hands them out in the order of acceptance, and forgets them when they
- * are settled. Appends and removals of one turn, or of at most 5 ms, share one transaction and so one sync.
+ * are settled. One commit is under way at a time; what comes meanwhile shares the next one.
  */
 export class Spool {
   /** Called when something can be taken again after {@linkcode take} gave nothing, or was appended. */
@@ -30,45 +78,64 @@ export class Spool {
   readonly #maxBytes: number;
   readonly #clock: Clock;
   readonly #log: Log;
-  readonly #group: GroupTimer;
   readonly #fault: FaultHook | undefined;
-  /** Storage in memory has nothing to gain from groups. */
-  readonly #grouped: boolean;
+  readonly #queue: CommitQueue;
+  readonly #ahead: ReadAhead;
+  /** What the time of the spool is ahead of the monotonic clock, in ms. */
+  readonly #epoch: number;
 
-  #batch = new Batch();
-  readonly #removals = new Removals();
-
-  /** Everything up to here was taken, is being removed, or is withheld. */
-  #cursor = 0;
+  /** What is being committed. */
+  #running: Batch | undefined;
+  /** Whether another commit is due after it. */
+  #isDue = false;
+  #idle = Promise.withResolvers<void>();
   /** What is in flight: seq -> size. */
   readonly #taken = new Map<number, number>();
-  /** Could not be put in quarantine: not handed out by this process all the same. */
-  readonly #withheld = new Map<number, string>();
+  /** Called after the next commit: too many removals wait for it. */
+  #waiting: (() => void)[] = [];
+  #readRetry: Timer | undefined;
+  #closing: Promise<void> | undefined;
 
-  #retryTimer: Timer | undefined;
-  #storing = true;
-  #reading = true;
-  #closed = false;
+  /** When it was said last that writing fails, and that reading does; `undefined` when it does not. */
+  #saidWriting: number | undefined;
+  #saidReading: number | undefined;
 
   #evicted = 0;
   #expired = 0;
   #refused = 0;
   #failed = 0;
 
-  constructor(options: SpoolOptions) {
-    this.#storage = options.storage;
-    this.#maxBytes = options.maxBytes;
-    this.#clock = options.clock;
-    this.#log = options.log;
-    this.#fault = options.fault;
-    this.#group = new GroupTimer(options.clock, options.turn ?? systemTurn, () => this.#commit());
-    this.#grouped = options.storage.kind === "disk";
-    this.#storage.onSalvaged = () => this.#afterSalvage();
+  constructor({ storage, maxBytes, clock, log, turn, fault }: SpoolOptions) {
+    this.#storage = storage;
+    this.#maxBytes = maxBytes;
+    this.#clock = clock;
+    this.#log = log;
+    this.#fault = fault;
+    this.#epoch = Math.max(clock.wallNow(), storage.newestAt) - clock.now();
+    const isDisk = storage.kind === "disk";
+    // Memory has nothing to gain from waiting.
+    const when = isDisk ? turn ?? systemTurn : (fn: () => void) => fn();
+    this.#queue = new CommitQueue(clock, when, isDisk ? MAX_REMOVALS : 1, () => this.#commit());
+    this.#ahead = new ReadAhead(storage, {
+      isSpokenFor: (seq) => this.#isSpokenFor(seq),
+      onMore: () => this.#onRead(),
+      onFailed: (error) => this.#onReadFailed(error),
+    });
+  }
+
+  /**
+   * The spool's time, in ms since the epoch: it goes on with the monotonic clock, whatever the wall clock is set to, and begins
+   * with the wall clock, or the newest message when that is later.
+   */
+  now(): number {
+    return this.#epoch + this.#clock.now();
   }
 
   /** Stores a message and calls `done`: at once with the memory spool, else after the commit that holds it. */
   append(message: SpoolMessage, done: AppendDone): void {
-    if (this.#closed) return done(new BusError(Code.FAILURE, "Cannot store: spool is closed"), -1);
+    if (this.#closing !== undefined) {
+      return done(new BusError(Code.FAILURE, "Cannot store: spool is closed"), -1);
+    }
     this.#fault?.("before append");
     const { topic, payload, qos, messageExpiry } = message;
     const size = sizeOf(topic, payload.length);
@@ -77,15 +144,13 @@ export class Spool {
       const text = `Cannot store: spool must hold ${this.#maxBytes} bytes at most`;
       return done(new BusError(Code.NOMEM, text), -1);
     }
-    const acceptedAt = this.#clock.wallNow();
+    const acceptedAt = this.now();
     const record = { topic, payload: payload.slice(), qos, acceptedAt };
     const expiring = messageExpiry === undefined
       ? record
       : { ...record, expiresAt: acceptedAt + messageExpiry * 1000 };
-    this.#batch.add(expiring, size, done);
+    this.#queue.add(expiring, size, done);
     this.#fault?.("after append");
-    if (this.#batch.bytes >= MAX_GROUP_BYTES) this.#commit();
-    else this.#schedule();
   }
 
   /** Like {@linkcode append}, as a promise of the `seq`; rejects with a {@linkcode BusError}. */
@@ -97,68 +162,92 @@ export class Spool {
 
   /**
    * The next messages, oldest first: up to `limit`, and `maxBytes` but at least one. Each is handed out once until
-   * {@linkcode rewind}. Nothing when there is none, or when the storage cannot be read: `onAvailable` follows.
+   * {@linkcode rewind}. Nothing when there is none, or none has been read yet: `onAvailable` follows.
    */
   take(limit: number, maxBytes: number): SpoolRecord[] {
-    if (this.#closed || limit < 1) return [];
-    try {
-      const records = this.#takeFresh(limit, maxBytes);
-      if (!this.#reading) this.#log.info("the spool can be read again");
-      this.#reading = true;
-      return records;
-    } catch (error) {
-      if (!(error instanceof StorageError)) throw error;
-      if (this.#reading) this.#log.error("cannot read the spool", { error: error.message });
-      this.#reading = false;
-      this.#retryLater();
-      return [];
+    const records: SpoolRecord[] = [];
+    if (this.#closing !== undefined || this.#readRetry !== undefined) return records;
+    let bytes = 0;
+    let expired = 0;
+    const now = this.now();
+    while (records.length < limit) {
+      const record = this.#ahead.peek();
+      if (record === undefined) break;
+      const isUnwanted = this.#isSpokenFor(record.seq);
+      const isOver = !isUnwanted && isExpired(record.expiresAt, now);
+      if (!isUnwanted && !isOver) {
+        bytes += record.size;
+        if (records.length > 0 && bytes > maxBytes) break;
+        this.#taken.set(record.seq, record.size);
+        records.push(record);
+      } else if (isOver) {
+        this.#queue.remove(record.seq, record.size);
+        expired++;
+      }
+      this.#ahead.shift();
     }
+    if (expired > 0) this.#countExpired(expired);
+    return records;
   }
 
   /** Whether a message that was taken has expired since; then it is removed, counted and logged like any other. */
   dropExpired(record: SpoolRecord): boolean {
-    const { expiresAt } = record;
-    if (expiresAt === undefined || !isExpired(expiresAt, this.#clock.wallNow())) return false;
+    if (!isExpired(record.expiresAt, this.now())) return false;
     if (!this.#taken.delete(record.seq)) return true;
-    this.#removals.add(record.seq, record.size);
+    this.#queue.remove(record.seq, record.size);
     this.#countExpired(1);
     return true;
   }
 
   /** Hands everything out again that was taken and not settled, oldest first, before anything new. */
   rewind(): void {
-    this.#cursor = 0;
     this.#taken.clear();
+    this.#ahead.rewind(0);
   }
 
   /**
-   * Removes a message that was taken: the broker has it. `done` is called when that is committed, so that at most what is
-   * in flight until then is sent again after a crash; also when it cannot be committed, which is tried again.
+   * Removes a message that was taken: the broker has it. `done` is called at once; but when 100 removals are not on the disk yet, after
+   * the next commit: no more of them than that are sent again after a crash, beside what is in flight.
    */
   settled(seq: number, done?: () => void): void {
     const size = this.#taken.get(seq);
-    if (size === undefined || this.#closed) return done?.();
+    if (size === undefined || this.#closing !== undefined) return done?.();
     this.#taken.delete(seq);
-    this.#removals.add(seq, size, done);
-    this.#schedule();
+    this.#queue.remove(seq, size);
+    if (done === undefined) return;
+    if (this.#queue.removals <= MAX_REMOVALS) done();
+    else this.#waiting.push(done);
   }
 
-  /** Keeps a message that was taken, without ever handing it out again. */
+  /** Keeps a message that was taken, without handing it out again until it is {@linkcode release}d. */
   quarantine(seq: number, reason: string): void {
     this.#taken.delete(seq);
-    this.#withheld.set(seq, reason);
-    this.#commit();
+    this.#queue.quarantine(seq, reason);
+  }
+
+  /** Hands messages out again that were put in quarantine, in the order of their acceptance. */
+  release(seqs: readonly number[]): void {
+    this.#queue.release(seqs);
+  }
+
+  /** Removes messages that are in quarantine. */
+  drop(seqs: readonly number[]): void {
+    const wanted = new Set(seqs);
+    for (const { seq, size } of this.#storage.quarantined()) {
+      if (wanted.has(seq)) this.#queue.remove(seq, size);
+    }
   }
 
   /** What `status` shows. */
   stats(): SpoolStats {
     const { kind, usage } = this.#storage;
+    const oldest = this.#storage.oldestAcceptedAt();
     return {
       storage: kind,
       messages: usage.messages,
       bytes: usage.bytes,
       maxBytes: this.#maxBytes,
-      oldestAgeMs: this.#oldestAge(),
+      oldestAgeMs: oldest === undefined ? 0 : Math.max(0, this.now() - oldest),
       evicted: this.#evicted,
       expired: this.#expired,
       refused: this.#refused,
@@ -168,219 +257,142 @@ export class Spool {
   }
 
   /** Commits what waits. Resolves when everything appended before was answered. */
-  flush(): Promise<void> {
+  async flush(): Promise<void> {
+    while (this.#running !== undefined) await this.#idle.promise;
     this.#commit();
-    return Promise.resolve();
+    while (this.#running !== undefined) await this.#idle.promise;
   }
 
   /** Commits what waits and closes the storage. */
   close(): Promise<void> {
-    if (this.#closed) return Promise.resolve();
-    this.#commit();
-    this.#closed = true;
-    this.#group.cancel();
-    this.#retryTimer?.cancel();
-    this.#storage.close();
-    return Promise.resolve();
+    return this.#closing ??= this.#close();
   }
 
-  /** Bytes that will be in use when the present batch is committed. */
-  #bytesAhead(): number {
-    const { bytes, evictedBytes } = this.#batch;
-    return this.#storage.usage.bytes + bytes - evictedBytes - this.#removals.bytes;
+  async #close(): Promise<void> {
+    await this.flush();
+    this.#queue.cancel();
+    this.#readRetry?.cancel();
+    await this.#storage[Symbol.asyncDispose]();
   }
 
   /** Whether a message of `size` bytes can be appended; chooses the QoS 0 messages that go for it. */
   #makeRoom(size: number): boolean {
-    const maxBytes = this.#maxBytes;
-    let bytes = this.#bytesAhead();
-    if (bytes + size <= maxBytes) return true;
-    // Only what is committed can be evicted, and what was settled is room only then.
-    this.#commit();
-    bytes = this.#bytesAhead();
-    const decision = decide(
-      { bytes, qos0Bytes: this.#storage.usage.qos0Bytes, maxBytes },
-      size,
+    const { bytes: stored, qos0Bytes } = this.#storage.usage;
+    const bytes = stored + (this.#running?.bytes ?? 0) + this.#queue.growth;
+    const decision = decide({ bytes, qos0Bytes, maxBytes: this.#maxBytes }, size);
+    if (typeof decision === "string") return decision === "accept";
+    const chosen = chooseEvictions(
+      (after, limit) => this.#storage.readQos0(after, limit),
+      decision.evict,
+      (seq) => this.#isSpokenFor(seq),
     );
-    if (decision === "accept") return true;
-    return decision !== "refuse" && this.#evict(decision.evict);
-  }
-
-  /** Chooses QoS 0 messages that are not in flight to go with the next commit; `false` when they are not enough. */
-  #evict(needed: number): boolean {
-    try {
-      const chosen = chooseEvictions(this.#storage, needed, (seq) => this.#isSpokenFor(seq));
-      if (chosen === undefined) return false;
-      this.#batch.evict(chosen);
-      return true;
-    } catch (error) {
-      if (!(error instanceof StorageError)) throw error;
-      this.#log.error("cannot evict from the spool", { error: error.message });
-      return false;
-    }
+    if (chosen !== undefined) this.#queue.evict(chosen);
+    return chosen !== undefined;
   }
 
   #isSpokenFor(seq: number): boolean {
-    return this.#taken.has(seq) || this.#isGoing(seq);
-  }
-
-  /** Whether a stored message is not to be handed out. */
-  #isGoing(seq: number): boolean {
-    return this.#removals.has(seq) || this.#batch.evictions.has(seq) || this.#withheld.has(seq);
-  }
-
-  #takeFresh(limit: number, maxBytes: number): SpoolRecord[] {
-    const wallNow = this.#clock.wallNow();
-    let distrusted = false;
-    while (true) {
-      const records = this.#storage.read(this.#cursor, limit, maxBytes);
-      if (records.length === 0) {
-        const lost = this.#unaccountedFor();
-        if (lost <= 0 || distrusted) return records;
-        distrusted = true;
-        this.#storage.distrust(`${lost} messages cannot be found`);
-        continue;
-      }
-      const fresh = this.#advance(records, wallNow);
-      if (fresh.length > 0) return fresh;
-    }
-  }
-
-  /** Moves the cursor over records and keeps those to hand out. */
-  #advance(records: SpoolRecord[], wallNow: number): SpoolRecord[] {
-    let expired = 0;
-    const fresh = records.filter((record) => {
-      this.#cursor = record.seq;
-      if (this.#isSpokenFor(record.seq)) return false;
-      if (isExpired(record.expiresAt, wallNow)) {
-        this.#removals.add(record.seq, record.size);
-        expired++;
-        return false;
-      }
-      this.#taken.set(record.seq, record.size);
-      return true;
-    });
-    if (expired > 0) this.#countExpired(expired);
-    return fresh;
+    return this.#taken.has(seq) || this.#queue.isGoing(seq) ||
+      (this.#running?.evictions.has(seq) ?? false);
   }
 
   #countExpired(expired: number): void {
     this.#expired += expired;
     this.#log.warn("messages expired in the spool and are not sent", { expired });
-    this.#schedule();
   }
 
-  /** How many messages the storage counts that were neither handed out nor are in quarantine, at the end of reading. */
-  #unaccountedFor(): number {
-    const stored = this.#storage.usage.messages - this.#storage.quarantined().length;
-    let going = 0;
-    for (const seq of this.#batch.evictions.keys()) if (!this.#taken.has(seq)) going++;
-    return stored - this.#taken.size - this.#removals.size - this.#withheld.size - going;
+  /** @param what Without the new messages when these could not be stored. */
+  #commit(what: "everything" | "the rest" = "everything"): void {
+    this.#isDue = this.#running !== undefined;
+    const batch = this.#isDue ? undefined : this.#queue.take(what);
+    if (batch === undefined) return;
+    this.#running = batch;
+    if (batch.append.length > 0) this.#fault?.("before commit");
+    if (batch.settled.length > 0) this.#fault?.("before remove");
+    whenDone(
+      () => this.#storage.commit(batch),
+      (seqs) => this.#onCommitted(batch, seqs),
+      (error) => this.#onCommitFailed(batch, error),
+    );
   }
 
-  #schedule(): void {
-    if (this.#grouped) this.#group.schedule();
-    else this.#commit();
-  }
-
-  #commit(): void {
-    this.#group.cancel();
-    if (this.#closed) return;
-    this.#commitBatch();
-    this.#commitQuarantine();
-  }
-
-  #commitBatch(): void {
-    const { records: append, dones, evictions } = this.#batch;
-    if (dones.length === 0 && this.#removals.size === 0) return;
-    const removing = this.#removals.seqs();
-    this.#batch = new Batch();
-    const started = this.#clock.now();
-    if (append.length > 0) this.#fault?.("before commit");
-    if (removing.length > 0) this.#fault?.("before remove");
-    let seqs: number[] = [];
-    const error = this.#try(() => {
-      seqs = this.#storage.commit({ append, remove: [...removing, ...evictions.keys()] });
-      this.#evicted += evictions.size;
-    });
-    this.#group.took(started);
-    if (error === undefined) this.#wrote(append.length > 0, removing);
-    else this.#failedToWrite(error, append.length > 0, removing);
-    this.#answer(dones, seqs, error);
-  }
-
-  #wrote(appended: boolean, removed: readonly number[]): void {
-    if (appended) this.#fault?.("after commit");
-    if (removed.length > 0) this.#fault?.("after remove");
-    if (appended && !this.#storing) this.#log.info("the spool can be written again");
-    this.#storing ||= appended;
-    this.#removals.committed(removed);
-  }
-
-  #failedToWrite(error: StorageError, appending: boolean, removing: readonly number[]): void {
-    if (this.#storing) this.#log.error("cannot write to the spool", { error: error.message });
-    this.#storing = false;
-    if (removing.length === 0) return;
-    // A removal alone may need no more room than there is.
-    const alone = (): unknown => this.#storage.commit({ append: [], remove: removing });
-    if (appending && this.#try(alone) === undefined) return this.#removals.committed(removing);
-    this.#retryLater();
-    this.#removals.postponed();
-  }
-
-  /** Runs what may fail because of the storage, and returns that error. */
-  #try(run: () => void): StorageError | undefined {
-    try {
-      run();
-      return undefined;
-    } catch (error) {
-      if (error instanceof StorageError) return error;
-      throw error;
+  #onCommitted(batch: Batch, seqs: readonly number[]): void {
+    const { append, settled, evictions, release, dones } = batch;
+    if (append.length > 0) this.#fault?.("after commit");
+    if (settled.length > 0) this.#fault?.("after remove");
+    if (append.length > 0 && this.#saidWriting !== undefined) {
+      this.#log.info("the spool can be written again");
+      this.#saidWriting = undefined;
     }
+    this.#evicted += evictions.size;
+    this.#queue.committed(batch);
+    this.#finish();
+    this.#ahead.drop(evictions);
+    this.#ahead.stored(append.map((record, n) => ({
+      ...record,
+      seq: seqs[n]!,
+      size: sizeOf(record.topic, record.payload.length),
+    })));
+    if (release.length > 0) this.#ahead.rewind(Math.min(...release) - 1);
+    dones.forEach((done, n) => done(undefined, seqs[n]!));
+    this.#next(append.length + release.length > 0);
   }
 
-  #answer(dones: AppendDone[], seqs: number[], error: StorageError | undefined): void {
-    if (error === undefined) {
-      for (let i = 0; i < dones.length; i++) dones[i]!(undefined, seqs[i]!);
-      if (dones.length > 0) this.onAvailable?.();
-      return;
-    }
-    this.#failed += dones.length;
-    for (const done of dones) {
-      done(new BusError(Code.FAILURE, `Cannot store the message: ${messageOf(error)}`), -1);
-    }
+  #onCommitFailed(batch: Batch, error: StorageError): void {
+    const { append, evictions, dones, remove, quarantine } = batch;
+    this.#sayWriting(error);
+    this.#finish();
+    // They were passed over while they were to go.
+    if (evictions.size > 0) this.#ahead.rewind(Math.min(...evictions.keys()) - 1);
+    if (error.full) this.#refused += dones.length;
+    else this.#failed += dones.length;
+    const code = error.full ? Code.NOMEM : Code.FAILURE;
+    for (const done of dones) done(new BusError(code, `Cannot store: ${error.message}`), -1);
+    // What is left may need no more room than there is.
+    const isRest = remove.length - evictions.size + quarantine.length > 0;
+    if (append.length > 0 && isRest) this.#commit("the rest");
+    else if (isRest) this.#queue.later(RETRY_MS);
+    this.#next(evictions.size > 0);
   }
 
-  #commitQuarantine(): void {
-    for (const [seq, reason] of this.#withheld) {
-      const error = this.#try(() => this.#storage.quarantine(seq, reason));
-      if (error !== undefined) return this.#retryLater();
-      this.#withheld.delete(seq);
-    }
+  /** A commit is over. */
+  #finish(): void {
+    this.#running = undefined;
+    const { resolve } = this.#idle;
+    this.#idle = Promise.withResolvers<void>();
+    resolve();
   }
 
-  #retryLater(): void {
-    this.#retryTimer ??= this.#clock.after(RETRY_MS, () => {
-      this.#retryTimer = undefined;
-      this.#commit();
+  /** Goes on after a commit. */
+  #next(isMore: boolean): void {
+    if (this.#isDue) this.#commit();
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const done of waiting) done();
+    if (isMore) this.onAvailable?.();
+  }
+
+  #sayWriting({ message }: StorageError): void {
+    const now = this.#clock.now();
+    if (this.#saidWriting !== undefined && now - this.#saidWriting < SAY_AGAIN_MS) return;
+    this.#saidWriting = now;
+    this.#log.error("cannot write to the spool", { error: message });
+  }
+
+  #onRead(): void {
+    if (this.#saidReading !== undefined) this.#log.info("the spool can be read again");
+    this.#saidReading = undefined;
+    this.onAvailable?.();
+  }
+
+  #onReadFailed({ message }: StorageError): void {
+    const now = this.#clock.now();
+    if (this.#saidReading === undefined || now - this.#saidReading >= SAY_AGAIN_MS) {
+      this.#log.error("cannot read the spool", { error: message });
+      this.#saidReading = now;
+    }
+    this.#readRetry ??= this.#clock.after(RETRY_MS, () => {
+      this.#readRetry = undefined;
       this.onAvailable?.();
     });
-  }
-
-  /** What could not be found behind the cursor may be back; what is in flight is not handed out again. */
-  #afterSalvage(): void {
-    this.#cursor = 0;
-    this.#retryLater();
-  }
-
-  #oldestAge(): number {
-    try {
-      const oldest = this.#storage.oldestAcceptedAt();
-      return oldest === undefined ? 0 : Math.max(0, this.#clock.wallNow() - oldest);
-    } catch (error) {
-      if (!(error instanceof StorageError)) throw error;
-      this.#retryLater();
-      return 0;
-    }
   }
 }

@@ -9,9 +9,9 @@ export interface NewRecord {
   /** Owned by the storage from now on. */
   readonly payload: Bytes;
   readonly qos: Qos;
-  /** Milliseconds since the Unix epoch. */
+  /** Milliseconds of the spool's time, see `Spool.now`. */
   readonly acceptedAt: number;
-  /** Milliseconds since the Unix epoch; absent: never. */
+  /** Milliseconds of the spool's time; absent: never. */
   readonly expiresAt?: number;
 }
 
@@ -39,39 +39,53 @@ export interface Usage {
   readonly qos0Bytes: number;
 }
 
-/** What one transaction changes. */
+/** What one commit changes; a `seq` that is not there changes nothing. */
 export interface Changes {
   readonly append: readonly NewRecord[];
-  /** Removing what is not there does nothing. */
   readonly remove: readonly number[];
+  /** Kept, and not handed out any more; the reason is cut to 255 bytes. */
+  readonly quarantine?: readonly { readonly seq: number; readonly reason: string }[];
+  /** Out of quarantine: handed out again, in the order of their `seq`. */
+  readonly release?: readonly number[];
 }
 
-/** The storage failed: a full disk, one that cannot be written, an I/O error. Nothing of the transaction took place. */
+/** The storage failed: a full disk, one that cannot be written, an I/O error. Nothing of the commit took place. */
 export class StorageError extends Error {
   override readonly name = "StorageError";
+
+  /** @param full Whether the disk, or the user's part of it, is full. */
+  constructor(message: string, readonly full = false) {
+    super(message);
+  }
 }
 
-/** Where a spool keeps its messages. Every method but `close` throws {@linkcode StorageError}. */
-export interface SpoolStorage {
+/** What is there at once, or comes later: memory has nothing to wait for. */
+export type Awaitable<T> = T | Promise<T>;
+
+/** Where a spool keeps its messages. Disposing of it commits nothing; what was committed stays. */
+export interface SpoolStorage extends AsyncDisposable {
   readonly kind: "memory" | "disk";
-  /** The present figures, at no cost. */
+  /** The figures after the last commit, without I/O. */
   readonly usage: Usage;
-  /** Changes all or nothing; on disk it is synced when this returns. Returns the `seq` of what was appended, in order. */
-  commit(changes: Changes): number[];
-  /** Messages after `afterSeq` in order, without those in quarantine: up to `limit`, and `maxBytes` but at least one. */
-  read(afterSeq: number, limit: number, maxBytes: number): SpoolRecord[];
+  /** The latest time that the storage knows of, in ms of the spool's time; 0 when it knows none. */
+  readonly newestAt: number;
+  /**
+   * Changes all or nothing, and gives the `seq` of each message that was appended; on disk it is synced by then. One commit may be
+   * under way at a time. Rejects with {@linkcode StorageError}.
+   */
+  commit(changes: Changes): Awaitable<readonly number[]>;
+  /**
+   * Committed messages after `afterSeq` in order, without those in quarantine: up to `limit`, and `maxBytes` but at least one. One
+   * read may be under way at a time. Rejects with {@linkcode StorageError}.
+   */
+  read(afterSeq: number, limit: number, maxBytes: number): Awaitable<readonly SpoolRecord[]>;
   /** QoS 0 messages after `afterSeq`, oldest first, without their contents. */
-  readQos0(afterSeq: number, limit: number): { readonly seq: number; readonly size: number }[];
-  /** When the oldest message was accepted that is not in quarantine, in ms since the Unix epoch. */
+  readQos0(
+    afterSeq: number,
+    limit: number,
+  ): readonly { readonly seq: number; readonly size: number }[];
+  /** When the oldest message was accepted that is not in quarantine, in ms of the spool's time. */
   oldestAcceptedAt(): number | undefined;
-  /** Keeps a message without handing it out again. `reason` is cut to 255 bytes. */
-  quarantine(seq: number, reason: string): void;
   /** Everything in quarantine, oldest first. */
   quarantined(): readonly Quarantined[];
-  /** Tells the storage that it does not hold what its counters say: it looks for damage and saves what it can. */
-  distrust(why: string): void;
-  /** Called after a damaged storage was replaced while it was in use: removed messages may be back, others gone. */
-  onSalvaged: (() => void) | undefined;
-  /** Gives everything back; the storage cannot be used any more. */
-  close(): void;
 }

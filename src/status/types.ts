@@ -2,6 +2,7 @@
 export interface ConnectionView {
   /** Of the last attempt; empty before the first. */
   readonly client_id: string;
+  /** Whether it is up. */
   readonly connected: boolean;
   /** When the connection came up, in ms since the Unix epoch; `null` while it is down. */
   readonly since: number | null;
@@ -19,8 +20,11 @@ export interface ConnectionView {
 
 /** A message that is kept, but not sent. */
 export interface QuarantinedView {
+  /** Its number in the spool. */
   readonly seq: number;
+  /** Its topic. */
   readonly topic: string;
+  /** Why it is kept back. */
   readonly reason: string;
 }
 
@@ -30,12 +34,15 @@ export interface SpoolView {
   readonly storage: string;
   /** With what is in flight and in quarantine. */
   readonly messages: number;
+  /** What they count for, in bytes. */
   readonly bytes: number;
+  /** The most that they may count for, in bytes. */
   readonly max_bytes: number;
   /** Age of the oldest message that is to be sent, in ms; 0 when there is none. */
   readonly oldest_age_ms: number;
   /** QoS 0 messages that made room for others. */
   readonly evicted: number;
+  /** Messages that expired in the spool. */
   readonly expired: number;
   /** Messages that were refused because the spool was full. */
   readonly refused: number;
@@ -49,7 +56,9 @@ export interface SpoolView {
 
 /** What became of the messages of local clients, since the start of the daemon. */
 export interface PublishView {
+  /** Messages that were accepted. */
   readonly accepted: number;
+  /** Messages sent to the broker, repetitions included. */
   readonly sent: number;
   /** QoS 1 messages with a PUBACK that says success. */
   readonly acknowledged: number;
@@ -59,8 +68,9 @@ export interface PublishView {
   readonly expired: number;
   /** How long messages waited for the rate limit, in ms. */
   readonly throttled_ms: number;
-  /** QoS 0 messages that wait for the rate limit now, and their bytes. */
+  /** QoS 0 messages that wait for the rate limit now. */
   readonly waiting_qos0_messages: number;
+  /** What they count for, in bytes. */
   readonly waiting_qos0_bytes: number;
   /** PUBACKs that said "quota exceeded" (0x97); their messages are sent again. */
   readonly turned_away: number;
@@ -92,8 +102,11 @@ export interface ClientsView {
 
 /** How full something is that has a bound. */
 export interface QueueView {
+  /** What it is. */
   readonly name: string;
+  /** How much is in it, in its own unit. */
   readonly fill: number;
+  /** How much may be in it. */
   readonly bound: number;
 }
 
@@ -101,15 +114,21 @@ export interface QueueView {
  * What the daemon says of itself. The names are those that travel on the core bus and that `iotcored status --json` prints.
  */
 export interface Status {
+  /** Of the daemon. */
   readonly version: string;
   /** Since the start of the daemon, in ms. */
   readonly uptime: number;
+  /** The connections to the broker, the one with the bare client id first. */
   readonly connections: readonly ConnectionView[];
+  /** The messages that wait. */
   readonly spool: SpoolView;
+  /** What became of messages. */
   readonly publishes: PublishView;
   /** Messages that arrived from the broker since the start of the daemon. */
   readonly received: number;
+  /** The local clients. */
   readonly clients: ClientsView;
+  /** What has a bound. */
   readonly queues: readonly QueueView[];
   /** Why a changed configuration is not used, or not in full; `null` when nothing waits. */
   readonly config_waiting: string | null;

@@ -8,7 +8,7 @@
 
 import { messageOf } from "../../src/base/errors.ts";
 import { type Option, parseOptions } from "../../src/cli/args.ts";
-import { badCompany } from "./bad_company.ts";
+import { badCompany } from "./noisy_neighbours.ts";
 import { fanOut } from "./fan_out.ts";
 import { matching } from "./matching.ts";
 import { memory } from "./memory.ts";

@@ -24,7 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PATIENCE_S 20
+#define TIMEOUT_S 20
 #define BLOCK 64 /* requests or messages that are written at once */
 #define MAX_WINDOW 65536
 
@@ -62,9 +62,9 @@ static Bytes repeated(Bytes one, size_t times) {
 }
 
 static void be_patient(int fd) {
-    struct timeval patience = {.tv_sec = PATIENCE_S};
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+    struct timeval timeout = {.tv_sec = TIMEOUT_S};
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout);
 }
 
 static int connect_unix(const char *path) {
@@ -233,7 +233,7 @@ static void fan(const char *path, Bytes request, Bytes accepted, Bytes message, 
             }
         }
         struct epoll_event events[64];
-        int ready = epoll_wait(poll, events, 64, blocked ? 1 : PATIENCE_S * 1000);
+        int ready = epoll_wait(poll, events, 64, blocked ? 1 : TIMEOUT_S * 1000);
         if (ready < 0) fail("epoll_wait");
         if (ready == 0 && !blocked) fail("messages are missing");
         for (int i = 0; i < ready; i++) {

@@ -1,9 +1,8 @@
-import { DatabaseSync } from "node:sqlite";
 import { systemClock } from "../../src/base/clock.ts";
 import { createLog, type Log } from "../../src/base/log.ts";
 import { MemoryStorage } from "../../src/spool/memory_storage.ts";
 import { Spool } from "../../src/spool/spool.ts";
-import { openDiskStorage } from "../../src/spool/sqlite_storage.ts";
+import { openLog } from "../../src/spool/log/log_storage.ts";
 import type { SpoolStorage } from "../../src/spool/storage.ts";
 import { tempDir } from "../support/temp.ts";
 import { PAYLOAD } from "./support/frames.ts";
@@ -12,14 +11,14 @@ import { type Bench, row } from "./support/report.ts";
 
 const TOPIC = "bench/device/telemetry";
 
-/** The size of a row of the bare statements: payload, topic and what a record needs beside them, as the spool has it. */
-const BLOB = new Uint8Array(PAYLOAD.length + TOPIC.length + 64);
+/** What a record takes on disk. */
+const RECORD = new Uint8Array(PAYLOAD.length + TOPIC.length + 46);
 
 const MAX_BYTES = 1 << 30;
 
 interface Case {
   readonly kind: "memory" | "disk";
-  /** Messages that share a transaction. */
+  /** Messages that share a sync. */
   readonly group: number;
   readonly messages: number;
 }
@@ -29,7 +28,7 @@ interface Figures {
   readonly drain: number;
 }
 
-/** Messages per second into the spool and out of it, beside the same work by bare statements. */
+/** Messages per second into the spool and out of it, beside the bare writes and syncs of the same bytes. */
 export async function spool(bench: Bench): Promise<void> {
   const many = bench.short ? 1_000 : 20_000;
   const cases: readonly Case[] = [
@@ -41,13 +40,12 @@ export async function spool(bench: Bench): Promise<void> {
     const { kind, group } = one;
     bench.progress(`${kind}, groups of ${group}`);
     await using dir = await tempDir();
-    const path = kind === "memory" ? ":memory:" : `${dir.path}/bare.db`;
     let storage = 0;
     const figures = await rounds<"bare" | "ours", Figures>({
       runs: bench.runs,
       warm: !bench.short,
     }, {
-      bare: () => bare(path, one),
+      bare: () => bare(`${dir.path}/bare`, one),
       ours: () => ours(`${dir.path}/${++storage}`, one),
     });
     for (const what of ["append", "drain"] as const) {
@@ -58,7 +56,7 @@ export async function spool(bench: Bench): Promise<void> {
         unit: "messages/s",
         ours: figures.ours.map((each) => each[what]),
         baseline: figures.bare.map((each) => each[what]),
-        baselineIs: `bare SQLite statements${kind === "memory" ? " in :memory:" : ""}`,
+        baselineIs: kind === "memory" ? "bare arrays" : "bare writes and syncs",
         ...goal,
       }));
     }
@@ -66,7 +64,7 @@ export async function spool(bench: Bench): Promise<void> {
 }
 
 async function ours(dir: string, { kind, group, messages }: Case): Promise<Figures> {
-  const storage = open(kind, dir);
+  const storage = await open(kind, dir);
   const spool = new Spool({ storage, maxBytes: MAX_BYTES, clock: systemClock, log: quiet() });
   try {
     const append = await perSecond(messages, async () => {
@@ -96,58 +94,56 @@ function appendGroup(spool: Spool, group: number): Promise<void> {
   });
 }
 
-function drainGroup(spool: Spool, group: number): Promise<number> {
-  return new Promise((resolve) => {
-    const records = spool.take(group, MAX_BYTES);
-    expect("taken", records.length, group);
-    let left = records.length;
-    for (const { seq } of records) {
-      spool.settled(seq, () => {
-        if (--left === 0) resolve(records.length);
-      });
-    }
-  });
-}
-
-function open(kind: "memory" | "disk", dir: string): SpoolStorage {
-  if (kind === "memory") return new MemoryStorage();
-  return openDiskStorage({ dir, clock: systemClock, log: quiet() });
-}
-
-/** The statements that the storage cannot do without, in the same transactions: insert; select, then delete. */
-async function bare(path: string, { group, messages }: Case): Promise<Figures> {
-  const db = new DatabaseSync(path);
-  try {
-    db.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA locking_mode = EXCLUSIVE;
-      CREATE TABLE message (seq INTEGER PRIMARY KEY, qos INTEGER NOT NULL, record BLOB NOT NULL)`);
-    const [begin, commit] = [db.prepare("BEGIN IMMEDIATE"), db.prepare("COMMIT")];
-    const insert = db.prepare("INSERT INTO message (seq, qos, record) VALUES (?, ?, ?)");
-    const read = db.prepare("SELECT seq, record FROM message ORDER BY seq LIMIT ?");
-    const remove = db.prepare("DELETE FROM message WHERE seq = ?");
-    let seq = 0;
-    const append = await perSecond(messages, () => {
-      while (seq < messages) {
-        begin.run();
-        for (let i = 0; i < group; i++) insert.run(++seq, 1, BLOB);
-        commit.run();
-      }
-    });
-    let drained = 0;
-    const drain = await perSecond(messages, () => {
-      while (drained < messages) {
-        const rows = read.all(group);
-        begin.run();
-        for (const row of rows) remove.run(row.seq!);
-        commit.run();
-        drained += rows.length;
-      }
-    });
-    expect("left", Number(db.prepare("SELECT count(*) AS n FROM message").get()?.n), 0);
-    return { append, drain };
-  } finally {
-    db.close();
-    if (path !== ":memory:") Deno.removeSync(path);
+async function drainGroup(spool: Spool, group: number): Promise<number> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  spool.onAvailable = resolve;
+  let records = spool.take(group, MAX_BYTES);
+  if (records.length === 0) {
+    await promise;
+    records = spool.take(group, MAX_BYTES);
   }
+  for (const { seq } of records) spool.settled(seq);
+  await spool.flush();
+  return records.length;
+}
+
+async function open(kind: "memory" | "disk", dir: string): Promise<SpoolStorage> {
+  if (kind === "memory") return new MemoryStorage();
+  return await openLog({ dir, maxBytes: MAX_BYTES, clock: systemClock, log: quiet() });
+}
+
+/** What the storage cannot do without: the same bytes by the same calls, preallocated; for a removal one small record a group. */
+async function bare(path: string, { kind, group, messages }: Case): Promise<Figures> {
+  if (kind === "memory") return await bareMemory(messages);
+  using file = await Deno.open(path, { read: true, write: true, create: true });
+  const bytes = new Uint8Array(group * RECORD.length);
+  const removal = new Uint8Array(40);
+  const room = new Uint8Array(messages * (RECORD.length + removal.length));
+  for (let at = 0; at < room.length;) at += await file.write(room.subarray(at));
+  await file.sync();
+  await file.seek(0, Deno.SeekMode.Start);
+  const put = async (what: Uint8Array<ArrayBuffer>): Promise<void> => {
+    for (let at = 0; at < what.length;) at += file.writeSync(what.subarray(at));
+    await file.syncData();
+  };
+  const append = await perSecond(messages, async () => {
+    for (let done = 0; done < messages; done += group) await put(bytes);
+  });
+  const drain = await perSecond(messages, async () => {
+    for (let done = 0; done < messages; done += group) await put(removal);
+  });
+  return { append, drain };
+}
+
+async function bareMemory(messages: number): Promise<Figures> {
+  const kept: { topic: string; payload: Uint8Array }[] = [];
+  const append = await perSecond(messages, () => {
+    for (let n = 0; n < messages; n++) kept.push({ topic: TOPIC, payload: PAYLOAD.slice() });
+  });
+  const drain = await perSecond(messages, () => {
+    while (kept.length > 0) kept.pop();
+  });
+  return { append, drain };
 }
 
 async function perSecond(messages: number, run: () => void | Promise<void>): Promise<number> {

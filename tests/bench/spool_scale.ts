@@ -1,125 +1,114 @@
-// What the disk spool costs, alone and with a backlog: `deno run -A tests/bench/spool_scale.ts [DIR]`.
+// What the disk spool costs with a backlog: `deno run -A tests/bench/spool_scale.ts [DIR] [MESSAGES...]`. Each backlog is opened by a
+// process of its own (`--open DIR`), so that its memory is that of a start.
 import { systemClock as clock } from "../../src/base/clock.ts";
-import { openDiskStorage } from "../../src/spool/sqlite_storage.ts";
+import { openLog } from "../../src/spool/log/log_storage.ts";
 import { Spool } from "../../src/spool/spool.ts";
-import type { NewRecord, SpoolStorage } from "../../src/spool/storage.ts";
+import type { NewRecord } from "../../src/spool/storage.ts";
+import { importMapFlags } from "../../src/build/deno.ts";
 import { linesLog } from "../support/spool_contract.ts";
 
 const BACKLOGS = [0, 1_000, 10_000, 100_000, 1_000_000];
 const GROUP = 1_000;
-const dir = Deno.makeTempDirSync({
-  prefix: "iotc-scale-",
-  ...(Deno.args[0] && { dir: Deno.args[0] }),
-});
+const MAX_BYTES = 1 << 30;
 const log = linesLog();
-const encoder = new TextEncoder();
 
 function print(line: string): void {
-  Deno.stdout.writeSync(encoder.encode(line + "\n"));
+  Deno.stdout.writeSync(new TextEncoder().encode(line + "\n"));
 }
 
-function record(qos: 0 | 1 = 1): NewRecord {
-  return { topic: "bench/device/telemetry", payload: new Uint8Array(128), qos, acceptedAt: 1 };
+function group(from: number, size: number): NewRecord[] {
+  return Array.from({ length: size }, (_, n) => {
+    const payload = new Uint8Array(128);
+    new DataView(payload.buffer).setUint32(0, from + n);
+    return { topic: "bench/device/telemetry", payload, qos: 1, acceptedAt: 1 };
+  });
 }
 
-function group(size: number): NewRecord[] {
-  return Array.from({ length: size }, () => record());
+async function fill(dir: string, messages: number): Promise<void> {
+  await using storage = await openLog({ dir, maxBytes: MAX_BYTES, clock, log });
+  for (let n = 0; n < messages; n += GROUP) {
+    await storage.commit({ append: group(n, Math.min(GROUP, messages - n)), remove: [] });
+  }
 }
 
-/** Milliseconds that `run` took. */
-function timed(run: () => void): number {
+/** The most that this process had in memory, and has, in MB. */
+function memory(): { readonly now: number; readonly peak: number } {
+  const status = Deno.readTextFileSync("/proc/self/status");
+  const of = (name: string) => Number(new RegExp(`${name}:\\s+(\\d+)`).exec(status)![1]) / 1024;
+  return { now: of("VmRSS"), peak: of("VmHWM") };
+}
+
+/** Opens a spool as a daemon does, and drains it in order; the figures as a line. */
+async function open(dir: string, messages: number): Promise<void> {
   const started = performance.now();
-  run();
-  return performance.now() - started;
-}
-
-/** The median of the milliseconds that each of `times` calls took. */
-function median(times: number, run: () => void): number {
-  const all = Array.from({ length: times }, () => timed(run)).sort((a, b) => a - b);
-  return all[times >> 1]!;
-}
-
-function open(): SpoolStorage {
-  return openDiskStorage({ dir: `${dir}/scale`, clock, log });
-}
-
-function fill(storage: SpoolStorage, to: number): void {
-  while (storage.usage.messages < to) {
-    storage.commit({ append: group(Math.min(GROUP, to - storage.usage.messages)), remove: [] });
-  }
-}
-
-function row(backlog: number): string {
-  let storage = open();
-  fill(storage, backlog);
-  storage.close();
-  const opening = timed(() => storage = open());
-  const append = median(200, () => storage.commit({ append: [record()], remove: [] }));
-  const grouped = median(20, () => storage.commit({ append: group(GROUP), remove: [] }));
-  let taken: number[] = [];
-  const take = median(50, () => taken = storage.read(0, 100, Infinity).map(({ seq }) => seq));
-  const remove = median(50, () => {
-    storage.commit({ append: [], remove: taken.slice(0, 10) });
-    taken = storage.read(0, 100, Infinity).map(({ seq }) => seq);
-  });
-  storage.commit({ append: [record(0)], remove: [] });
-  const evict = median(50, () => storage.readQos0(0, 64));
-  const stats = median(50, () => storage.oldestAcceptedAt());
-  const file = Deno.statSync(`${dir}/scale/spool.db`).size / 1e6;
-  const resident = Deno.memoryUsage().rss / 1e6;
-  storage.close();
-  const cells = [opening, append, grouped, take, remove, evict, stats].map((ms) => ms.toFixed(2));
-  return [backlog, ...cells, file.toFixed(0), resident.toFixed(0)].map((cell) =>
-    String(cell).padStart(9)
-  ).join(" ");
-}
-
-function rates(): void {
-  const storage = openDiskStorage({ dir: `${dir}/rates`, clock, log });
-  let commits = 0;
-  const lone = timed(() => {
-    for (const end = performance.now() + 2_000; performance.now() < end; commits++) {
-      storage.commit({ append: [record()], remove: [] });
-    }
-  });
-  print(`one by one: ${Math.round(commits / lone * 1000)} synced commits/s`);
-  for (const size of [10, 100, 1_000]) {
-    let rows = 0;
-    const ms = timed(() => {
-      for (const end = performance.now() + 1_000; performance.now() < end; rows += size) {
-        storage.commit({ append: group(size), remove: [] });
+  let longest = 0;
+  let turn = started;
+  const watch = setInterval(() => {
+    longest = Math.max(longest, performance.now() - turn - 1);
+    turn = performance.now();
+  }, 1);
+  const storage = await openLog({ dir, maxBytes: MAX_BYTES, clock, log });
+  const spool = new Spool({ storage, maxBytes: MAX_BYTES, clock, log });
+  const usable = performance.now() - started;
+  await spool.appended({ topic: "new", payload: new Uint8Array(1), qos: 1 });
+  const accepted = performance.now() - started;
+  let first = 0;
+  let taken = 0;
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const take = (): void => {
+    for (let some = spool.take(100, 1e6); some.length > 0; some = spool.take(100, 1e6)) {
+      first ||= performance.now() - started;
+      for (const { payload } of some) {
+        const isNew = payload.length === 1;
+        const number = isNew
+          ? messages
+          : new DataView(payload.buffer, payload.byteOffset).getUint32(0);
+        if (number !== taken++) throw new Error(`message ${number} came as number ${taken - 1}`);
+        if (isNew) resolve();
       }
-    });
-    print(`groups of ${size}: ${Math.round(rows / ms * 1000)} rows/s`);
-  }
-  storage.close();
+    }
+  };
+  spool.onAvailable = take;
+  take();
+  await promise;
+  const all = performance.now() - started;
+  clearInterval(watch);
+  const { now, peak } = memory();
+  if (log.lines.length > 0) throw new Error(log.lines.join());
+  print(JSON.stringify([usable, accepted, first, all, longest, now, peak]));
+  Deno.exit(0);
 }
 
-/** Clients that publish, each waiting for its answer, while everything is taken and settled. */
-async function driver(clients: number): Promise<void> {
-  const storage = openDiskStorage({ dir: `${dir}/driver-${clients}`, clock, log });
-  const spool = new Spool({ storage, maxBytes: 1e9, clock, log });
-  spool.onAvailable = () => {
-    for (const { seq } of spool.take(100, 1e6)) spool.settled(seq);
-  };
-  const { topic, payload } = record();
-  const end = performance.now() + 2_000;
-  let stored = 0;
-  const client = async (): Promise<void> => {
-    for (; performance.now() < end; stored++) await spool.appended({ topic, payload, qos: 1 });
-  };
-  await Promise.all(Array.from({ length: clients }, client));
-  await spool.close();
-  print(`driver, ${clients} clients in lockstep: ${Math.round(stored / 2)} stored and removed/s`);
+async function row(dir: string, backlog: number): Promise<string> {
+  const path = `${dir}/${backlog}`;
+  const started = performance.now();
+  await fill(path, backlog);
+  const filling = performance.now() - started;
+  const script = ["run", "-q", "-A", ...await importMapFlags(), import.meta.filename!];
+  const args = [...script, "--open", path, `${backlog}`];
+  const { success, stdout } = await new Deno.Command(Deno.execPath(), { args, stderr: "inherit" })
+    .output();
+  if (!success) throw new Error(`the spool of ${backlog} could not be read`);
+  const figures = JSON.parse(new TextDecoder().decode(stdout)) as number[];
+  const disk = [...Deno.readDirSync(path)].reduce(
+    (sum, { name }) => sum + Deno.statSync(`${path}/${name}`).size,
+    0,
+  ) / 1e6;
+  return [backlog, filling, ...figures, disk].map((cell) => cell.toFixed(0).padStart(9)).join(" ");
 }
 
+if (Deno.args[0] === "--open") await open(Deno.args[1]!, Number(Deno.args[2]));
+const [parent, ...backlogs] = Deno.args;
+const dir = Deno.makeTempDirSync({ prefix: "iotc-scale-", ...(parent && { dir: parent }) });
 try {
-  rates();
-  for (const clients of [1, 4, 32]) await driver(clients);
-  const heads = ["open", "append", `+${GROUP}`, "take 100", "remove10", "qos0 64", "oldest"];
-  print("ms (median) by backlog; file and resident memory in MB");
-  print(["backlog", ...heads, "file", "rss"].map((head) => head.padStart(9)).join(" "));
-  for (const backlog of BACKLOGS) print(row(backlog));
+  const heads = ["filled", "usable", "accepted", "first", "all", "longest", "rss", "peak", "disk"];
+  print(
+    "ms to fill; ms until a start is usable, has accepted, has taken the first and all; the longest turn; MB",
+  );
+  print(["backlog", ...heads].map((head) => head.padStart(9)).join(" "));
+  for (const backlog of backlogs.length > 0 ? backlogs.map(Number) : BACKLOGS) {
+    print(await row(dir, backlog));
+  }
 } finally {
   Deno.removeSync(dir, { recursive: true });
 }

@@ -1,6 +1,7 @@
+import { importMapFlags } from "../../src/build/deno.ts";
 import { type AwsIotCore, startAwsIotCore } from "../support/aws_iot_core.ts";
 import { writePki } from "../support/pki.ts";
-import { importMapFlags, programCommand, programEnv } from "../support/program.ts";
+import { programCommand, programEnv } from "../support/program.ts";
 import { tempDir } from "../support/temp.ts";
 import { waitFor } from "../support/wait.ts";
 import { rounds } from "./support/measure.ts";
@@ -23,7 +24,7 @@ export async function start(bench: Bench): Promise<void> {
     ...["--rootca", rootca, "--cert", cert, "--key", key],
   ];
   const alone = [
-    ...[Deno.execPath(), "run", "-q", "-A", ...await importMapFlags()],
+    ...[Deno.execPath(), "run", "-q", "-A", ...importMapFlags()],
     ...[`${HERE}support/mqtt_alone.ts`, `mqtts://${core.host}:${core.port}`, rootca, cert, key],
     "connect",
   ];

@@ -13,7 +13,7 @@ import { writePki } from "../support/pki.ts";
 import { daemonArgs, type Program, startProgram } from "../support/program.ts";
 import { tempDir } from "../support/temp.ts";
 import { waitFor, within } from "../support/wait.ts";
-import { say } from "./account.ts";
+import { say } from "./say.ts";
 
 /** Messages that each of the three publishing clients sends in each part. */
 const EACH = 20;

@@ -10,7 +10,7 @@ import { startAwsIotCore } from "../support/aws_iot_core.ts";
 import { writePki } from "../support/pki.ts";
 import { daemonArgs, programCommand, programEnv } from "../support/program.ts";
 import { tempDir } from "../support/temp.ts";
-import { say } from "./account.ts";
+import { say } from "./say.ts";
 
 const ROOT = new URL("../../", import.meta.url).pathname;
 
@@ -32,7 +32,7 @@ A stand-in for AWS IoT Core listens on 127.0.0.1:${port}, and the daemon connect
 To talk to the daemon, paste these two lines into other terminals in this folder:
 
   BUS=${busDir}
-  iotcored() { npx -y deno@2.9.6 task -q iotcored "$@" --bus-dir "$BUS"; }
+  iotcored() { npx -y deno@2.9.6 task -q iotcored:dev "$@" --bus-dir "$BUS"; }
 
   iotcored subscribe -t 'demo/#' -v
   iotcored publish -t demo/hello -m hello -q 1

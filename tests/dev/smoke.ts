@@ -15,7 +15,7 @@ import { createPki, writePki } from "../support/pki.ts";
 import { type Program, startCommand } from "../support/program.ts";
 import { tempDir } from "../support/temp.ts";
 import { waitFor, within } from "../support/wait.ts";
-import { say } from "./account.ts";
+import { say } from "./say.ts";
 
 /** Starts that are measured. */
 const STARTS = 5;

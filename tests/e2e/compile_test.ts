@@ -1,8 +1,9 @@
 import { problems } from "../../src/build/check.ts";
+import { importMapFlags } from "../../src/build/deno.ts";
 import { assert, assertEquals, assertStringIncludes } from "../deps.ts";
 import { smoke } from "../dev/smoke.ts";
 import { type Compiled, compileInto } from "../support/compiled.ts";
-import { importMapFlags, type Program, programCommand, startCommand } from "../support/program.ts";
+import { type Program, programCommand, startCommand } from "../support/program.ts";
 import { tempDir } from "../support/temp.ts";
 import { within } from "../support/wait.ts";
 
@@ -16,9 +17,9 @@ async function run(
   return { code, output: program.output(), log: program.log() };
 }
 
-async function compileTask(...args: string[]): Promise<string[]> {
-  const flags = await importMapFlags();
-  return [Deno.execPath(), "run", "-q", "-P=compile", ...flags, "src/build/compile.ts", ...args];
+function compileTask(...args: string[]): string[] {
+  const task = ["run", "-q", "-P=compile", ...importMapFlags(), "src/build/compile.ts"];
+  return [Deno.execPath(), ...task, ...args];
 }
 
 /** A port that nobody listens on. */
@@ -33,13 +34,45 @@ Deno.test("iotcored-6: what is compiled holds one file, the ceiling and the oute
   assertEquals(problems(payload, options), []);
   assertEquals(payload.metadata.argv, ["--connection-ceiling", "3"]);
   const { allow_net: net, allow_run, allow_ffi, allow_sys, prompt } = payload.metadata.permissions;
-  assertEquals((net as string[]).filter((host) => !host.startsWith("unix:")), [
-    "*.amazonaws.com:8883",
-    "*.amazonaws.com:443",
-    "*.amazonaws.com.cn:8883",
-    "*.amazonaws.com.cn:443",
-  ]);
+  const { permissions } = JSON.parse(await Deno.readTextFile("deno.json"));
+  assertEquals(net, permissions.iotcored.net);
   assertEquals([allow_run, allow_ffi, allow_sys, prompt], [null, null, null, false]);
+});
+
+Deno.test("the program that is embedded is ASCII, has its imports first, and loads no code at run time", async () => {
+  await using dir = await tempDir();
+  const { payload } = await compileInto(dir.path, []);
+  const text = new TextDecoder().decode(payload.files.get("main.js"));
+  const [beyond] = /[^\0-\x7f]/.exec(text) ?? [];
+  assertEquals(beyond, undefined);
+  const lines = text.split("\n");
+  const statements = lines.findIndex((line) => !line.startsWith("import "));
+  assert(statements > 5, `${statements} imports`);
+  assertEquals(lines.slice(statements).filter((line) => /^import\b/.test(line)), []);
+  // Deno checks no permission for `import()` of a path as text.
+  const code = text.replaceAll(/\/\*[^]*?\*\/|^\s*\/\/.*$/gm, "");
+  assertEquals(code.match(/\bimport\s*\(|\beval\s*\(|(?<![\w.$])Function\s*\(/g), null);
+  const required = [...code.matchAll(/\b(?:__require|require)\s*\(([^)]*)\)/g)].map(([, what]) =>
+    what!
+  );
+  assert(required.length > 20, "the search for what is required is broken");
+  assertEquals(required.filter((what) => !/^"node:[a-z_/]+"$/.test(what)), []);
+  assertEquals(
+    new Set([...text.matchAll(/npm:mqtt-packet\/([^/]+)\//g)].map(([, version]) => version)).size,
+    1,
+  );
+});
+
+Deno.test("iotcored --version --verbose prints what the program was compiled with", async () => {
+  await using dir = await tempDir();
+  const { command } = await compileInto(dir.path, [
+    ...["--endpoint", "broker.example.org", "--only-read", "/etc/iotcored"],
+  ]);
+  const { code, output } = await run([...command, "--version", "--verbose"]);
+  assertEquals(code, 0);
+  assertStringIncludes(output, "network       broker.example.org:8883/443\n");
+  assertStringIncludes(output, "reads         /etc/iotcored\n              /run/greengrass\n");
+  assertStringIncludes(output, "all else      refused\n");
 });
 
 Deno.test("the check finds another ceiling, another permission and a package that nobody listed", async () => {
@@ -103,7 +136,8 @@ Deno.test("what is embedded does the whole job with the permissions that are emb
 /** Something that a compiled program may not do, and the words that say so. */
 const REFUSED: readonly (readonly [what: string, args: string[], said: string])[] = [
   ["another endpoint", ["-e", "broker.example.org"], "reach broker.example.org:8883"],
-  ["another port", ["--port", "1883"], "reach x.iot.amazonaws.com:1883"],
+  ["another port", ["--port", "1883"], "reach x.iot.eu-west-1.amazonaws.com:1883"],
+  ["another service of AWS", ["-e", "s3.eu-west-1.amazonaws.com"], "reach s3.eu-west-1."],
   ["another file", ["-k", "/opt/key.pem"], "read /opt/key.pem"],
   ["another spool folder", ["--spool", "/opt/spool"], "write /opt/spool"],
   ["another bus folder", ["--bus-dir", "/opt/bus"], "use /opt/bus/aws_iot_mqtt"],
@@ -114,7 +148,7 @@ Deno.test("a missing permission is named in one line with exit code 78, without 
   await using dir = await tempDir();
   const { command }: Compiled = await compileInto(dir.path, []);
   const args = [
-    ...["-e", "x.iot.amazonaws.com", "-i", "thing", "-r", "/etc/greengrass/ca.pem"],
+    ...["-e", "x.iot.eu-west-1.amazonaws.com", "-i", "thing", "-r", "/etc/greengrass/ca.pem"],
     ...["-c", "/etc/greengrass/cert.pem", "-k", "/etc/greengrass/key.pem", "--spool", "memory"],
   ];
   for (const [what, more, said] of REFUSED) {
@@ -156,7 +190,7 @@ const WRONG: readonly (readonly [args: string[], said: string])[] = [
 Deno.test("a mistake on the command line of the compile task is named, with exit code 64", async (t) => {
   for (const [args, said] of WRONG) {
     await t.step(args.join(" "), async () => {
-      const { code, log } = await run(await compileTask(...args));
+      const { code, log } = await run(compileTask(...args));
       assertEquals(code, 64, log);
       assertStringIncludes(log, said);
       assertEquals(log.trimEnd().split("\n").length, 1, log);
@@ -166,19 +200,19 @@ Deno.test("a mistake on the command line of the compile task is named, with exit
 
 Deno.test("without its base binary the compile task says what is missing and how to supply it", async (t) => {
   await t.step("one that is not there", async () => {
-    const { code, log } = await run(await compileTask(), { DENORT_BIN: "/none" });
+    const { code, log } = await run(compileTask(), { DENORT_BIN: "/none" });
     assertEquals([code, log], [69, "Cannot compile: DENORT_BIN names no file, /none\n"]);
   });
   await t.step("one for another machine", async () => {
     const other = Deno.build.arch === "x86_64" ? "aarch64" : "x86_64";
     const args = ["--target", `${other}-unknown-linux-gnu`];
-    const { code, log } = await run(await compileTask(...args), { DENORT_BIN: Deno.execPath() });
+    const { code, log } = await run(compileTask(...args), { DENORT_BIN: Deno.execPath() });
     assertEquals(code, 64, log);
     assertStringIncludes(log, "is a program for another machine");
   });
   await t.step("none, and no network", async () => {
     await using dir = await tempDir();
-    const { code, log } = await run(await compileTask(), {
+    const { code, log } = await run(compileTask(), {
       DENO_DIR: await cacheWithoutBase(dir.path),
       http_proxy: "http://127.0.0.1:9",
       https_proxy: "http://127.0.0.1:9",

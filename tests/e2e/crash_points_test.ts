@@ -2,7 +2,7 @@
 
 import { assertEquals, assertGreater, assertLessOrEqual } from "../deps.ts";
 import { FAULT_POINTS, type FaultPoint } from "../../src/base/fault.ts";
-import { type CrashRig, kill, startCrashRig, stop, WINDOW } from "../support/crash_rig.ts";
+import { type CrashRig, kill, REPEATED, startCrashRig, stop } from "../support/crash_rig.ts";
 import type { Ledger, Tally } from "../support/ledger.ts";
 import { createPki, type Pki } from "../support/pki.ts";
 import type { Program } from "../support/program.ts";
@@ -71,7 +71,7 @@ async function killAt(point: FaultPoint, pki: Pki, seed: number): Promise<Ledger
 function line(point: FaultPoint, tally: Tally): string {
   const { accepted, delivered, missing, disorder, duplicates, mostDuplicates } = tally;
   return `${point}, ${KILLS} kills: ${accepted} accepted, ${delivered} delivered, ${missing} lost, ` +
-    `${disorder} out of order, ${duplicates} duplicates, at most ${mostDuplicates} after one crash (window ${WINDOW})`;
+    `${disorder} out of order, ${duplicates} duplicates, at most ${mostDuplicates} after one crash (bound ${REPEATED})`;
 }
 
 // The figures are names of steps, as `deno test -q` shows nothing else.
@@ -91,7 +91,7 @@ Deno.test(`nothing accepted is lost when the process is killed before and after 
     const tally = ledger.tally();
     await t.step(line(point, tally), () => {
       assertEquals([tally.missing, tally.disorder, ledger.violations], [0, 0, []]);
-      assertLessOrEqual(tally.mostDuplicates, WINDOW);
+      assertLessOrEqual(tally.mostDuplicates, REPEATED);
       assertGreater(tally.accepted, 0);
     });
   }

@@ -1,5 +1,4 @@
 import { assertEquals, assertStringIncludes } from "../deps.ts";
-import { importMapFlags } from "../support/program.ts";
 import { waitFor, within } from "../support/wait.ts";
 
 const ROOT = new URL("../../", import.meta.url).pathname;
@@ -79,7 +78,6 @@ Deno.test("the tour of the README works as it is written", async () => {
   const steps = await tour();
   assertEquals(steps.filter(({ kind }) => kind === "dev").length, 1);
   assertEquals(steps.filter(({ kind }) => kind.includes("shows")).length, 3);
-  await importMapFlags();
   await using stack = new AsyncDisposableStack();
   let dev: Terminal | undefined;
   let setUp = "";
@@ -112,7 +110,7 @@ Deno.test("the tour of the README works as it is written", async () => {
 
 /** Whether some client of the daemon is subscribed. */
 async function subscriptions(busDir: string): Promise<boolean> {
-  const args = ["task", "-q", "iotcored", "status", "--json", "--bus-dir", busDir];
+  const args = ["task", "-q", "iotcored:dev", "status", "--json", "--bus-dir", busDir];
   const { stdout } = await new Deno.Command(Deno.execPath(), { args, cwd: ROOT, stderr: "null" })
     .output();
   const status = JSON.parse(new TextDecoder().decode(stdout));

@@ -58,7 +58,7 @@ async function untilRefused(place: Place, times: number): Promise<void> {
   for (let refused = 0; refused < times;) {
     const outcome = await publishOne(place);
     if (outcome === "accepted") continue;
-    assertEquals(outcome.code, Code.FAILURE, outcome.message);
+    assertEquals(outcome.code, Code.NOMEM, outcome.message);
     refused++;
   }
 }
@@ -94,7 +94,7 @@ Deno.test({
     await untilRefused(place, refusals);
     const accepted = ledger.tally().accepted;
     assertGreater(accepted, 100);
-    assertEquals((await statusOf(socket)).spool.failed, refusals);
+    assertEquals((await statusOf(socket)).spool.refused, refusals);
     ledger.absorb(core);
     await publish(socket, { topic: "zero", qos: 0, payload: "out" });
     await waitFor("QoS 0", () => core.published.some(({ topic }) => topic === "zero"));

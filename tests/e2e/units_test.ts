@@ -1,9 +1,4 @@
-import {
-  NOTIFY_SOCKET,
-  outerBox,
-  RUNTIME_FOLDER,
-  STATE_FOLDER,
-} from "../../src/build/permissions.ts";
+import { permissionsOf } from "../../src/build/permissions.ts";
 import { parseBuildArgs } from "../../src/build/options.ts";
 import { assert, assertEquals, assertLess, assertMatch } from "../deps.ts";
 import { tempDir } from "../support/temp.ts";
@@ -72,22 +67,17 @@ Deno.test({
   },
 });
 
-Deno.test("the units and the outer box name the same folders and sockets", async () => {
-  const { net, write } = outerBox(parseBuildArgs([]));
-  assertEquals(await settings("iotcored.service", "StateDirectory"), [
-    STATE_FOLDER.split("/").at(-1)!,
-  ]);
-  assertEquals(await settings("iotcored.service", "RuntimeDirectory"), [
-    RUNTIME_FOLDER.split("/").at(-1)!,
-  ]);
+Deno.test("the units and the permissions of the program name the same folders and sockets", async () => {
+  const { net, write } = permissionsOf(parseBuildArgs([]));
+  const [state] = await settings("iotcored.service", "StateDirectory");
+  const [runtime] = await settings("iotcored.service", "RuntimeDirectory");
+  for (const path of [`/var/lib/${state}`, `/run/${runtime}`]) assert(write.includes(path), path);
+  assert(net.includes(`unix:/run/${runtime}/notify`), "the sender of notifications");
   const [socket] = await settings("iotcored.socket", "ListenStream");
   assert(net.includes(`unix:${socket}`), socket);
   assertEquals(await settings("iotcored.socket", "FileDescriptorName"), [
     socket!.split("/").at(-1)!,
   ]);
-  for (const path of [STATE_FOLDER, RUNTIME_FOLDER, NOTIFY_SOCKET]) {
-    assert(write.includes(path), path);
-  }
 });
 
 Deno.test("a restart is tried where it can help: not after 64 and 78, but after 77", async () => {

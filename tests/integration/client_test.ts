@@ -145,9 +145,9 @@ Deno.test("what is published while the daemon is gone waits for it, in order", a
   assertEquals(daemon.published, ["a", "b", "c"]);
 });
 
-Deno.test("a daemon that stays away is waited for no longer than the client has patience", async () => {
+Deno.test("a daemon that stays away is waited for no longer than the timeout", async () => {
   await using daemon = await startDaemon();
-  await using client = await connect({ socket: daemon.path, patienceMs: 100 });
+  await using client = await connect({ socket: daemon.path, timeoutMs: 100 });
   await daemon.stop();
   const error = await assertRejects(
     () => within("the publish to fail", client.publish("t", "x", { qos: 1 })),

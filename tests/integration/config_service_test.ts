@@ -21,14 +21,14 @@ const VALUES = {
 };
 const world = { clock: systemClock, random: () => 0.02 } as const;
 
-function load(busDir: string, patienceMs: number, log = fakeLog()): Promise<Config | undefined> {
+function load(busDir: string, timeoutMs: number, log = fakeLog()): Promise<Config | undefined> {
   return loadConfig({
     given: {},
     environment: {},
     ceiling: 1,
     source: new ConfigService(`${busDir}/gg_config`, systemClock),
     log,
-    patienceMs,
+    timeoutMs,
     ...world,
   });
 }
@@ -75,7 +75,7 @@ Deno.test("a config service that comes up later is found", async () => {
 });
 
 for (const kind of ["no socket", "a dead socket", "a service that refuses"] as const) {
-  Deno.test(`with ${kind} the patience ends with exit code 69`, async () => {
+  Deno.test(`with ${kind} the waiting ends with exit code 69`, async () => {
     await using dir = await tempDir();
     const path = `${dir.path}/gg_config`;
     if (kind === "a dead socket") {

@@ -148,6 +148,21 @@ Deno.test("credentials are read again for each connect; with a bad file the old 
   assertEquals(bench.failures, []);
 });
 
+Deno.test("a root CA file with a block that cannot be decoded connects, and the block is named once", async () => {
+  await using server = await startAwsIotCore({ pki, devices: [device] });
+  await using dir = await tempDir();
+  const rootca = `${dir.path}/roots.pem`;
+  const bad = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+  await Deno.writeTextFile(rootca, pki.ca.certPem + bad);
+  const files = await writePki(dir.path, pki, device);
+  const credentials = { rootca, cert: files.cert, key: files.key };
+  await using bench = await startBench(server.port, { credentials });
+  await waitFor("the link", () => bench.ups.length === 1);
+  bench.connection.reconnect("to read the files again");
+  await waitFor("the next link", () => bench.ups.length === 2);
+  assertEquals(bench.log().match(/A root certificate is left out: .*block 2/g)?.length, 1);
+});
+
 Deno.test("a bad credential file at the start ends in exit code 78, before any connection", async () => {
   await using server = await startAwsIotCore({ pki, devices: [device] });
   const credentials = { rootca: "/no/ca", cert: "/no/cert", key: "/no/key" };

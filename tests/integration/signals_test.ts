@@ -4,7 +4,7 @@ import { FakeClock } from "../support/fake_clock.ts";
 import { fakeLog } from "../support/fake_log.ts";
 import { waitFor } from "../support/wait.ts";
 
-Deno.test("a stop that takes too long ends the program before a supervisor loses its patience", async () => {
+Deno.test("a stop that takes too long ends the program before a supervisor kills it", async () => {
   assertLess(STOP_LIMIT_MS, 5_000);
   const clock = new FakeClock();
   const log = fakeLog();

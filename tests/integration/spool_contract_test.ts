@@ -12,14 +12,9 @@ import { tempDir } from "../support/temp.ts";
 for (const [name, check] of Object.entries(STORAGE_CONTRACT)) {
   Deno.test(`the disk storage ${name}`, async () => {
     await using dir = await tempDir();
-    const { storage, log } = openDisk(dir.path);
-    try {
-      check(storage);
-    } finally {
-      storage.close();
-    }
-    // A salvage would put right what the storage itself did wrong.
-    assertEquals(log.lines, []);
+    await using disk = await openDisk(dir.path);
+    await check(disk.storage);
+    assertEquals(disk.log.lines, []);
   });
 }
 
@@ -27,18 +22,16 @@ for (const [name, check] of Object.entries(SPOOL_CONTRACT)) {
   Deno.test(`a spool on disk ${name}`, async () => {
     await using dir = await tempDir();
     const clock = new FakeClock();
-    const { storage } = openDisk(dir.path, clock);
-    try {
-      check(spoolOn(storage, clock));
-    } finally {
-      storage.close();
-    }
+    await using disk = await openDisk(dir.path, clock);
+    const test = spoolOn(disk.storage, clock);
+    await check(test);
+    await test.spool.close();
   });
 }
 
 Deno.test("a spool on disk answers with promises, too", async () => {
   await using dir = await tempDir();
   const clock = new FakeClock();
-  const { storage } = openDisk(dir.path, clock);
+  const { storage } = await openDisk(dir.path, clock);
   await checkPromiseForm(spoolOn(storage, clock));
 });

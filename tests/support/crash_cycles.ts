@@ -1,4 +1,4 @@
-import { type CrashRig, kill, startCrashRig, stop, WINDOW } from "./crash_rig.ts";
+import { type CrashRig, kill, REPEATED, startCrashRig, stop } from "./crash_rig.ts";
 import type { Tally } from "./ledger.ts";
 import { createPki, type Pki } from "./pki.ts";
 import type { Program } from "./program.ts";
@@ -49,7 +49,7 @@ export function crashLine(seed: number, report: CrashReport): string {
   const { kills, accepted, delivered, missing, duplicates, mostDuplicates, disorder } = report;
   return `seed ${seed}: ${kills} kills, ${accepted} accepted, ${delivered} delivered, ${missing} lost, ` +
     `${duplicates} duplicates, at most ${mostDuplicates} over one of ${report.connections} connections ` +
-    `(window ${WINDOW}), ${disorder} out of order`;
+    `(bound ${REPEATED}), ${disorder} out of order`;
 }
 
 function add(a: CrashReport, b: CrashReport): CrashReport {

@@ -1,4 +1,5 @@
 import { BusError } from "../../src/base/errors.ts";
+import { MAX_REMOVALS } from "../../src/spool/commit_queue.ts";
 import { type BusConnection, connectBus, NoServerError } from "../../src/bus/client.ts";
 import { type AwsIotCore, startAwsIotCore } from "./aws_iot_core.ts";
 import { Ledger } from "./ledger.ts";
@@ -10,6 +11,9 @@ import { waitFor, within } from "./wait.ts";
 
 /** QoS 1 messages in flight at most: small, so that one duplicate too many shows. */
 export const WINDOW = 20;
+
+/** What may arrive twice after a crash: what was in flight, and what was acknowledged since the last sync. */
+export const REPEATED = WINDOW + MAX_REMOVALS;
 
 /** Calls that each client has under way. */
 const PIPELINED = 8;
@@ -56,7 +60,7 @@ export async function startCrashRig(pki: Pki): Promise<CrashRig> {
     start: async (entry) => {
       const command = await programCommand();
       const crashing = entry === undefined ? command : [
-        ...command.slice(0, -1).map((flag) => flag === "-P=iotcored" ? "-A" : flag),
+        ...command.slice(0, -1),
         new URL(entry, import.meta.url).pathname,
       ];
       return startCommand([...crashing, ...args]);

@@ -9,6 +9,7 @@ interface Pending {
 /** A clock that moves only when a test says so. */
 export class FakeClock implements Clock {
   #now = 0;
+  #set = 0;
   #order = 0;
   readonly #pending = new Set<Pending>();
 
@@ -20,7 +21,12 @@ export class FakeClock implements Clock {
   }
 
   wallNow(): number {
-    return this.wallStart + this.#now;
+    return this.wallStart + this.#now + this.#set;
+  }
+
+  /** Sets the wall clock, and no other. */
+  setWall(wallNow: number): void {
+    this.#set += wallNow - this.wallNow();
   }
 
   after(ms: number, fn: () => void): Timer {

@@ -1,4 +1,5 @@
-import { importMapFlags, type Program, programCommand, startCommand } from "./program.ts";
+import { importMapFlags } from "../../src/build/deno.ts";
+import { type Program, programCommand, startCommand } from "./program.ts";
 
 const ROOT = new URL("../../", import.meta.url);
 
@@ -10,7 +11,7 @@ const FAULTY = [
 
 /** The import map that the program would have, with some of its modules replaced; `dir` gets it as a file. */
 async function faultyMap(dir: string): Promise<string> {
-  const [flag] = await importMapFlags();
+  const [flag] = importMapFlags();
   const standIns = flag?.replace("--import-map=", "");
   const base = new URL(standIns === undefined ? "deno.json" : `file://${standIns}`, ROOT);
   const { imports } = JSON.parse(await Deno.readTextFile(base)) as {

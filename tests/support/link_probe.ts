@@ -1,7 +1,8 @@
 import type { Bytes } from "../../src/base/bytes.ts";
 import { systemClock } from "../../src/base/clock.ts";
 import type { Credentials } from "../../src/mqtt/credentials.ts";
-import { type LinkOptions, openLink } from "../../src/mqtt/mqttjs_link.ts";
+import { openLink } from "../../src/mqtt/mqttjs_link.ts";
+import type { LinkOptions } from "../../src/mqtt/mqttjs_options.ts";
 import type { LinkEnd, LinkHandler, MqttLink } from "../../src/mqtt/link.ts";
 import type { Proxy } from "../../src/mqtt/proxy.ts";
 import { DEADLINES, type Deadlines, nameOf, openStream } from "../../src/mqtt/tls.ts";

@@ -7,7 +7,7 @@ import { waitFor } from "./wait.ts";
 const PLACES = ["mosquitto", "/usr/sbin/mosquitto", "/usr/local/sbin/mosquitto"] as const;
 
 /** How long it may take to end after SIGTERM, in ms. */
-const PATIENCE_MS = 3_000;
+const CONFIG_TIMEOUT_MS = 3_000;
 
 /** A real mosquitto with mutual TLS on 127.0.0.1. */
 export interface Mosquitto extends AsyncDisposable {
@@ -98,7 +98,7 @@ function spawn(program: string, config: string): Running {
     ended: () => ended,
     stop: async () => {
       if (!ended) child.kill("SIGTERM");
-      const timer = setTimeout(() => child.kill("SIGKILL"), PATIENCE_MS);
+      const timer = setTimeout(() => child.kill("SIGKILL"), CONFIG_TIMEOUT_MS);
       await status;
       clearTimeout(timer);
       await drained;

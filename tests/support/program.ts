@@ -1,7 +1,6 @@
+import { firstError, importMapFlags, ROOT, runDeno } from "../../src/build/deno.ts";
 import type { PkiFiles } from "./pki.ts";
 import { waitFor, within } from "./wait.ts";
-
-const ROOT = new URL("../../", import.meta.url).pathname;
 
 /** The daemon, or another subcommand, as a process of its own. */
 export interface Program extends AsyncDisposable {
@@ -19,46 +18,30 @@ export interface Program extends AsyncDisposable {
   readonly stdin: WritableStreamDefaultWriter<Uint8Array<ArrayBuffer>>;
 }
 
-let flags: Promise<string[]> | undefined;
-
-/** The flag for the stand-ins, where JSR cannot be reached. */
-export function importMapFlags(): Promise<string[]> {
-  return flags ??= runDeno("run", "-q", `${ROOT}.ci/npm-only/pick.ts`).then((printed) =>
-    printed.split(/\s+/).filter((flag) => flag !== "")
-  );
-}
-
-let cached: Promise<string> | undefined;
+let cached: Promise<void> | undefined;
 
 /**
- * The command that `deno task iotcored` runs, without its picking of the import map at each start; `flags` are for Deno. What it
+ * The command that `deno task iotcored:dev` runs, without its picking of the import map at each start; `flags` are for Deno. What it
  * loads is in Deno's cache then, as {@linkcode programEnv} has no proxy to fetch it through.
  */
 export async function programCommand(...flags: readonly string[]): Promise<string[]> {
-  const map = await importMapFlags();
-  await (cached ??= runDeno("cache", "-q", ...map, `${ROOT}main.ts`));
+  await (cached ??= cacheProgram());
   return [
     Deno.execPath(),
     "run",
     "-q",
-    "-P=iotcored",
+    "-P=dev",
     "--no-prompt",
     "--v8-flags=--max-semi-space-size=1,--heap-growing-percent=50",
     ...flags,
-    ...map,
+    ...importMapFlags(),
     `${ROOT}main.ts`,
   ];
 }
 
-/** Runs this same Deno in the project's folder, with the environment as it is; what it printed. */
-async function runDeno(...args: readonly string[]): Promise<string> {
-  const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: [...args],
-    cwd: ROOT,
-  }).output();
-  const decoder = new TextDecoder();
-  if (!success) throw new Error(`deno ${args.join(" ")} failed: ${decoder.decode(stderr)}`);
-  return decoder.decode(stdout);
+async function cacheProgram(): Promise<void> {
+  const { code, stderr } = await runDeno(["cache", "-q", ...importMapFlags(), "main.ts"]);
+  if (code !== 0) throw new Error(`Cannot cache the program: ${firstError(stderr)}`);
 }
 
 /** Where Deno finds its cache, and how it prints. */

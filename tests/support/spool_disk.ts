@@ -1,23 +1,24 @@
-import { openDiskStorage } from "../../src/spool/sqlite_storage.ts";
+import { openLog } from "../../src/spool/log/log_storage.ts";
 import type { SpoolStorage } from "../../src/spool/storage.ts";
 import { FakeClock } from "./fake_clock.ts";
 import { type LinesLog, linesLog } from "./spool_contract.ts";
 
 /** A disk spool with its log. */
-export interface OpenDisk {
+export interface OpenDisk extends AsyncDisposable {
   readonly storage: SpoolStorage;
   readonly clock: FakeClock;
   readonly log: LinesLog;
 }
 
-/** Opens the spool of a folder; without a reserve unless the test is about a full disk. */
-export function openDisk(dir: string, clock = new FakeClock(), reserveBytes = 0): OpenDisk {
+/** Opens the spool of a folder. */
+export async function openDisk(
+  dir: string,
+  clock = new FakeClock(),
+  maxBytes = 4_000_000,
+): Promise<OpenDisk> {
   const log = linesLog();
-  return {
-    storage: openDiskStorage({ dir, clock, log, random: () => 0, reserveBytes }),
-    clock,
-    log,
-  };
+  const storage = await openLog({ dir, maxBytes, clock, log });
+  return { storage, clock, log, [Symbol.asyncDispose]: () => storage[Symbol.asyncDispose]() };
 }
 
 /** The file names of a folder, sorted. */
@@ -25,14 +26,15 @@ export function namesIn(dir: string): string[] {
   return [...Deno.readDirSync(dir)].map(({ name }) => name).sort();
 }
 
-/** Copies the files of a spool, which may be open: what a crash at this moment would leave. */
+/** The names of the segments in a folder, in order. */
+export function segmentsIn(dir: string): string[] {
+  return namesIn(dir).filter((name) => /^\d{16}\.log$/.test(name));
+}
+
+/** Copies the segments of a spool, which may be open: what a crash at this moment would leave. */
 export function copySpool(from: string, to: string): void {
   Deno.mkdirSync(to, { recursive: true, mode: 0o700 });
-  for (const name of ["spool.db", "spool.db-wal"]) {
-    try {
-      Deno.writeFileSync(`${to}/${name}`, Deno.readFileSync(`${from}/${name}`), { mode: 0o600 });
-    } catch (error) {
-      if (!(error instanceof Deno.errors.NotFound)) throw error;
-    }
+  for (const name of segmentsIn(from)) {
+    Deno.writeFileSync(`${to}/${name}`, Deno.readFileSync(`${from}/${name}`), { mode: 0o600 });
   }
 }

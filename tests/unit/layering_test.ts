@@ -14,7 +14,7 @@ const ALLOWED: Readonly<Record<string, { readonly code: string[]; readonly types
   mqtt: { code: ["deps.ts"], types: ["aws"] },
   bus: { code: ["wire"] },
   client: { code: ["bus", "status"], types: ["wire"] },
-  publish: { code: ["aws", "spool"], types: ["bus", "mqtt"] },
+  publish: { code: ["aws", "mqtt", "spool"], types: ["bus"] },
   subscribe: { code: ["aws", "topic", "wire"], types: ["bus", "mqtt"] },
   config: { code: ["aws", "bus", "mqtt"], types: ["wire"] },
   daemon: {
@@ -33,7 +33,7 @@ const ALLOWED: Readonly<Record<string, { readonly code: string[]; readonly types
   },
   process: { code: ["config", "daemon"] },
   cli: { code: ["aws", "bus", "client", "config", "deps.ts", "process", "status", "topic"] },
-  build: { code: ["bus", "cli"] },
+  build: { code: ["bus", "cli", "config", "daemon", "deno.json"] },
   "main.ts": { code: ["cli"] },
 };
 

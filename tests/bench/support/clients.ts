@@ -1,11 +1,11 @@
 import type { Bytes } from "../../../src/base/bytes.ts";
-import { importMapFlags } from "../../support/program.ts";
+import { importMapFlags } from "../../../src/build/deno.ts";
 
 const HERE = new URL(".", import.meta.url).pathname;
 const COMPILERS = ["cc", "gcc", "clang"];
 
 /** How long one run may take; a client that gets no answer gives up much earlier by itself. */
-const PATIENCE_MS = 300_000;
+const CONFIG_TIMEOUT_MS = 300_000;
 
 /** What the clients of one run saw. */
 export interface Run {
@@ -48,7 +48,7 @@ export class Clients {
         if (!(error instanceof Deno.errors.NotFound)) throw error;
       }
     }
-    const flags = [...await importMapFlags(), "-A", `${HERE}client.ts`];
+    const flags = [...importMapFlags(), "-A", `${HERE}client.ts`];
     return new Clients("Deno, for want of a C compiler: figures are limited by it", [
       ...[Deno.execPath(), "run", "-q", ...flags],
     ]);
@@ -100,7 +100,7 @@ export class Clients {
     let late: ReturnType<typeof setTimeout> | undefined;
     try {
       for (const child of children) await start(child);
-      late = setTimeout(() => children.forEach(kill), PATIENCE_MS);
+      late = setTimeout(() => children.forEach(kill), CONFIG_TIMEOUT_MS);
       await outputs;
     } catch (error) {
       children.forEach(kill);

@@ -1,4 +1,4 @@
-import { importMapFlags } from "../../support/program.ts";
+import { importMapFlags } from "../../../src/build/deno.ts";
 import { within } from "../../support/wait.ts";
 
 const HERE = new URL(".", import.meta.url).pathname;
@@ -31,7 +31,7 @@ export class Helper implements AsyncDisposable {
     script: string,
     ...args: readonly string[]
   ): Promise<Helper> {
-    const known = ["run", "-q", "-A", ...flags, ...await importMapFlags()];
+    const known = ["run", "-q", "-A", ...flags, ...importMapFlags()];
     const command = [...known, HERE + script, ...args];
     const child = new Deno.Command(Deno.execPath(), {
       args: command,

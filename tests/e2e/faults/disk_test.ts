@@ -40,7 +40,7 @@ function argsOn(place: DaemonDependencies, spool: string): readonly string[] {
 
 Deno.test({
   name:
-    "a disk that fills up refuses with FAILURE, says so once, and takes again when messages have left",
+    "a disk that fills up refuses with NOMEM, says so once, and takes again when messages have left",
   ignore,
   fn: async () => {
     await using place = await world();
@@ -53,10 +53,10 @@ Deno.test({
     await using program = await startProgram(args);
     await program.logged("serving the core bus");
     const full = await publishMany(socket, "full", 1_000);
-    assertEquals(full.codes, [Code.FAILURE]);
+    assertEquals(full.codes, [Code.NOMEM]);
     assertGreater(full.accepted.length, 50);
     const again = await publishMany(socket, "again", 1);
-    assertEquals(again.codes, [Code.FAILURE]);
+    assertEquals(again.codes, [Code.NOMEM]);
     assertEquals(program.log().match(/cannot write to the spool/g)?.length, 1);
     await core.reopen();
     await waitFor("what was accepted", () => missing(full.accepted, core).length === 0, 30_000);

@@ -4,6 +4,7 @@ import {
   assertLess,
   assertLessOrEqual,
   assertThrows,
+  pureTest,
 } from "../../deps.ts";
 import { BYTES_PER_SECOND, PUBLISHES_PER_SECOND } from "../../../src/aws/limits.ts";
 import {
@@ -49,9 +50,7 @@ function fullest(sent: readonly Sent[], windowMs: number): { count: number; byte
   return { count, bytes };
 }
 
-Deno.test("a burst is let through up to the count, then waits a whole window", {
-  permissions: "none",
-}, () => {
+pureTest("a burst is let through up to the count, then waits a whole window", () => {
   const window = new RateWindow({ count: 3, bytes: 1_000, windowMs: 100 });
   for (const now of [10, 20, 30]) {
     assertEquals(window.delay(now, 1), 0);
@@ -64,7 +63,7 @@ Deno.test("a burst is let through up to the count, then waits a whole window", {
   assertEquals(window.delay(110, 1), 10);
 });
 
-Deno.test("bytes wait until enough of them are out of the window", { permissions: "none" }, () => {
+pureTest("bytes wait until enough of them are out of the window", () => {
   const window = new RateWindow({ count: 100, bytes: 1_000, windowMs: 100 });
   window.take(0, 400);
   window.take(10, 400);
@@ -77,9 +76,7 @@ Deno.test("bytes wait until enough of them are out of the window", { permissions
   assertEquals(window.delay(100, 400), 0);
 });
 
-Deno.test("a message beyond the byte limit waits until it is alone, not for ever", {
-  permissions: "none",
-}, () => {
+pureTest("a message beyond the byte limit waits until it is alone, not for ever", () => {
   const window = new RateWindow({ count: 100, bytes: 1_000, windowMs: 100 });
   assertEquals(window.delay(0, 5_000), 0);
   window.take(0, 10);
@@ -90,16 +87,15 @@ Deno.test("a message beyond the byte limit waits until it is alone, not for ever
   assertEquals(window.delay(150, 0), 100);
 });
 
-Deno.test("asking changes nothing", { permissions: "none" }, () => {
+pureTest("asking changes nothing", () => {
   const window = new RateWindow({ count: 1, bytes: 10, windowMs: 100 });
   for (let i = 0; i < 10; i++) assertEquals(window.delay(i, 10), 0);
   window.take(10, 10);
   for (let i = 10; i < 110; i++) assertEquals(window.delay(i, 10), 110 - i);
 });
 
-Deno.test(
+pureTest(
   "what came unasked counts, and pushes back what is asked for",
-  { permissions: "none" },
   () => {
     const window = new RateWindow({ count: 3, bytes: 1_000, windowMs: 100 });
     for (const now of [0, 10, 20, 30, 40]) window.take(now, 300);
@@ -109,7 +105,7 @@ Deno.test(
   },
 );
 
-Deno.test("the ring agrees with a list of all that ever went", { permissions: "none" }, () => {
+pureTest("the ring agrees with a list of all that ever went", () => {
   const random = new Random(9);
   const limits: RateLimits = { count: 5, bytes: 1_000, windowMs: 100 };
   const window = new RateWindow(limits);
@@ -131,7 +127,7 @@ function naiveDelay(all: readonly Sent[], limits: RateLimits, now: number, bytes
   }
 }
 
-Deno.test("a wait is in whole milliseconds, never too short", { permissions: "none" }, () => {
+pureTest("a wait is in whole milliseconds, never too short", () => {
   const window = new RateWindow({ count: 1, bytes: 10, windowMs: 100 });
   window.take(0.3, 1);
   assertEquals(window.delay(50.9, 1), 50);
@@ -139,15 +135,13 @@ Deno.test("a wait is in whole milliseconds, never too short", { permissions: "no
   assertEquals(window.delay(100.3, 1), 0);
 });
 
-Deno.test("1,000 publishes at once go 100 a window, and no later than they must", {
-  permissions: "none",
-}, () => {
+pureTest("1,000 publishes at once go 100 a window, and no later than they must", () => {
   const sent = send(new RateWindow(AWS_RATE_LIMITS), new Array(1_000).fill(200));
   assertEquals(fullest(sent, 1_000).count, PUBLISHES_PER_SECOND);
   assertEquals(sent.at(-1)!.at, 9 * AWS_WINDOW_MS);
 });
 
-Deno.test("a burst after idle time is no larger than the limit", { permissions: "none" }, () => {
+pureTest("a burst after idle time is no larger than the limit", () => {
   const window = new RateWindow(AWS_RATE_LIMITS);
   const early = send(window, new Array(10).fill(1), () => 10);
   const late = send(window, new Array(300).fill(1), undefined, 3_600_000);
@@ -155,27 +149,28 @@ Deno.test("a burst after idle time is no larger than the limit", { permissions: 
   assertEquals(fullest([...early, ...late], 1_000).count, PUBLISHES_PER_SECOND);
 });
 
-Deno.test("generated traffic keeps the limits in any window, also when the network squeezes it", {
-  permissions: "none",
-}, () => {
-  const random = new Random(8);
-  for (let round = 0; round < 16; round++) {
-    const most = random.pick([10, 2_000, 20_000, 131_072]);
-    const rest = random.pick([0, 5, 15, 200]);
-    const sizes = Array.from({ length: 1_000 }, () => random.int(most + 1));
-    const sent = send(
-      new RateWindow(AWS_RATE_LIMITS),
-      sizes,
-      () => random.int(10) === 0 ? random.float() * rest * 10 : 0,
-    );
-    const exact = fullest(sent, 1_000);
-    assertLessOrEqual(exact.count, PUBLISHES_PER_SECOND);
-    assertLessOrEqual(exact.bytes, BYTES_PER_SECOND);
-    const seen = fullest(delayedInOrder(sent, () => random.float() * 99), 1_000);
-    assertLessOrEqual(seen.count, PUBLISHES_PER_SECOND);
-    assertLessOrEqual(seen.bytes, BYTES_PER_SECOND);
-  }
-});
+pureTest(
+  "generated traffic keeps the limits in any window, also when the network squeezes it",
+  () => {
+    const random = new Random(8);
+    for (let round = 0; round < 16; round++) {
+      const most = random.pick([10, 2_000, 20_000, 131_072]);
+      const rest = random.pick([0, 5, 15, 200]);
+      const sizes = Array.from({ length: 1_000 }, () => random.int(most + 1));
+      const sent = send(
+        new RateWindow(AWS_RATE_LIMITS),
+        sizes,
+        () => random.int(10) === 0 ? random.float() * rest * 10 : 0,
+      );
+      const exact = fullest(sent, 1_000);
+      assertLessOrEqual(exact.count, PUBLISHES_PER_SECOND);
+      assertLessOrEqual(exact.bytes, BYTES_PER_SECOND);
+      const seen = fullest(delayedInOrder(sent, () => random.float() * 99), 1_000);
+      assertLessOrEqual(seen.count, PUBLISHES_PER_SECOND);
+      assertLessOrEqual(seen.bytes, BYTES_PER_SECOND);
+    }
+  },
+);
 
 /** The same messages as a broker sees them, each late by something, none before the one sent before it. */
 function delayedInOrder(sent: readonly Sent[], lateness: () => number): Sent[] {
@@ -186,7 +181,7 @@ function delayedInOrder(sent: readonly Sent[], lateness: () => number): Sent[] {
   });
 }
 
-Deno.test("the limits are used, not only kept", { permissions: "none" }, () => {
+pureTest("the limits are used, not only kept", () => {
   const bound = (limits: RateLimits, bytes: number) =>
     send(new RateWindow(limits), new Array(500).fill(bytes)).at(-1)!.at;
   assertLess(bound(AWS_RATE_LIMITS, 100), 5 * AWS_WINDOW_MS);
@@ -195,15 +190,13 @@ Deno.test("the limits are used, not only kept", { permissions: "none" }, () => {
   assertGreater(AWS_WINDOW_MS, 1_000);
 });
 
-Deno.test("a window that nothing may pass is refused", { permissions: "none" }, () => {
+pureTest("a window that nothing may pass is refused", () => {
   for (const count of [0, -1, 1.5, NaN]) {
     assertThrows(() => new RateWindow({ count, bytes: 1, windowMs: 1 }), RangeError, "count must");
   }
 });
 
-Deno.test("what was seen late counts from then, with all that came after it", {
-  permissions: "none",
-}, () => {
+pureTest("what was seen late counts from then, with all that came after it", () => {
   const window = new RateWindow({ count: 3, bytes: 1_000, windowMs: 100 });
   for (const now of [0, 10, 20]) window.take(now, 1);
   window.defer(10, 50);
@@ -215,9 +208,7 @@ Deno.test("what was seen late counts from then, with all that came after it", {
   assertEquals([window.delay(100, 1), window.held(149), window.held(150)], [50, 3, 1]);
 });
 
-Deno.test("deferring reaches around the ring, and does nothing to an empty window", {
-  permissions: "none",
-}, () => {
+pureTest("deferring reaches around the ring, and does nothing to an empty window", () => {
   const window = new RateWindow({ count: 3, bytes: 1_000, windowMs: 100 });
   window.defer(0, 50);
   for (const now of [0, 10, 20, 30, 40]) window.take(now, 1);

@@ -1,9 +1,8 @@
 import { Deque } from "../../../src/base/deque.ts";
-import { assertEquals } from "../../deps.ts";
+import { assertEquals, pureTest } from "../../deps.ts";
 
-Deno.test(
+pureTest(
   "what goes in comes out in order, however the two are mixed",
-  { permissions: "none" },
   () => {
     const deque = new Deque<number>();
     const plain: number[] = [];

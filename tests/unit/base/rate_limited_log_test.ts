@@ -1,4 +1,4 @@
-import { assert, assertEquals } from "../../deps.ts";
+import { assert, assertEquals, pureTest } from "../../deps.ts";
 import {
   LOG_BURST,
   LOG_WINDOW_MS,
@@ -17,7 +17,7 @@ interface Scene {
 }
 
 function test(name: string, fn: (scene: Scene) => void): void {
-  Deno.test(name, { permissions: "none" }, () => {
+  pureTest(name, () => {
     const clock = new FakeClock();
     const written = fakeLog();
     fn({ clock, written, quiet: new RateLimitedLog(written, clock) });

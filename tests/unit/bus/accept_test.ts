@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertLessOrEqual } from "../../deps.ts";
+import { assert, assertEquals, assertLessOrEqual, pureTest } from "../../deps.ts";
 import { LOG_BURST } from "../../../src/base/rate_limited_log.ts";
 import { ACCEPT_PAUSE_MS, DESCRIPTOR_PAUSE_MS } from "../../../src/bus/limits.ts";
 import { call, type Reply } from "../../../src/bus/methods.ts";
@@ -6,17 +6,13 @@ import { waitFor } from "../../support/wait.ts";
 import { FakeConn } from "./fake_conn.ts";
 import { callFrame, Harness } from "./harness.ts";
 
-function test(name: string, fn: () => Promise<void>): void {
-  Deno.test({ name, permissions: "none", fn });
-}
-
 const table = { ping: call({}, () => null) };
 
 function outOfDescriptors(): Error {
   return Object.assign(new Error("Too many open files (os error 24)"), { code: "EMFILE" });
 }
 
-test("accepting survives any error, and pauses after it", async () => {
+pureTest("accepting survives any error, and pauses after it", async () => {
   await using harness = new Harness(table);
   harness.listener.put(new Error("Connection aborted (os error 103)"));
   await waitFor("the pause", () => harness.log.of("Cannot accept clients").length === 1);
@@ -27,7 +23,7 @@ test("accepting survives any error, and pauses after it", async () => {
   await waitFor("the answer", () => conn.writes.length === 1);
 });
 
-test("out of descriptors, accepting waits until clients have left", async () => {
+pureTest("out of descriptors, accepting waits until clients have left", async () => {
   await using harness = new Harness(table);
   const conns: FakeConn[] = [];
   for (let count = 0; count < 20; count++) conns.push(await harness.connect());
@@ -43,7 +39,7 @@ test("out of descriptors, accepting waits until clients have left", async () => 
   await waitFor("accepting", () => harness.listener.accepts === accepts + 1);
 });
 
-test("out of descriptors for long, it tries again now and then", async () => {
+pureTest("out of descriptors for long, it tries again now and then", async () => {
   await using harness = new Harness(table);
   const conn = await harness.connect();
   conn.feed(callFrame("ping"));
@@ -62,7 +58,7 @@ test("out of descriptors for long, it tries again now and then", async () => {
   await waitFor("the answer", () => conn.writes.length === 2);
 });
 
-test("a storm of accept errors is summed up in the log", async () => {
+pureTest("a storm of accept errors is summed up in the log", async () => {
   await using harness = new Harness(table);
   const errors = 90;
   for (let count = 0; count < errors; count++) {
@@ -77,7 +73,7 @@ test("a storm of accept errors is summed up in the log", async () => {
   assert(lines >= LOG_BURST && lines <= LOG_BURST + 2, `${lines} lines`);
 });
 
-test("at the most clients, the next waits until one leaves", async () => {
+pureTest("at the most clients, the next waits until one leaves", async () => {
   await using harness = new Harness(table, 2);
   const first = await harness.connect();
   await harness.connect();
@@ -89,7 +85,7 @@ test("at the most clients, the next waits until one leaves", async () => {
   await waitFor("the third", () => harness.server.counters().total === 3);
 });
 
-test("closing lets answers under way go out, and closes idle clients at once", async () => {
+pureTest("closing lets answers under way go out, and closes idle clients at once", async () => {
   const replies: Reply[] = [];
   const harness = new Harness({ later: call({}, (_, reply) => void replies.push(reply)) });
   const idle = await harness.connect();
@@ -105,7 +101,7 @@ test("closing lets answers under way go out, and closes idle clients at once", a
   assertEquals([busy.closed, busy.frames().length], [true, 1]);
 });
 
-test("closing does not wait longer than it was given", async () => {
+pureTest("closing does not wait longer than it was given", async () => {
   const replies: Reply[] = [];
   const harness = new Harness({ later: call({}, (_, reply) => void replies.push(reply)) });
   const busy = await harness.connect();

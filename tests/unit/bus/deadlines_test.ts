@@ -1,4 +1,4 @@
-import { assertEquals } from "../../deps.ts";
+import { assertEquals, pureTest } from "../../deps.ts";
 import { Code } from "../../../src/base/errors.ts";
 import {
   FRAME_DEADLINE_MS,
@@ -10,32 +10,31 @@ import { call, type Reply } from "../../../src/bus/methods.ts";
 import { waitFor } from "../../support/wait.ts";
 import { callFrame, Harness } from "./harness.ts";
 
-function test(name: string, fn: () => Promise<void>): void {
-  Deno.test({ name, permissions: "none", fn });
-}
-
 const table = { ping: call({}, () => null) };
 
-test("a frame that is not whole after 5 s gets TIMEOUT, however its bytes trickle in", async () => {
-  await using harness = new Harness(table);
-  const conn = await harness.connect();
-  const frame = callFrame("ping");
-  let at = 0;
-  for (let time = 0; time <= FRAME_DEADLINE_MS; time += SWEEP_MS) {
-    assertEquals(conn.closed, false, `closed at ${time} ms`);
-    conn.feed(frame.subarray(at, ++at));
-    // Another client's answer shows that the byte has been read.
-    const other = await harness.connect();
-    other.feed(frame);
-    await waitFor("an answer", () => other.writes.length === 1);
-    other.end();
-    harness.clock.advance(SWEEP_MS);
-  }
-  await waitFor("the close", () => conn.closed);
-  assertEquals(conn.frames().map(({ headers }) => [...headers]), [[["error", Code.TIMEOUT]]]);
-});
+pureTest(
+  "a frame that is not whole after 5 s gets TIMEOUT, however its bytes trickle in",
+  async () => {
+    await using harness = new Harness(table);
+    const conn = await harness.connect();
+    const frame = callFrame("ping");
+    let at = 0;
+    for (let time = 0; time <= FRAME_DEADLINE_MS; time += SWEEP_MS) {
+      assertEquals(conn.closed, false, `closed at ${time} ms`);
+      conn.feed(frame.subarray(at, ++at));
+      // Another client's answer shows that the byte has been read.
+      const other = await harness.connect();
+      other.feed(frame);
+      await waitFor("an answer", () => other.writes.length === 1);
+      other.end();
+      harness.clock.advance(SWEEP_MS);
+    }
+    await waitFor("the close", () => conn.closed);
+    assertEquals(conn.frames().map(({ headers }) => [...headers]), [[["error", Code.TIMEOUT]]]);
+  },
+);
 
-test("a client that always sends the rest in time is never late", async () => {
+pureTest("a client that always sends the rest in time is never late", async () => {
   await using harness = new Harness(table);
   const conn = await harness.connect();
   const frame = callFrame("ping");
@@ -49,22 +48,25 @@ test("a client that always sends the rest in time is never late", async () => {
   assertEquals(conn.closed, false);
 });
 
-test("a client without a request is closed after a minute, one with a request after ten", async () => {
-  await using harness = new Harness(table);
-  const silent = await harness.connect();
-  const kept = await harness.connect();
-  kept.feed(callFrame("ping"));
-  await waitFor("the answer", () => kept.writes.length === 1);
-  harness.clock.advance(IDLE_BEFORE_REQUEST_MS);
-  assertEquals([silent.closed, kept.closed], [false, false]);
-  harness.clock.advance(SWEEP_MS);
-  assertEquals([silent.closed, kept.closed], [true, false]);
-  assertEquals(silent.writes, []);
-  harness.clock.advance(IDLE_AFTER_REQUEST_MS - IDLE_BEFORE_REQUEST_MS);
-  assertEquals(kept.closed, true);
-});
+pureTest(
+  "a client without a request is closed after a minute, one with a request after ten",
+  async () => {
+    await using harness = new Harness(table);
+    const silent = await harness.connect();
+    const kept = await harness.connect();
+    kept.feed(callFrame("ping"));
+    await waitFor("the answer", () => kept.writes.length === 1);
+    harness.clock.advance(IDLE_BEFORE_REQUEST_MS);
+    assertEquals([silent.closed, kept.closed], [false, false]);
+    harness.clock.advance(SWEEP_MS);
+    assertEquals([silent.closed, kept.closed], [true, false]);
+    assertEquals(silent.writes, []);
+    harness.clock.advance(IDLE_AFTER_REQUEST_MS - IDLE_BEFORE_REQUEST_MS);
+    assertEquals(kept.closed, true);
+  },
+);
 
-test("a client that waits for its answer is not idle", async () => {
+pureTest("a client that waits for its answer is not idle", async () => {
   const replies: Reply[] = [];
   await using harness = new Harness({ later: call({}, (_, reply) => void replies.push(reply)) });
   const conn = await harness.connect();
@@ -74,7 +76,7 @@ test("a client that waits for its answer is not idle", async () => {
   assertEquals(conn.closed, false);
 });
 
-test("no timer runs while there is nobody to look after", async () => {
+pureTest("no timer runs while there is nobody to look after", async () => {
   await using harness = new Harness(table);
   assertEquals(harness.clock.timers, 0);
   const conn = await harness.connect();

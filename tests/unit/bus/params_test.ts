@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertInstanceOf, assertThrows } from "../../deps.ts";
+import { assert, assertEquals, assertInstanceOf, assertThrows, pureTest } from "../../deps.ts";
 import { type Bytes, utf8 } from "../../../src/base/bytes.ts";
 import { BusError, Code } from "../../../src/base/errors.ts";
 import {
@@ -15,7 +15,6 @@ import {
 import type { Value } from "../../../src/wire/object.ts";
 
 const a = utf8("a");
-const test = (name: string, fn: () => void): void => Deno.test({ name, permissions: "none", fn });
 
 interface Row {
   readonly name: string;
@@ -65,18 +64,21 @@ const rows: Row[] = [
 ];
 
 for (const { name, param, good, bad } of rows) {
-  test(`${name} takes what it should, and refuses the rest with INVALID and the parameter's name`, () => {
-    for (const [value, expected] of good) assertEquals(param.read("field", value), expected);
-    for (const value of bad) {
-      const error = assertThrows(() => param.read("field", value));
-      assertInstanceOf(error, BusError);
-      assertEquals(error.code, Code.INVALID);
-      assert(error.message.startsWith("Cannot take parameter field: it must be "), error.message);
-    }
-  });
+  pureTest(
+    `${name} takes what it should, and refuses the rest with INVALID and the parameter's name`,
+    () => {
+      for (const [value, expected] of good) assertEquals(param.read("field", value), expected);
+      for (const value of bad) {
+        const error = assertThrows(() => param.read("field", value));
+        assertInstanceOf(error, BusError);
+        assertEquals(error.code, Code.INVALID);
+        assert(error.message.startsWith("Cannot take parameter field: it must be "), error.message);
+      }
+    },
+  );
 }
 
-test("a parameter map is read with its types; unknown parameters are ignored", () => {
+pureTest("a parameter map is read with its types; unknown parameters are ignored", () => {
   const read = paramsReader({ topic: buffer, qos: optionalInt(0, 1, 0) });
   const params = read(new Map<string, Value>([["topic", a], ["other", null]]));
   const topic: Bytes = params.topic;

@@ -1,4 +1,4 @@
-import { assertEquals, assertGreater, assertLessOrEqual } from "../../deps.ts";
+import { assertEquals, assertGreater, assertLessOrEqual, pureTest } from "../../deps.ts";
 import { type Bytes, concat, fromUtf8, utf8 } from "../../../src/base/bytes.ts";
 import { BusError, Code } from "../../../src/base/errors.ts";
 import { FRAMES_PER_TURN, MAX_PENDING_ANSWERS } from "../../../src/bus/limits.ts";
@@ -37,10 +37,6 @@ function tableWith(replies: Reply[] = [], seen: string[] = []): MethodTable {
   } satisfies MethodTable;
 }
 
-function test(name: string, fn: () => Promise<void>): void {
-  Deno.test({ name, permissions: "none", fn });
-}
-
 function frames(conn: FakeConn, count: number): Promise<Frame[]> {
   return waitFor(`${count} frames`, () => {
     const all = conn.frames();
@@ -56,27 +52,30 @@ function values(all: readonly Frame[]): Value[] {
   return all.map(({ payload }) => decodeValue(payload));
 }
 
-test("a call is answered like the C daemon does, and the connection stays for the next one", async () => {
-  await using harness = new Harness(tableWith());
-  const conn = await harness.connect();
-  conn.feed(callFrame("publish", { topic: utf8("a") }));
-  await frames(conn, 1);
-  assertEquals(conn.writes[0]?.toHex(), NULL_ANSWER);
-  conn.feed(callFrame("echo", { n: 7n }));
-  assertEquals(values(await frames(conn, 2)), [null, 7n]);
-  assertEquals(conn.closed, false);
-  conn.end();
-  await closed(conn);
-});
+pureTest(
+  "a call is answered like the C daemon does, and the connection stays for the next one",
+  async () => {
+    await using harness = new Harness(tableWith());
+    const conn = await harness.connect();
+    conn.feed(callFrame("publish", { topic: utf8("a") }));
+    await frames(conn, 1);
+    assertEquals(conn.writes[0]?.toHex(), NULL_ANSWER);
+    conn.feed(callFrame("echo", { n: 7n }));
+    assertEquals(values(await frames(conn, 2)), [null, 7n]);
+    assertEquals(conn.closed, false);
+    conn.end();
+    await closed(conn);
+  },
+);
 
-test("a request that comes one byte at a time is answered", async () => {
+pureTest("a request that comes one byte at a time is answered", async () => {
   await using harness = new Harness(tableWith());
   const conn = await harness.connect();
   for (const byte of callFrame("echo", { n: 1n })) conn.feed(Uint8Array.of(byte));
   assertEquals(values(await frames(conn, 1)), [1n]);
 });
 
-test("five requests in one read are answered in order, in one write", async () => {
+pureTest("five requests in one read are answered in order, in one write", async () => {
   await using harness = new Harness(tableWith());
   const conn = await harness.connect();
   const all = [1n, 2n, 3n, 4n, 5n];
@@ -85,24 +84,27 @@ test("five requests in one read are answered in order, in one write", async () =
   assertEquals(conn.writes.length, 1);
 });
 
-test("answers come in the order of their requests, whatever order the handlers settle in", async () => {
-  const replies: Reply[] = [];
-  await using harness = new Harness(tableWith(replies));
-  const conn = await harness.connect();
-  conn.feed(concat([
-    callFrame("later"),
-    callFrame("echo", { n: 2n }),
-    callFrame("later"),
-    callFrame("soon", { n: 4n }),
-  ]));
-  await waitFor("both late requests", () => replies.length === 2);
-  replies[1]!.respond(3n);
-  assertEquals(conn.frames(), []);
-  replies[0]!.respond(1n);
-  assertEquals(values(await frames(conn, 4)), [1n, 2n, 3n, 4n]);
-});
+pureTest(
+  "answers come in the order of their requests, whatever order the handlers settle in",
+  async () => {
+    const replies: Reply[] = [];
+    await using harness = new Harness(tableWith(replies));
+    const conn = await harness.connect();
+    conn.feed(concat([
+      callFrame("later"),
+      callFrame("echo", { n: 2n }),
+      callFrame("later"),
+      callFrame("soon", { n: 4n }),
+    ]));
+    await waitFor("both late requests", () => replies.length === 2);
+    replies[1]!.respond(3n);
+    assertEquals(conn.frames(), []);
+    replies[0]!.respond(1n);
+    assertEquals(values(await frames(conn, 4)), [1n, 2n, 3n, 4n]);
+  },
+);
 
-test("a reply counts once: what comes after it is ignored", async () => {
+pureTest("a reply counts once: what comes after it is ignored", async () => {
   const replies: Reply[] = [];
   await using harness = new Harness(tableWith(replies));
   const conn = await harness.connect();
@@ -116,46 +118,55 @@ test("a reply counts once: what comes after it is ignored", async () => {
 });
 
 for (const { name, bytes, code } of badInputs()) {
-  test(`${name} gets one error frame with code ${code}, then the connection closes`, async () => {
-    await using harness = new Harness(tableWith());
-    const other = await harness.connect();
-    const conn = await harness.connect();
-    conn.feed(bytes);
-    await closed(conn);
-    const all = conn.frames();
-    assertEquals(all.map(({ headers }) => [...headers]), [[["error", code]]]);
-    assertEquals(all[0]!.payload.length, 0);
-    other.feed(callFrame("echo", { n: 1n }));
-    assertEquals(values(await frames(other, 1)), [1n]);
-    assertEquals(harness.server.counters().refused, 1);
-  });
+  pureTest(
+    `${name} gets one error frame with code ${code}, then the connection closes`,
+    async () => {
+      await using harness = new Harness(tableWith());
+      const other = await harness.connect();
+      const conn = await harness.connect();
+      conn.feed(bytes);
+      await closed(conn);
+      const all = conn.frames();
+      assertEquals(all.map(({ headers }) => [...headers]), [[["error", code]]]);
+      assertEquals(all[0]!.payload.length, 0);
+      other.feed(callFrame("echo", { n: 1n }));
+      assertEquals(values(await frames(other, 1)), [1n]);
+      assertEquals(harness.server.counters().refused, 1);
+    },
+  );
 }
 
-test("an empty payload is an empty map, and headers that nobody knows are ignored", async () => {
-  const replies: Reply[] = [];
-  await using harness = new Harness(tableWith(replies));
-  const conn = await harness.connect();
-  const headers = new Map<string, string | number>([["trace", 1], ["type", 1], ["id", "x"]]);
-  conn.feed(encodeFrame(headers.set("method", "later")));
-  await waitFor("the request", () => replies.length === 1);
-  replies[0]!.respond(1n);
-  assertEquals(values(await frames(conn, 1)), [1n]);
-});
+pureTest(
+  "an empty payload is an empty map, and headers that nobody knows are ignored",
+  async () => {
+    const replies: Reply[] = [];
+    await using harness = new Harness(tableWith(replies));
+    const conn = await harness.connect();
+    const headers = new Map<string, string | number>([["trace", 1], ["type", 1], ["id", "x"]]);
+    conn.feed(encodeFrame(headers.set("method", "later")));
+    await waitFor("the request", () => replies.length === 1);
+    replies[0]!.respond(1n);
+    assertEquals(values(await frames(conn, 1)), [1n]);
+  },
+);
 
-test("requests before a refused one are answered first, those behind it not at all", async () => {
-  const replies: Reply[] = [];
-  await using harness = new Harness(tableWith(replies));
-  const conn = await harness.connect();
-  conn.feed(concat([callFrame("later"), callFrame("nothing"), callFrame("echo", { n: 9n })]));
-  await waitFor("the request", () => replies.length === 1);
-  replies[0]!.respond(1n);
-  await closed(conn);
-  const all = conn.frames();
-  assertEquals(decodeValue(all[0]!.payload), 1n);
-  assertEquals(all.slice(1).map(({ headers }) => [...headers]), [[["error", Code.NOENTRY]]]);
-});
+pureTest(
+  "requests before a refused one are answered first, those behind it not at all",
+  async () => {
+    const replies: Reply[] = [];
+    await using harness = new Harness(tableWith(replies));
+    const conn = await harness.connect();
+    conn.feed(concat([callFrame("later"), callFrame("nothing"), callFrame("echo", { n: 9n })]));
+    await waitFor("the request", () => replies.length === 1);
+    replies[0]!.respond(1n);
+    await closed(conn);
+    const all = conn.frames();
+    assertEquals(decodeValue(all[0]!.payload), 1n);
+    assertEquals(all.slice(1).map(({ headers }) => [...headers]), [[["error", Code.NOENTRY]]]);
+  },
+);
 
-test("what a broker said travels in the reason header", async () => {
+pureTest("what a broker said travels in the reason header", async () => {
   await using harness = new Harness(tableWith());
   const conn = await harness.connect();
   conn.feed(callFrame("busy"));
@@ -166,50 +177,59 @@ test("what a broker said travels in the reason header", async () => {
 });
 
 for (const method of ["bug", "rejected"]) {
-  test(`a handler's bug (${method}) is FAILURE for its client, a line in the log, and nothing for the others`, async () => {
-    await using harness = new Harness(tableWith());
-    const conn = await harness.connect();
-    const other = await harness.connect();
-    conn.feed(callFrame(method));
-    await closed(conn);
-    assertEquals(conn.frames().map(({ headers }) => [...headers]), [[["error", Code.FAILURE]]]);
-    const lines = harness.log.of("A request failed inside the daemon");
-    assertEquals(lines.map(({ level, fields }) => [level, fields["client"], fields["method"]]), [
-      ["error", 1, method],
-    ]);
-    other.feed(callFrame("echo", { n: 1n }));
-    assertEquals(values(await frames(other, 1)), [1n]);
-  });
+  pureTest(
+    `a handler's bug (${method}) is FAILURE for its client, a line in the log, and nothing for the others`,
+    async () => {
+      await using harness = new Harness(tableWith());
+      const conn = await harness.connect();
+      const other = await harness.connect();
+      conn.feed(callFrame(method));
+      await closed(conn);
+      assertEquals(conn.frames().map(({ headers }) => [...headers]), [[["error", Code.FAILURE]]]);
+      const lines = harness.log.of("A request failed inside the daemon");
+      assertEquals(lines.map(({ level, fields }) => [level, fields["client"], fields["method"]]), [
+        ["error", 1, method],
+      ]);
+      other.feed(callFrame("echo", { n: 1n }));
+      assertEquals(values(await frames(other, 1)), [1n]);
+    },
+  );
 }
 
-test("a notify is never answered: its refusals are logged and the connection goes on", async () => {
-  const seen: string[] = [];
-  await using harness = new Harness(tableWith([], seen));
-  const conn = await harness.connect();
-  conn.feed(concat([
-    request(0, "publish", { topic: utf8("a") }),
-    request(0, "publish"),
-    request(0, "nothing"),
-    request(0, "values"),
-    request(0, "bug"),
-    encodeFrame(new Map<string, string | number>([["method", "publish"], ["type", 0]]), utf8("?")),
-    request(0, "publish", { topic: utf8("b") }),
-    callFrame("echo", { n: 1n }),
-  ]));
-  assertEquals(values(await frames(conn, 1)), [1n]);
-  assertEquals(conn.frames().length, 1);
-  assertEquals(seen, ["a", "b"]);
-  assertEquals(harness.log.of("Refused a notify").map(({ level }) => level), [
-    "warn",
-    "warn",
-    "warn",
-    "warn",
-  ]);
-  assertEquals(harness.log.of("A request failed inside the daemon").length, 1);
-  assertEquals(harness.server.counters().refused, 5);
-});
+pureTest(
+  "a notify is never answered: its refusals are logged and the connection goes on",
+  async () => {
+    const seen: string[] = [];
+    await using harness = new Harness(tableWith([], seen));
+    const conn = await harness.connect();
+    conn.feed(concat([
+      request(0, "publish", { topic: utf8("a") }),
+      request(0, "publish"),
+      request(0, "nothing"),
+      request(0, "values"),
+      request(0, "bug"),
+      encodeFrame(
+        new Map<string, string | number>([["method", "publish"], ["type", 0]]),
+        utf8("?"),
+      ),
+      request(0, "publish", { topic: utf8("b") }),
+      callFrame("echo", { n: 1n }),
+    ]));
+    assertEquals(values(await frames(conn, 1)), [1n]);
+    assertEquals(conn.frames().length, 1);
+    assertEquals(seen, ["a", "b"]);
+    assertEquals(harness.log.of("Refused a notify").map(({ level }) => level), [
+      "warn",
+      "warn",
+      "warn",
+      "warn",
+    ]);
+    assertEquals(harness.log.of("A request failed inside the daemon").length, 1);
+    assertEquals(harness.server.counters().refused, 5);
+  },
+);
 
-test("a client that notifies and closes at once has been heard", async () => {
+pureTest("a client that notifies and closes at once has been heard", async () => {
   const seen: string[] = [];
   await using harness = new Harness(tableWith([], seen));
   const conn = await harness.connect();
@@ -220,7 +240,7 @@ test("a client that notifies and closes at once has been heard", async () => {
   assertEquals(conn.writes, []);
 });
 
-test("a client that closes its writing side still gets the answers under way", async () => {
+pureTest("a client that closes its writing side still gets the answers under way", async () => {
   const replies: Reply[] = [];
   await using harness = new Harness(tableWith(replies));
   const conn = await harness.connect();
@@ -232,7 +252,7 @@ test("a client that closes its writing side still gets the answers under way", a
   assertEquals(values(conn.frames()), [1n]);
 });
 
-test("a connection closed in the middle of a frame is closed without a word", async () => {
+pureTest("a connection closed in the middle of a frame is closed without a word", async () => {
   await using harness = new Harness(tableWith());
   const conn = await harness.connect();
   conn.feed(callFrame("echo", { n: 1n }).subarray(0, 20));
@@ -241,7 +261,7 @@ test("a connection closed in the middle of a frame is closed without a word", as
   assertEquals(conn.writes, []);
 });
 
-test("too many requests under way pause the reading until answers go out", async () => {
+pureTest("too many requests under way pause the reading until answers go out", async () => {
   const replies: Reply[] = [];
   await using harness = new Harness(tableWith(replies));
   const conn = await harness.connect();
@@ -261,7 +281,7 @@ test("too many requests under way pause the reading until answers go out", async
   assertEquals(values(all), replies.map((_, at) => BigInt(at)));
 });
 
-test("a flood of requests leaves the others their turns", async () => {
+pureTest("a flood of requests leaves the others their turns", async () => {
   let handled = 0;
   const table = {
     ...tableWith(),
@@ -289,7 +309,7 @@ test("a flood of requests leaves the others their turns", async () => {
   await frames(flood, total);
 });
 
-test("answers go on when a write takes only a part", async () => {
+pureTest("answers go on when a write takes only a part", async () => {
   await using harness = new Harness(tableWith());
   const conn = await harness.connect();
   conn.most = 5;
@@ -298,7 +318,7 @@ test("answers go on when a write takes only a part", async () => {
   assertGreater(conn.writes.length, 8);
 });
 
-test("answers that a client does not read are bounded: its further requests wait", async () => {
+pureTest("answers that a client does not read are bounded: its further requests wait", async () => {
   let handled = 0;
   const big = new Uint8Array(40_000);
   await using harness = new Harness({
@@ -319,7 +339,7 @@ test("answers that a client does not read are bounded: its further requests wait
   assertEquals((await frames(conn, 10)).length, 10);
 });
 
-test("a client that breaks off while it is answered costs nothing but itself", async () => {
+pureTest("a client that breaks off while it is answered costs nothing but itself", async () => {
   const replies: Reply[] = [];
   await using harness = new Harness(tableWith(replies));
   const conn = await harness.connect();
@@ -331,7 +351,7 @@ test("a client that breaks off while it is answered costs nothing but itself", a
   await waitFor("the client to be gone", () => harness.server.counters().clients === 0);
 });
 
-test("anything after a subscribe on its connection is INVALID", async () => {
+pureTest("anything after a subscribe on its connection is INVALID", async () => {
   await using harness = new Harness(tableWith());
   const conn = await harness.connect();
   conn.feed(subscribeFrame("values"));

@@ -1,4 +1,4 @@
-import { assert, assertEquals } from "../../deps.ts";
+import { assert, assertEquals, pureTest } from "../../deps.ts";
 import { concat, fromUtf8 } from "../../../src/base/bytes.ts";
 import { BusError, Code } from "../../../src/base/errors.ts";
 import { MAX_QUEUED_BYTES, SWEEP_MS, UNREAD_DEADLINE_MS } from "../../../src/bus/limits.ts";
@@ -40,10 +40,6 @@ class Scene extends Harness {
   }
 }
 
-function test(name: string, fn: () => Promise<void>): void {
-  Deno.test({ name, permissions: "none", fn });
-}
-
 /** What a client got: `accepted`, `error N`, or the text of a value. */
 function heard(conn: FakeConn): string[] {
   return conn.frames().map(({ headers, payload }) => {
@@ -55,23 +51,26 @@ function heard(conn: FakeConn): string[] {
   });
 }
 
-test("accepted is sent when the handler says so, and values sent before come behind it", async () => {
-  await using scene = new Scene();
-  const [conn, subscriber] = await scene.subscribe();
-  subscriber.send(valueFrame("early"));
-  assertEquals(subscriber.queuedBytes, valueFrame("early").length);
-  assertEquals(scene.server.counters().subscriptions, 0);
-  subscriber.accept();
-  subscriber.accept();
-  subscriber.send(valueFrame("late"));
-  await waitFor("the frames", () => heard(conn).length === 3);
-  assertEquals(heard(conn), ["accepted", "early", "late"]);
-  assertEquals(conn.writes.length, 1);
-  assertEquals(scene.server.counters().subscriptions, 1);
-  assertEquals(subscriber.queuedBytes, 0);
-});
+pureTest(
+  "accepted is sent when the handler says so, and values sent before come behind it",
+  async () => {
+    await using scene = new Scene();
+    const [conn, subscriber] = await scene.subscribe();
+    subscriber.send(valueFrame("early"));
+    assertEquals(subscriber.queuedBytes, valueFrame("early").length);
+    assertEquals(scene.server.counters().subscriptions, 0);
+    subscriber.accept();
+    subscriber.accept();
+    subscriber.send(valueFrame("late"));
+    await waitFor("the frames", () => heard(conn).length === 3);
+    assertEquals(heard(conn), ["accepted", "early", "late"]);
+    assertEquals(conn.writes.length, 1);
+    assertEquals(scene.server.counters().subscriptions, 1);
+    assertEquals(subscriber.queuedBytes, 0);
+  },
+);
 
-test("accepted waits for the answers of calls before it", async () => {
+pureTest("accepted waits for the answers of calls before it", async () => {
   await using scene = new Scene();
   const conn = await scene.connect();
   conn.feed(concat([callFrame("later"), subscribeFrame("values")]));
@@ -84,7 +83,7 @@ test("accepted waits for the answers of calls before it", async () => {
   assertEquals(heard(conn), ["answer", "accepted", "v"]);
 });
 
-test("a refused subscription gets the error and is over", async () => {
+pureTest("a refused subscription gets the error and is over", async () => {
   await using scene = new Scene();
   const [conn, subscriber] = await scene.subscribe();
   subscriber.refuse(new BusError(Code.REMOTE, "Cannot subscribe: refused", "not authorized"));
@@ -95,7 +94,7 @@ test("a refused subscription gets the error and is over", async () => {
   assertEquals(scene.over, [1]);
 });
 
-test("a subscription that is refused later gets the error behind its values", async () => {
+pureTest("a subscription that is refused later gets the error behind its values", async () => {
   await using scene = new Scene();
   const [conn, subscriber] = await scene.subscribe();
   subscriber.accept();
@@ -105,7 +104,7 @@ test("a subscription that is refused later gets the error behind its values", as
   assertEquals(heard(conn), ["accepted", "v", "error 14"]);
 });
 
-test("a subscribe handler's bug is FAILURE", async () => {
+pureTest("a subscribe handler's bug is FAILURE", async () => {
   await using scene = new Scene();
   const conn = await scene.connect();
   conn.feed(subscribeFrame("bug"));
@@ -114,7 +113,7 @@ test("a subscribe handler's bug is FAILURE", async () => {
   assertEquals(scene.log.of("A request failed inside the daemon").length, 1);
 });
 
-test("a client that goes before it was accepted is told of by onClose", async () => {
+pureTest("a client that goes before it was accepted is told of by onClose", async () => {
   await using scene = new Scene();
   const [conn, subscriber] = await scene.subscribe();
   conn.end();
@@ -128,7 +127,7 @@ test("a client that goes before it was accepted is told of by onClose", async ()
   assertEquals(conn.writes, []);
 });
 
-test("close lets what is queued go out first", async () => {
+pureTest("close lets what is queued go out first", async () => {
   await using scene = new Scene();
   const [conn, subscriber] = await scene.subscribe();
   subscriber.accept();
@@ -145,7 +144,7 @@ test("close lets what is queued go out first", async () => {
   assertEquals(heard(conn), ["accepted", "v"]);
 });
 
-test("a subscriber whose queue is full is closed and named, and the others go on", async () => {
+pureTest("a subscriber whose queue is full is closed and named, and the others go on", async () => {
   await using scene = new Scene();
   const [slow, slowSubscriber] = await scene.subscribe();
   const [good, goodSubscriber] = await scene.subscribe();
@@ -178,7 +177,7 @@ test("a subscriber whose queue is full is closed and named, and the others go on
   );
 });
 
-test("the bound holds for values sent before accepted, too", async () => {
+pureTest("the bound holds for values sent before accepted, too", async () => {
   await using scene = new Scene();
   const [conn, subscriber] = await scene.subscribe();
   const frame = valueFrame("x".repeat(500_000));
@@ -190,7 +189,7 @@ test("the bound holds for values sent before accepted, too", async () => {
   assertEquals(scene.over, [1]);
 });
 
-test("one frame above the bound goes to a client that reads", async () => {
+pureTest("one frame above the bound goes to a client that reads", async () => {
   await using scene = new Scene();
   const [conn, subscriber] = await scene.subscribe();
   subscriber.accept();
@@ -201,30 +200,33 @@ test("one frame above the bound goes to a client that reads", async () => {
   assertEquals(conn.writes[1]!.length, frame.length);
 });
 
-test("a subscriber that leaves data unread for 10 s is closed; one that reads slowly is not", async () => {
-  await using scene = new Scene();
-  const [stuck, stuckSubscriber] = await scene.subscribe();
-  const [slow, slowSubscriber] = await scene.subscribe();
-  for (const subscriber of [stuckSubscriber, slowSubscriber]) subscriber.accept();
-  await waitFor("accepted", () => heard(slow).length === 1 && heard(stuck).length === 1);
-  stuck.room = slow.room = 0;
-  for (const subscriber of [stuckSubscriber, slowSubscriber]) {
-    subscriber.send(valueFrame("x".repeat(1000)));
-  }
-  await scene.connect();
-  const steps = 2 + UNREAD_DEADLINE_MS / SWEEP_MS;
-  for (let step = 0; step < steps; step++) {
-    assertEquals(stuck.closed, step > UNREAD_DEADLINE_MS / SWEEP_MS, `step ${step}`);
-    const writes = slow.writes.length;
-    slow.drain(1);
-    await waitFor("one byte", () => slow.writes.length > writes);
-    scene.clock.advance(SWEEP_MS);
-  }
-  assertEquals([stuck.closed, slow.closed], [true, false]);
-  assertEquals(scene.server.counters().closedAsSlow, 1);
-});
+pureTest(
+  "a subscriber that leaves data unread for 10 s is closed; one that reads slowly is not",
+  async () => {
+    await using scene = new Scene();
+    const [stuck, stuckSubscriber] = await scene.subscribe();
+    const [slow, slowSubscriber] = await scene.subscribe();
+    for (const subscriber of [stuckSubscriber, slowSubscriber]) subscriber.accept();
+    await waitFor("accepted", () => heard(slow).length === 1 && heard(stuck).length === 1);
+    stuck.room = slow.room = 0;
+    for (const subscriber of [stuckSubscriber, slowSubscriber]) {
+      subscriber.send(valueFrame("x".repeat(1000)));
+    }
+    await scene.connect();
+    const steps = 2 + UNREAD_DEADLINE_MS / SWEEP_MS;
+    for (let step = 0; step < steps; step++) {
+      assertEquals(stuck.closed, step > UNREAD_DEADLINE_MS / SWEEP_MS, `step ${step}`);
+      const writes = slow.writes.length;
+      slow.drain(1);
+      await waitFor("one byte", () => slow.writes.length > writes);
+      scene.clock.advance(SWEEP_MS);
+    }
+    assertEquals([stuck.closed, slow.closed], [true, false]);
+    assertEquals(scene.server.counters().closedAsSlow, 1);
+  },
+);
 
-test("a subscription has no idle limit", async () => {
+pureTest("a subscription has no idle limit", async () => {
   await using scene = new Scene();
   const [conn, subscriber] = await scene.subscribe();
   subscriber.accept();

@@ -1,14 +1,12 @@
-import { assert, assertEquals, assertStringIncludes, assertThrows } from "../../deps.ts";
+import { assert, assertEquals, assertStringIncludes, assertThrows, pureTest } from "../../deps.ts";
 import { Exit, ExitError } from "../../../src/base/errors.ts";
 import { type Option, parseOptions } from "../../../src/cli/args.ts";
 import { allCommands } from "../../../src/cli/commands.ts";
 import { argsOf, LIKE_GETOPT, meaningOf, OPTIONS, OWN } from "./args_cases.ts";
 
-const pure = { permissions: "none" } as const;
-
 const CASES = [...LIKE_GETOPT, ...OWN];
 
-Deno.test("each of over 200 lists of arguments means what getopt_long makes of it", pure, () => {
+pureTest("each of over 200 lists of arguments means what getopt_long makes of it", () => {
   assert(new Set(CASES.map(([typed]) => typed)).size === CASES.length, "a case is there twice");
   assert(CASES.length > 200, `only ${CASES.length} cases`);
   for (const [typed, meaning] of CASES) {

@@ -1,9 +1,7 @@
-import { assertEquals, assertStringIncludes, assertThrows } from "../../deps.ts";
+import { assertEquals, assertStringIncludes, assertThrows, pureTest } from "../../deps.ts";
 import { Exit, ExitError } from "../../../src/base/errors.ts";
 import { type Option, parseOptions } from "../../../src/cli/args.ts";
 import { parseRunArgs } from "../../../src/cli/run.ts";
-
-const pure = { permissions: "none" } as const;
 
 function refusal(...args: string[]): string {
   const { exit, message } = assertThrows(() => parseRunArgs(args), ExitError);
@@ -21,9 +19,8 @@ const SEED = [
 ] as const;
 
 for (const [name, short] of SEED) {
-  Deno.test(
+  pureTest(
     `--${name} and -${short} are optional and mean the same (iotcored-param-${name}-1, -2, -3)`,
-    pure,
     () => {
       const spellings = [
         [`--${name}`, "value"],
@@ -37,18 +34,18 @@ for (const [name, short] of SEED) {
   );
 }
 
-Deno.test("--interface-name is also --interface_name and -n", pure, () => {
+pureTest("--interface-name is also --interface_name and -n", () => {
   for (const spelling of ["--interface-name", "--interface_name", "-n"]) {
     assertEquals(parseRunArgs([spelling, "bus"]).given, { interfaceName: "bus" });
   }
 });
 
-Deno.test("values stay texts, and of several the last one counts", pure, () => {
+pureTest("values stay texts, and of several the last one counts", () => {
   const { given } = parseRunArgs(["--port", "0443", "--id", "007", "--id", "1e3"]);
   assertEquals(given, { port: "0443", id: "1e3" });
 });
 
-Deno.test("flags need no value and take none from the next word", pure, () => {
+pureTest("flags need no value and take none from the next word", () => {
   assertEquals(parseRunArgs(["--no-rate-limit", "--keep-qos0-when-offline", "-i", "a"]).given, {
     noRateLimit: "true",
     keepQos0WhenOffline: "true",
@@ -57,7 +54,7 @@ Deno.test("flags need no value and take none from the next word", pure, () => {
   assertStringIncludes(refusal("--no-rate-limit", "yes"), "yes");
 });
 
-Deno.test("--no-proxy takes a list, with = and without, beside --proxy", pure, () => {
+pureTest("--no-proxy takes a list, with = and without, beside --proxy", () => {
   for (const args of [["--no-proxy=a,b"], ["--no-proxy", "a,b"]]) {
     assertEquals(parseRunArgs([...args, "--proxy", "http://p:1"]).given, {
       noProxy: "a,b",
@@ -70,25 +67,24 @@ Deno.test("--no-proxy takes a list, with = and without, beside --proxy", pure, (
   }
 });
 
-Deno.test("an unknown option is refused and named", pure, () => {
+pureTest("an unknown option is refused and named", () => {
   for (const option of ["--frobnicate", "--frobnicate=1", "-z", "--no-frobnicate", "--Endpoint"]) {
     assertStringIncludes(refusal(option), option.replace(/=.*/, ""));
   }
 });
 
-Deno.test("an option without its value is refused and named", pure, () => {
+pureTest("an option without its value is refused and named", () => {
   for (const args of [["--id"], ["--id="], ["--id", ""], ["-i"]]) {
     assertStringIncludes(refusal(...args), "--id");
   }
 });
 
-Deno.test("a word that belongs to no option is refused and named", pure, () => {
+pureTest("a word that belongs to no option is refused and named", () => {
   assertStringIncludes(refusal("--id", "a", "surplus"), "surplus");
 });
 
-Deno.test(
+pureTest(
   "--connection-ceiling counts once: 1 unless it is given, and a second one is a mistake (iotcored-6)",
-  pure,
   () => {
     assertEquals(parseRunArgs([]).ceiling, 1);
     assertEquals(parseRunArgs(["--connection-ceiling", "3"]).ceiling, 3);
@@ -109,14 +105,14 @@ Deno.test(
   },
 );
 
-Deno.test("--help and --version are asked for instead of a daemon", pure, () => {
+pureTest("--help and --version are asked for instead of a daemon", () => {
   assertEquals(parseRunArgs(["--help"]).instead, "help");
   assertEquals(parseRunArgs(["-h", "-i", "a"]).instead, "help");
   assertEquals(parseRunArgs(["-V"]).instead, "version");
   assertEquals(parseRunArgs(["-i", "a"]).instead, undefined);
 });
 
-Deno.test("an option that repeats keeps all its values in order", pure, () => {
+pureTest("an option that repeats keeps all its values in order", () => {
   const options: readonly Option[] = [
     { option: "topic", short: "t", value: "FILTER", repeats: true, help: "" },
     { option: "verbose", short: "v", help: "" },

@@ -1,6 +1,6 @@
 import { type Bytes, fromUtf8, utf8 } from "../../../src/base/bytes.ts";
 import { LineSplitter, LookAhead } from "../../../src/cli/publish_lines.ts";
-import { assert, assertEquals } from "../../deps.ts";
+import { assert, assertEquals, pureTest } from "../../deps.ts";
 
 function split(text: string, pieceBytes: number, maxBytes = 1_000): (string | undefined)[] {
   const splitter = new LineSplitter(maxBytes);
@@ -13,20 +13,20 @@ function split(text: string, pieceBytes: number, maxBytes = 1_000): (string | un
   return lines.map((line) => line && fromUtf8(line));
 }
 
-Deno.test("lines come out the same whatever the size of the pieces they come in", () => {
+pureTest("lines come out the same whatever the size of the pieces they come in", () => {
   const text = "one\n\nthree \r\nlä\u0000st";
   for (let pieceBytes = 1; pieceBytes <= text.length + 2; pieceBytes++) {
     assertEquals(split(text, pieceBytes), ["one", "", "three \r", "lä\u0000st"], `${pieceBytes}`);
   }
 });
 
-Deno.test("a newline at the end begins no further line, and nothing is no line", () => {
+pureTest("a newline at the end begins no further line, and nothing is no line", () => {
   assertEquals(split("a\n", 1), ["a"]);
   assertEquals(split("\n", 1), [""]);
   assertEquals(split("", 1), []);
 });
 
-Deno.test("a line that is too long is reported in its place, and the next one is whole", () => {
+pureTest("a line that is too long is reported in its place, and the next one is whole", () => {
   for (const pieceBytes of [1, 3, 100]) {
     assertEquals(split("1234\n12345\nok\n123456", pieceBytes, 4), [
       "1234",
@@ -37,7 +37,7 @@ Deno.test("a line that is too long is reported in its place, and the next one is
   }
 });
 
-Deno.test("a line is a copy: the piece it came in may be used again", () => {
+pureTest("a line is a copy: the piece it came in may be used again", () => {
   const splitter = new LineSplitter(10);
   const piece = utf8("ab\n");
   const [line] = [...splitter.push(piece)];
@@ -45,7 +45,7 @@ Deno.test("a line is a copy: the piece it came in may be used again", () => {
   assertEquals(fromUtf8(line!), "ab");
 });
 
-Deno.test("no more lines are under way than allowed, by count and by bytes", async () => {
+pureTest("no more lines are under way than allowed, by count and by bytes", async () => {
   const ahead = new LookAhead({ count: 2, bytes: 100 });
   ahead.start(10);
   assertEquals(ahead.room(10), undefined);
@@ -59,12 +59,12 @@ Deno.test("no more lines are under way than allowed, by count and by bytes", asy
   assert(ahead.room(91) instanceof Promise, "91 bytes beside 10 are too many");
 });
 
-Deno.test("one line that is larger than the allowance may go alone", () => {
+pureTest("one line that is larger than the allowance may go alone", () => {
   const ahead = new LookAhead({ count: 2, bytes: 100 });
   assertEquals(ahead.room(1_000), undefined);
 });
 
-Deno.test("the end waits until nothing is under way", async () => {
+pureTest("the end waits until nothing is under way", async () => {
   const ahead = new LookAhead({ count: 9, bytes: 9 });
   assertEquals(ahead.empty(), undefined);
   ahead.start(1);

@@ -1,11 +1,11 @@
 import { duration, grouped, size, statusLine, statusPage } from "../../../src/status/page.ts";
-import { Screen } from "../../../src/cli/status_screen.ts";
-import { assert, assertEquals } from "../../deps.ts";
+import { Screen } from "../../../src/cli/screen.ts";
+import { assert, assertEquals, pureTest } from "../../deps.ts";
 import { SAMPLE_STATUS } from "../../support/sample_status.ts";
 
 const NOW = 1_767_225_600_000 + 7_260_000;
 
-Deno.test("the page shows everything at a glance", () => {
+pureTest("the page shows everything at a glance", () => {
   assertEquals(statusPage(SAMPLE_STATUS, "/run/greengrass/aws_iot_mqtt", NOW), [
     "iotcored 1.2.3, up 26 h 3 min, at /run/greengrass/aws_iot_mqtt",
     "",
@@ -26,13 +26,13 @@ Deno.test("the page shows everything at a glance", () => {
   ]);
 });
 
-Deno.test("what does not slow sending down is not said", () => {
+pureTest("what does not slow sending down is not said", () => {
   const publishes = { ...SAMPLE_STATUS.publishes, rate_per_minute: null, throttled_by: null };
   const page = statusPage({ ...SAMPLE_STATUS, publishes }, "/s", NOW).join("\n");
   assert(!/slowed|now by/.test(page), page);
 });
 
-Deno.test("only the first messages in quarantine are named, and the rest is counted", () => {
+pureTest("only the first messages in quarantine are named, and the rest is counted", () => {
   const quarantined = Array.from({ length: 100 }, (_, seq) => ({ seq, topic: "t", reason: "r" }));
   const spool = { ...SAMPLE_STATUS.spool, quarantined, quarantined_messages: 1_000 };
   const page = statusPage({ ...SAMPLE_STATUS, spool }, "/s", NOW);
@@ -40,7 +40,7 @@ Deno.test("only the first messages in quarantine are named, and the rest is coun
   assert(page.some((line) => line.trim() === "and 995 more"));
 });
 
-Deno.test("the status as one line has names and numbers for a log", () => {
+pureTest("the status as one line has names and numbers for a log", () => {
   assertEquals(
     statusLine(SAMPLE_STATUS, 0),
     "1970-01-01T00:00:00.000Z connected=1/2 spool_messages=1234 spool_bytes=5000000 " +
@@ -49,7 +49,7 @@ Deno.test("the status as one line has names and numbers for a log", () => {
   );
 });
 
-Deno.test("numbers are short and readable", () => {
+pureTest("numbers are short and readable", () => {
   assertEquals([0, 999, 1_000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
   assertEquals([0, 1_023, 1_024, 2_621_440, 2 ** 41].map(size), [
     "0 B",
@@ -69,21 +69,24 @@ Deno.test("numbers are short and readable", () => {
   ]);
 });
 
-Deno.test("the screen writes each page in place in one go, cut to the terminal, and gives the terminal back", () => {
-  const writes: string[] = [];
-  {
-    using screen = new Screen({
-      writeSync: (bytes) => {
-        writes.push(new TextDecoder().decode(bytes));
-        return bytes.length;
-      },
-      size: () => ({ columns: 5, rows: 2 }),
-    });
-    screen.show(["abcdefgh", "b", "c"]);
-  }
-  assertEquals(writes, [
-    "\x1b[?1049h\x1b[?25l\x1b[H\x1b[2J",
-    "\x1b[Habcd\x1b[K\r\nb\x1b[K\x1b[J",
-    "\x1b[?25h\x1b[?1049l",
-  ]);
-});
+pureTest(
+  "the screen writes each page in place in one go, cut to the terminal, and gives the terminal back",
+  () => {
+    const writes: string[] = [];
+    {
+      using screen = new Screen({
+        writeSync: (bytes) => {
+          writes.push(new TextDecoder().decode(bytes));
+          return bytes.length;
+        },
+        size: () => ({ columns: 5, rows: 2 }),
+      });
+      screen.show(["abcdefgh", "b", "c"]);
+    }
+    assertEquals(writes, [
+      "\x1b[?1049h\x1b[?25l\x1b[H\x1b[2J",
+      "\x1b[Habcd\x1b[K\r\nb\x1b[K\x1b[J",
+      "\x1b[?25h\x1b[?1049l",
+    ]);
+  },
+);

@@ -1,6 +1,6 @@
 import { type Bytes, concat, fromUtf8, utf8 } from "../../../src/base/bytes.ts";
-import { jsonLine, Output, plainLine, verboseLine } from "../../../src/cli/subscribe_output.ts";
-import { assert, assertEquals } from "../../deps.ts";
+import { jsonLine, Output, plainLine, verboseLine } from "../../../src/cli/output.ts";
+import { assert, assertEquals, pureTest } from "../../deps.ts";
 
 const BINARY = new Uint8Array([0xff, 0x00, 0x0a, 0x80]);
 
@@ -8,17 +8,17 @@ function text(bytes: Bytes): string {
   return fromUtf8(bytes)!;
 }
 
-Deno.test("plain output is the bytes of the payload and a newline", () => {
+pureTest("plain output is the bytes of the payload and a newline", () => {
   assertEquals(plainLine({ topic: "t", payload: BINARY }), concat([BINARY, utf8("\n")]));
   assertEquals(text(plainLine({ topic: "t", payload: utf8("") })), "\n");
 });
 
-Deno.test("verbose output has the topic before the payload, and says (null) for none", () => {
+pureTest("verbose output has the topic before the payload, and says (null) for none", () => {
   assertEquals(text(verboseLine({ topic: "a/b", payload: utf8("x y") })), "a/b x y\n");
   assertEquals(text(verboseLine({ topic: "a/b", payload: utf8("") })), "a/b (null)\n");
 });
 
-Deno.test("JSON output is one line, with base64 for what is not UTF-8", () => {
+pureTest("JSON output is one line, with base64 for what is not UTF-8", () => {
   const line = text(jsonLine({ topic: 'a"\n', payload: utf8("l1\nl2 ü") }, 0));
   assertEquals(line.indexOf("\n"), line.length - 1);
   assertEquals(JSON.parse(line), {
@@ -51,7 +51,7 @@ class FakeSink {
   }
 }
 
-Deno.test("what is put in one turn is written at once", async () => {
+pureTest("what is put in one turn is written at once", async () => {
   const sink = new FakeSink();
   const output = new Output(sink, () => {});
   for (const part of ["a", "b", "c"]) assertEquals(output.put(utf8(part)), undefined);
@@ -59,7 +59,7 @@ Deno.test("what is put in one turn is written at once", async () => {
   assertEquals([sink.taken, sink.writes], ["abc", [3]]);
 });
 
-Deno.test("what is put is written without a flush", async () => {
+pureTest("what is put is written without a flush", async () => {
   const written = Promise.withResolvers<void>();
   const sink = new FakeSink();
   const output = new Output({
@@ -74,25 +74,28 @@ Deno.test("what is put is written without a flush", async () => {
   assertEquals(sink.taken, "x");
 });
 
-Deno.test("partial writes are continued, and a pipe that is full for a while is tried again", async () => {
-  const sink = new FakeSink(2);
-  sink.failures.push(new Deno.errors.WouldBlock("full"));
-  const output = new Output(sink, (error) => {
-    throw error;
-  });
-  output.put(utf8("abcde"));
-  await output.flush();
-  assertEquals([sink.taken, sink.writes], ["abcde", [2, 2, 1]]);
-});
+pureTest(
+  "partial writes are continued, and a pipe that is full for a while is tried again",
+  async () => {
+    const sink = new FakeSink(2);
+    sink.failures.push(new Deno.errors.WouldBlock("full"));
+    const output = new Output(sink, (error) => {
+      throw error;
+    });
+    output.put(utf8("abcde"));
+    await output.flush();
+    assertEquals([sink.taken, sink.writes], ["abcde", [2, 2, 1]]);
+  },
+);
 
-Deno.test("much that waits makes the writer wait", async () => {
+pureTest("much that waits makes the writer wait", async () => {
   const output = new Output(new FakeSink(), () => {});
   const room = output.put(utf8("x".repeat(65_536)));
   assert(room instanceof Promise);
   await room;
 });
 
-Deno.test("an error is told once, and what is put after it is dropped", async () => {
+pureTest("an error is told once, and what is put after it is dropped", async () => {
   const sink = new FakeSink();
   sink.failures.push(new Deno.errors.BrokenPipe("gone"));
   const errors: unknown[] = [];

@@ -1,5 +1,5 @@
 import { Inbox } from "../../../src/client/inbox.ts";
-import { assertEquals, assertRejects, assertStrictEquals } from "../../deps.ts";
+import { assertEquals, assertRejects, assertStrictEquals, pureTest } from "../../deps.ts";
 
 const BOUND = { items: 3, bytes: 100 };
 
@@ -8,7 +8,7 @@ async function settled(promise: Promise<void>): Promise<boolean> {
   return await Promise.race([promise, Promise.resolve(pending)]) !== pending;
 }
 
-Deno.test("an inbox gives what was put in, in order, and then waits for more", async () => {
+pureTest("an inbox gives what was put in, in order, and then waits for more", async () => {
   const inbox = new Inbox<string>(BOUND);
   inbox.put("a", 1);
   inbox.put("b", 1);
@@ -20,7 +20,7 @@ Deno.test("an inbox gives what was put in, in order, and then waits for more", a
   assertEquals(inbox.length, 0);
 });
 
-Deno.test("an inbox asks for a pause at its bound of items until one is taken", async () => {
+pureTest("an inbox asks for a pause at its bound of items until one is taken", async () => {
   const inbox = new Inbox<number>(BOUND);
   assertEquals(inbox.put(1, 0), undefined);
   assertEquals(inbox.put(2, 0), undefined);
@@ -31,7 +31,7 @@ Deno.test("an inbox asks for a pause at its bound of items until one is taken", 
   assertEquals(inbox.length, 2);
 });
 
-Deno.test("an inbox asks for a pause at its bound of bytes until enough are taken", async () => {
+pureTest("an inbox asks for a pause at its bound of bytes until enough are taken", async () => {
   const inbox = new Inbox<number>(BOUND);
   assertEquals(inbox.put(1, 60), undefined);
   const room = inbox.put(2, 60);
@@ -40,13 +40,13 @@ Deno.test("an inbox asks for a pause at its bound of bytes until enough are take
   await room;
 });
 
-Deno.test("an inbox with a waiting reader never asks for a pause", () => {
+pureTest("an inbox with a waiting reader never asks for a pause", () => {
   const inbox = new Inbox<number>({ items: 1, bytes: 1 });
   void inbox.next();
   assertEquals(inbox.put(1, 1_000), undefined);
 });
 
-Deno.test("an ended inbox gives what waits, throws its error once, and is done", async () => {
+pureTest("an ended inbox gives what waits, throws its error once, and is done", async () => {
   const inbox = new Inbox<number>(BOUND);
   inbox.put(1, 0);
   inbox.end(new Error("gone"));
@@ -57,7 +57,7 @@ Deno.test("an ended inbox gives what waits, throws its error once, and is done",
   assertEquals(await inbox.next(), { done: true, value: undefined });
 });
 
-Deno.test("ending an inbox wakes its reader and whoever waits for room", async () => {
+pureTest("ending an inbox wakes its reader and whoever waits for room", async () => {
   const failing = new Inbox<number>(BOUND);
   const reading = failing.next();
   failing.end(new Error("gone"));
@@ -71,7 +71,7 @@ Deno.test("ending an inbox wakes its reader and whoever waits for room", async (
   assertEquals((await full.next()).done, true);
 });
 
-Deno.test("a cleared inbox drops what waits and is done", async () => {
+pureTest("a cleared inbox drops what waits and is done", async () => {
   const inbox = new Inbox<number>(BOUND);
   inbox.put(1, 0);
   inbox.clear();

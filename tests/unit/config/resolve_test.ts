@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertStringIncludes, assertThrows } from "../../deps.ts";
+import { assert, assertEquals, assertStringIncludes, assertThrows, pureTest } from "../../deps.ts";
 import { Exit, ExitError } from "../../../src/base/errors.ts";
 import {
   type Config,
@@ -7,8 +7,6 @@ import {
   type Given,
   resolveConfig,
 } from "../../../src/config/resolve.ts";
-
-const pure = { permissions: "none" } as const;
 
 /** What no daemon can do without. */
 const NEEDED = {
@@ -35,7 +33,7 @@ function refusal(run: () => unknown): { exit: number; message: string } {
   return { exit, message };
 }
 
-Deno.test("what is not told has the defaults of the specification", pure, () => {
+pureTest("what is not told has the defaults of the specification", () => {
   assertEquals(resolve(), {
     host: "broker.example",
     port: 8883,
@@ -60,9 +58,8 @@ Deno.test("what is not told has the defaults of the specification", pure, () => 
   });
 });
 
-Deno.test(
+pureTest(
   "the command line goes before the config, and the config before the default (iotcored-7)",
-  pure,
   () => {
     const rows: readonly [
       keyof Given,
@@ -107,9 +104,8 @@ Deno.test(
   },
 );
 
-Deno.test(
+pureTest(
   "a required value that is given nowhere is 78, and the line names option and config key",
-  pure,
   () => {
     for (const name of Object.keys(NEEDED) as (keyof typeof NEEDED)[]) {
       const given: Partial<Record<keyof Given, string>> = { ...NEEDED };
@@ -121,9 +117,8 @@ Deno.test(
   },
 );
 
-Deno.test(
+pureTest(
   "a malformed option is 64 and names the option; a malformed config value is 78 and names the key as well",
-  pure,
   () => {
     const rows: readonly [keyof Given, key: string, bad: string][] = [
       ["endpoint", "iotDataEndpoint", "https://broker.example"],
@@ -164,9 +159,8 @@ Deno.test(
   },
 );
 
-Deno.test(
+pureTest(
   "the port is that of --port, of the endpoint, of the config, or 8883; two that differ are a mistake",
-  pure,
   () => {
     const port = (given: Given, values: Readonly<Record<string, string>> = {}): number =>
       resolve(given, values).port;
@@ -186,7 +180,7 @@ Deno.test(
   },
 );
 
-Deno.test("an endpoint is a name or an address, IPv6 in brackets", pure, () => {
+pureTest("an endpoint is a name or an address, IPv6 in brackets", () => {
   const host = (endpoint: string): [string, number] => {
     const { host, port } = resolve({ endpoint });
     return [host, port];
@@ -200,9 +194,8 @@ Deno.test("an endpoint is a name or an address, IPv6 in brackets", pure, () => {
   assertEquals(host("[fe80::1]"), ["fe80::1", 8883]);
 });
 
-Deno.test(
+pureTest(
   "--max-connections and the config may ask for at most the ceiling, which is the default (iotcored-6)",
-  pure,
   () => {
     assertEquals(resolve({}, {}, {}, 4).maxConnections, 4);
     assertEquals(resolve({ maxConnections: "3" }, {}, {}, 4).maxConnections, 3);
@@ -217,9 +210,8 @@ Deno.test(
   },
 );
 
-Deno.test(
+pureTest(
   "the proxy comes from the command line, then the environment, then the config, and no message holds its password",
-  pure,
   () => {
     const values = {
       "networkProxy/proxy/url": "http://config:1",
@@ -253,9 +245,8 @@ Deno.test(
   },
 );
 
-Deno.test(
+pureTest(
   "the spool is in memory, or in the state folder that systemd gives, or where it is told to be",
-  pure,
   () => {
     const spool = (
       given: Given,
@@ -287,7 +278,7 @@ Deno.test(
   },
 );
 
-Deno.test("a configuration is frozen and can be sent to a worker", pure, () => {
+pureTest("a configuration is frozen and can be sent to a worker", () => {
   const config = resolve({ proxy: "http://proxy:1" });
   assert(Object.isFrozen(config));
   assertEquals(structuredClone(config), config);

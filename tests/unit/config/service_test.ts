@@ -2,7 +2,7 @@ import { utf8 } from "../../../src/base/bytes.ts";
 import { BusError, Code, ExitError } from "../../../src/base/errors.ts";
 import type { Config, Environment, Given } from "../../../src/config/resolve.ts";
 import { nextConfig } from "../../../src/config/change.ts";
-import { loadConfig, type LoadOptions, PATIENCE_MS } from "../../../src/config/load.ts";
+import { CONFIG_TIMEOUT_MS, loadConfig, type LoadOptions } from "../../../src/config/load.ts";
 import { textsOf, wantedKeys } from "../../../src/config/service.ts";
 import { CONFIG_PREFIX } from "../../../src/config/settings.ts";
 import type { Value } from "../../../src/wire/object.ts";
@@ -13,12 +13,12 @@ import {
   assertRejects,
   assertStringIncludes,
   assertThrows,
+  pureTest,
 } from "../../deps.ts";
 import { FakeClock } from "../../support/fake_clock.ts";
 import { fakeLog } from "../../support/fake_log.ts";
 import { FakeSource, noService, turn } from "./fake_source.ts";
 
-const pure = { permissions: "none" } as const;
 const EVERYTHING: Given = {
   endpoint: "cli.example:1883",
   id: "cli",
@@ -71,7 +71,7 @@ class Loading {
   }
 }
 
-Deno.test("iotcored-7: everything can come from the config service", pure, async () => {
+pureTest("iotcored-7: everything can come from the config service", async () => {
   const t = new Loading();
   t.set("mqtt/port", 8884n);
   t.set("mqtt/version", "mqtt3");
@@ -99,9 +99,8 @@ Deno.test("iotcored-7: everything can come from the config service", pure, async
   assertEquals(config.proxy, { url: "http://proxy.example:3128", noProxy: "localhost" });
 });
 
-Deno.test(
+pureTest(
   "iotcored-7: the command line overrides the config service, which is not asked for it",
-  pure,
   async () => {
     const t = new Loading();
     t.set("mqtt/port", [1n]);
@@ -111,9 +110,8 @@ Deno.test(
   },
 );
 
-Deno.test(
+pureTest(
   "the proxy of the environment comes before that of the config, which is not looked at",
-  pure,
   async () => {
     const t = new Loading();
     t.set("networkProxy/proxy/url", [1n]);
@@ -128,7 +126,7 @@ Deno.test(
   },
 );
 
-Deno.test("an empty proxy URL in the config is no proxy, and null is no value", pure, async () => {
+pureTest("an empty proxy URL in the config is no proxy, and null is no value", async () => {
   const t = new Loading();
   t.set("networkProxy/proxy/url", "");
   t.set("mqtt/port", null);
@@ -136,9 +134,8 @@ Deno.test("an empty proxy URL in the config is no proxy, and null is no value", 
   assertEquals([config.proxy, config.port], [undefined, 8883]);
 });
 
-Deno.test(
+pureTest(
   "the config service is not asked when the command line gives everything that is required",
-  pure,
   async () => {
     const t = new Loading();
     t.source.error = noService;
@@ -149,9 +146,8 @@ Deno.test(
 );
 
 for (const name of Object.keys(EVERYTHING) as (keyof typeof EVERYTHING)[]) {
-  Deno.test(
+  pureTest(
     `the config service is asked when only --${name} is missing, and what it lacks is named`,
-    pure,
     async () => {
       const t = new Loading();
       const { [name]: _, ...given } = EVERYTHING;
@@ -166,9 +162,8 @@ for (const name of Object.keys(EVERYTHING) as (keyof typeof EVERYTHING)[]) {
   );
 }
 
-Deno.test(
+pureTest(
   "a mistake on the command line is told before the config service is waited for",
-  pure,
   async () => {
     for (
       const given of [{ port: "0" }, { maxConnections: "2" }, {
@@ -184,7 +179,7 @@ Deno.test(
   },
 );
 
-Deno.test("a config service that starts later is waited for", pure, async () => {
+pureTest("a config service that starts later is waited for", async () => {
   const t = new Loading();
   t.source.error = noService;
   const loading = t.config();
@@ -202,14 +197,13 @@ Deno.test("a config service that starts later is waited for", pure, async () => 
   assertEquals(t.clock.timers, 0);
 });
 
-Deno.test(
+pureTest(
   "after 60 s without the config service the exit code is 69 and one line names what is missing",
-  pure,
   async () => {
     const t = new Loading();
     t.source.error = noService;
     const refused = t.refusal({ endpoint: "h", rootca: "/a", cert: "/b" });
-    for (let ms = 0; ms < PATIENCE_MS; ms += 500) {
+    for (let ms = 0; ms < CONFIG_TIMEOUT_MS; ms += 500) {
       await turn();
       t.clock.advance(500);
     }
@@ -223,20 +217,19 @@ Deno.test(
   },
 );
 
-Deno.test(
-  "a config service that never answers is given up after the patience too",
-  pure,
+pureTest(
+  "a config service that never answers is given up after the timeout too",
   async () => {
     const t = new Loading();
     t.source.slow = true;
     const refused = t.refusal();
     await turn();
-    t.clock.advance(PATIENCE_MS);
+    t.clock.advance(CONFIG_TIMEOUT_MS);
     assertEquals((await refused).exit, 69);
   },
 );
 
-Deno.test("a config service that fails is asked again", pure, async () => {
+pureTest("a config service that fails is asked again", async () => {
   const t = new Loading();
   t.source.error = new BusError(Code.FAILURE, "FAILURE");
   const loading = t.config();
@@ -247,7 +240,7 @@ Deno.test("a config service that fails is asked again", pure, async () => {
   assertEquals(t.source.reads, 2);
 });
 
-Deno.test("waiting for the config service ends when a stop is asked for", pure, async () => {
+pureTest("waiting for the config service ends when a stop is asked for", async () => {
   for (const slow of [false, true]) {
     const t = new Loading();
     t.source.error = noService;
@@ -294,9 +287,8 @@ const WRONG: readonly (readonly [string, Value | string, string])[] = [
 ];
 
 for (const [key, value, said] of WRONG) {
-  Deno.test(
+  pureTest(
     `a bad ${key} (${said.slice(-40)}) ends with 78 and names option, key and rule`,
-    pure,
     async () => {
       const t = new Loading();
       t.set(key, value);
@@ -310,7 +302,7 @@ for (const [key, value, said] of WRONG) {
   );
 }
 
-Deno.test("the path of the spool is a path even when it is called memory", pure, async () => {
+pureTest("the path of the spool is a path even when it is called memory", async () => {
   const t = new Loading();
   t.set("mqtt/spooler/storageType", "Disk");
   t.set("mqtt/spooler/path", "");
@@ -319,13 +311,13 @@ Deno.test("the path of the spool is a path even when it is called memory", pure,
   assertEquals((await t.config()).spool, { kind: "disk", dir: "/memory" });
 });
 
-Deno.test("each setting with a config key is read, and none twice", pure, () => {
+pureTest("each setting with a config key is read, and none twice", () => {
   const keys = wantedKeys({}, {}).map(({ key }) => key);
   assertEquals(keys.length, new Set(keys).size);
   assertEquals(keys.length, 16);
 });
 
-Deno.test("a number in quotes and one without mean the same", pure, () => {
+pureTest("a number in quotes and one without mean the same", () => {
   const wanted = [{ key: "k", setting: "port" }] as const;
   const text = (value: Value) => textsOf(new Map([["k", value]]), wanted).get("k");
   assertEquals([text(8883n), text(8883), text(utf8("8883"))], ["8883", "8883", "8883"]);
@@ -333,7 +325,7 @@ Deno.test("a number in quotes and one without mean the same", pure, () => {
   assertThrows(() => text([]), ExitError, "got a list");
 });
 
-Deno.test("a change is sorted by what it takes to apply it", pure, async () => {
+pureTest("a change is sorted by what it takes to apply it", async () => {
   const before = await new Loading().config();
   for (const field of ["host", "port", "id", "mqttVersion", "keepAliveS"] as const) {
     const wanted = { ...before, [field]: "other" };

@@ -5,12 +5,11 @@ import { ConfigWatch, POLL_MS, SPACING_MS, watchedPaths } from "../../../src/con
 import { RevertedError } from "../../../src/config/watch.ts";
 import { CONFIG_PREFIX } from "../../../src/config/settings.ts";
 import type { Value } from "../../../src/wire/object.ts";
-import { assert, assertEquals, assertGreater, assertStringIncludes } from "../../deps.ts";
+import { assert, assertEquals, assertGreater, assertStringIncludes, pureTest } from "../../deps.ts";
 import { FakeClock } from "../../support/fake_clock.ts";
 import { fakeLog } from "../../support/fake_log.ts";
 import { FakeSource, type FakeWatch, noService, REQUIRED, turn } from "./fake_source.ts";
 
-const pure = { permissions: "none" } as const;
 const ENDPOINT = CONFIG_PREFIX + "iotDataEndpoint";
 
 /** A watch with its world; what it applies is kept. */
@@ -85,7 +84,7 @@ class Watching implements AsyncDisposable {
   }
 }
 
-Deno.test("two paths are watched, above every key that is read", pure, async () => {
+pureTest("two paths are watched, above every key that is read", async () => {
   await using t = new Watching();
   assertEquals(t.source.watches.map(({ path }) => path).sort(), [
     "services/aws.greengrass.NucleusLite/configuration",
@@ -97,9 +96,8 @@ Deno.test("two paths are watched, above every key that is read", pure, async () 
   ]);
 });
 
-Deno.test(
+pureTest(
   "iotcored-7: a change is applied without a restart, once for writes that come together",
-  pure,
   async () => {
     await using t = new Watching();
     await t.accepted();
@@ -115,7 +113,7 @@ Deno.test(
   },
 );
 
-Deno.test("writes that never pause do not keep a change from being applied", pure, async () => {
+pureTest("writes that never pause do not keep a change from being applied", async () => {
   await using t = new Watching();
   await t.accepted();
   t.set(ENDPOINT, "new.example");
@@ -126,7 +124,7 @@ Deno.test("writes that never pause do not keep a change from being applied", pur
   assertEquals(t.applied.map(({ host }) => host), ["new.example"]);
 });
 
-Deno.test("a change that is no change does nothing", pure, async () => {
+pureTest("a change that is no change does nothing", async () => {
   await using t = new Watching();
   await t.accepted();
   t.set(ENDPOINT, "broker.example");
@@ -138,7 +136,7 @@ Deno.test("a change that is no change does nothing", pure, async () => {
   assertEquals(t.log.lines, []);
 });
 
-Deno.test("what was written before the watch stood is seen when it stands", pure, async () => {
+pureTest("what was written before the watch stood is seen when it stands", async () => {
   await using t = new Watching();
   t.source.values.set(ENDPOINT, utf8("new.example"));
   await t.pass(10_000);
@@ -155,9 +153,8 @@ const BAD: readonly (readonly [string, Value | string, string])[] = [
 ];
 
 for (const [key, value, option] of BAD) {
-  Deno.test(
+  pureTest(
     `a bad ${key} is told once, and the old config stays until a good one comes`,
-    pure,
     async () => {
       await using t = new Watching();
       await t.accepted();
@@ -181,7 +178,7 @@ for (const [key, value, option] of BAD) {
   );
 }
 
-Deno.test("a required key that goes away keeps the old config", pure, async () => {
+pureTest("a required key that goes away keeps the old config", async () => {
   await using t = new Watching();
   await t.accepted();
   t.source.values.delete("system/thingName");
@@ -191,9 +188,8 @@ Deno.test("a required key that goes away keeps the old config", pure, async () =
   assertStringIncludes(t.logged("error").join(), "--id (config key system/thingName)");
 });
 
-Deno.test(
+pureTest(
   "a config that the daemon refuses is tried again, for its files may come later",
-  pure,
   async () => {
     await using t = new Watching();
     await t.accepted();
@@ -213,9 +209,8 @@ Deno.test(
   },
 );
 
-Deno.test(
+pureTest(
   "a config that cannot be read is read again with backoff, and told once",
-  pure,
   async () => {
     await using t = new Watching();
     await t.accepted();
@@ -233,7 +228,7 @@ Deno.test(
   },
 );
 
-Deno.test("a write while the config is read makes it read once more", pure, async () => {
+pureTest("a write while the config is read makes it read once more", async () => {
   await using t = new Watching();
   await t.accepted();
   t.source.slow = true;
@@ -252,9 +247,8 @@ Deno.test("a write while the config is read makes it read once more", pure, asyn
   assertEquals(t.applied.length, 1);
 });
 
-Deno.test(
+pureTest(
   "a lost watch is made again with growing waits, and what was missed is read",
-  pure,
   async () => {
     await using t = new Watching();
     await t.accepted();
@@ -280,9 +274,8 @@ Deno.test(
   },
 );
 
-Deno.test(
+pureTest(
   "a path where nothing stands yet is no fault, and is watched when it is there",
-  pure,
   async () => {
     await using t = new Watching();
     for (const watch of t.open) watch.end(new BusError(Code.NOENTRY, "NOENTRY"));
@@ -293,9 +286,8 @@ Deno.test(
   },
 );
 
-Deno.test(
+pureTest(
   "a watch that is accepted and dropped at once does not begin from the shortest wait each time",
-  pure,
   async () => {
     await using t = new Watching({ id: "a", rootca: "/a", cert: "/b", key: "/c" });
     let made = 0;
@@ -313,9 +305,8 @@ Deno.test(
   },
 );
 
-Deno.test(
+pureTest(
   "writes without end are one change a second at most, and the last value wins",
-  pure,
   async () => {
     await using t = new Watching();
     await t.accepted();
@@ -331,7 +322,7 @@ Deno.test(
   },
 );
 
-Deno.test("each of two bad values that alternate is named once", pure, async () => {
+pureTest("each of two bad values that alternate is named once", async () => {
   await using t = new Watching();
   await t.accepted();
   for (let i = 0; i < 6; i++) {
@@ -342,7 +333,7 @@ Deno.test("each of two bad values that alternate is named once", pure, async () 
   assertStringIncludes(t.waiting!, "--port");
 });
 
-Deno.test("a key that is removed is noticed, though nobody tells of it", pure, async () => {
+pureTest("a key that is removed is noticed, though nobody tells of it", async () => {
   await using t = new Watching();
   t.source.values.set(CONFIG_PREFIX + "mqtt/port", 443n);
   await t.accepted();
@@ -353,7 +344,7 @@ Deno.test("a key that is removed is noticed, though nobody tells of it", pure, a
   assertEquals(t.applied.map(({ port }) => port), [443, 8883]);
 });
 
-Deno.test("a change that is still on its way gives way to the next one", pure, async () => {
+pureTest("a change that is still on its way gives way to the next one", async () => {
   await using t = new Watching();
   await t.accepted();
   t.slow = true;
@@ -367,9 +358,8 @@ Deno.test("a change that is still on its way gives way to the next one", pure, a
   assertEquals(t.logged("error"), []);
 });
 
-Deno.test(
+pureTest(
   "what brought no connection waits for another value or a SIGHUP, and the status says why",
-  pure,
   async () => {
     await using t = new Watching();
     await t.accepted();
@@ -386,7 +376,7 @@ Deno.test(
   },
 );
 
-Deno.test("stopping ends a reading that is under way", pure, async () => {
+pureTest("stopping ends a reading that is under way", async () => {
   const t = new Watching();
   await t.accepted();
   t.source.slow = true;

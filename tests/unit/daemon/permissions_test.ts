@@ -6,7 +6,7 @@ import {
   type PermissionSet,
   refusalOf,
 } from "../../../src/daemon/permissions.ts";
-import { assert, assertEquals } from "../../deps.ts";
+import { assert, assertEquals, pureTest } from "../../deps.ts";
 
 const GIVEN = {
   endpoint: "xyz.iot.eu-west-1.amazonaws.com",
@@ -20,7 +20,7 @@ function config(more: Given = {}, ceiling = 1): Config {
   return resolveConfig({ ...GIVEN, ...more }, {}, new Map(), ceiling);
 }
 
-Deno.test("a configuration needs one endpoint, one socket and three files", () => {
+pureTest("a configuration needs one endpoint, one socket and three files", () => {
   assertEquals(neededPermissions(config(), false), {
     net: [
       "xyz.iot.eu-west-1.amazonaws.com:8883",
@@ -38,26 +38,26 @@ Deno.test("a configuration needs one endpoint, one socket and three files", () =
   });
 });
 
-Deno.test("a configuration needs the spool's folder when the spool is on disk", () => {
+pureTest("a configuration needs the spool's folder when the spool is on disk", () => {
   const { read, write } = neededPermissions(config({ spool: "/var/lib/iotcored/spool" }), true);
   assertEquals(write, ["/var/lib/iotcored/spool"]);
   assertEquals(read.at(-1), "/var/lib/iotcored/spool");
 });
 
-Deno.test("a configuration needs no socket paths when systemd holds the socket", () => {
+pureTest("a configuration needs no socket paths when systemd holds the socket", () => {
   const { net, read, write } = neededPermissions(config(), true);
   assertEquals(net, ["xyz.iot.eu-west-1.amazonaws.com:8883"]);
   assertEquals(read, ["/c/ca.pem", "/c/cert.pem", "/k/key.pem"]);
   assertEquals(write, []);
 });
 
-Deno.test("a configuration needs the proxy when the endpoint is reached through it", () => {
+pureTest("a configuration needs the proxy when the endpoint is reached through it", () => {
   const proxy = "http://user:secret@proxy.local:3128";
   assertEquals(neededPermissions(config({ proxy }), true).net.slice(1), ["proxy.local:3128"]);
   assertEquals(neededPermissions(config({ proxy, noProxy: "amazonaws.com" }), true).net.length, 1);
 });
 
-Deno.test("an IPv6 address is needed in brackets", () => {
+pureTest("an IPv6 address is needed in brackets", () => {
   assertEquals(neededPermissions(config({ endpoint: "[::1]:443" }), true).net, ["[::1]:443"]);
 });
 
@@ -81,28 +81,35 @@ function textOf(
   return refusalOf(missingFrom(neededPermissions(config, false), isGranted), config, compiled);
 }
 
-Deno.test("nothing is said when nothing is missing", () => {
+pureTest("nothing is said when nothing is missing", () => {
   assertEquals(textOf(config(), []), undefined);
 });
 
-Deno.test("a missing host is named, with the regions and hosts that may be reached, and the compile option", () => {
-  assertEquals(
-    textOf(config({ endpoint: "broker.local" }), ["broker.local:8883"]),
-    "Cannot reach broker.local:8883: this program was compiled without the permission and may reach the data endpoints of " +
-      "AWS IoT Core, on 8883 and 443, in eu-west-1 cn-north-1 us-east-1 proxy.fleet:3128; " +
-      "this allows it: deno task compile -- --endpoint broker.local:8883",
-  );
-});
+pureTest(
+  "a missing host is named, with the regions and hosts that may be reached, and the compile option",
+  () => {
+    assertEquals(
+      textOf(config({ endpoint: "broker.local" }), ["broker.local:8883"]),
+      "Cannot reach broker.local:8883: this program was compiled without the permission and may reach " +
+        "*.iot.<region>.amazonaws.com:8883/443 in eu-west-1, *.iot.<region>.amazonaws.com.cn:8883 in cn-north-1, " +
+        "data.iot-fips.<region>.amazonaws.com:443 in us-east-1, proxy.fleet:3128; " +
+        "this allows it: deno task compile -- --endpoint broker.local:8883",
+    );
+  },
+);
 
-Deno.test("a missing file is named, with the folders that may be read, and the compile option", () => {
-  assertEquals(
-    textOf(config({}, 4), ["/k/key.pem"]),
-    "Cannot read /k/key.pem: this program was compiled without the permission and may read what is below " +
-      "/etc/iotcored /var/lib/iotcored; this allows it: deno task compile -- --max-connections 4 --read /k/key.pem",
-  );
-});
+pureTest(
+  "a missing file is named, with the folders that may be read, and the compile option",
+  () => {
+    assertEquals(
+      textOf(config({}, 4), ["/k/key.pem"]),
+      "Cannot read /k/key.pem: this program was compiled without the permission and may read what is below " +
+        "/etc/iotcored /var/lib/iotcored; this allows it: deno task compile -- --max-connections 4 --read /k/key.pem",
+    );
+  },
+);
 
-Deno.test("everything that is missing is named at once, without the proxy's password", () => {
+pureTest("everything that is missing is named at once, without the proxy's password", () => {
   const told = config({
     busDir: "/tmp/bus",
     spool: "/tmp/spool",
@@ -118,12 +125,12 @@ Deno.test("everything that is missing is named at once, without the proxy's pass
   assert(!text.includes("secret"));
 });
 
-Deno.test("a program that may reach and read nothing says so", () => {
+pureTest("a program that may reach and read nothing says so", () => {
   const text = textOf(config(), ["/k/key.pem"], { net: [], read: [], write: [] });
   assert(text?.includes("may read what is below nothing"), text);
 });
 
-Deno.test("a program from source is told of the task with the wide set instead", () => {
+pureTest("a program from source is told of the task with the wide set instead", () => {
   const missing = missingFrom(neededPermissions(config(), true), () => false);
   const text = refusalOf(missing, config(), undefined);
   assert(text?.endsWith("deno task iotcored:dev runs it with the wide set"), text);

@@ -1,10 +1,8 @@
-import { assertEquals } from "../../deps.ts";
+import { assertEquals, pureTest } from "../../deps.ts";
 import type { Bytes } from "../../../src/base/bytes.ts";
 import { ConnectionStatusFeed } from "../../../src/daemon/readiness.ts";
 import { decodeFrame } from "../../../src/wire/frame.ts";
 import { decodeValue } from "../../../src/wire/object.ts";
-
-const pure = { permissions: "none" } as const;
 
 function client() {
   const heard: unknown[] = [];
@@ -18,9 +16,8 @@ function client() {
   };
 }
 
-Deno.test(
+pureTest(
   "a client of connection_status hears at once how it is, then each change and nothing else",
-  pure,
   () => {
     const status = new ConnectionStatusFeed();
     const early = client();
@@ -36,7 +33,7 @@ Deno.test(
   },
 );
 
-Deno.test("a client of connection_status that left hears nothing more", pure, () => {
+pureTest("a client of connection_status that left hears nothing more", () => {
   const status = new ConnectionStatusFeed();
   const one = client();
   status.add(one);

@@ -10,7 +10,7 @@ import {
 import type { Quarantined } from "../../../src/spool/storage.ts";
 import { decodeFrame, MAX_FRAME_BYTES } from "../../../src/wire/frame.ts";
 import { decodeValue } from "../../../src/wire/object.ts";
-import { assert, assertEquals } from "../../deps.ts";
+import { assert, assertEquals, pureTest } from "../../deps.ts";
 import { FakeClock } from "../../support/fake_clock.ts";
 
 class Watcher {
@@ -95,7 +95,7 @@ function sources(clock: FakeClock, quarantined: readonly Quarantined[] = []): St
   };
 }
 
-Deno.test("the status gathers every counter from where it is counted", () => {
+pureTest("the status gathers every counter from where it is counted", () => {
   const clock = new FakeClock();
   const report = new StatusReport(sources(clock, [
     { seq: 3, topic: "a/b", reason: "why", size: 100 },
@@ -176,29 +176,32 @@ Deno.test("the status gathers every counter from where it is counted", () => {
   ]);
 });
 
-Deno.test("a watcher gets the status at once and each second, by one timer for all, and none for nobody", () => {
-  const clock = new FakeClock();
-  const report = new StatusReport(sources(clock));
-  assertEquals(clock.timers, 0);
-  const [first, second] = [new Watcher(), new Watcher()];
-  report.watch(first);
-  clock.advance(500);
-  report.watch(second);
-  assertEquals([first.accepted, first.got.length, second.got.length], [1, 1, 1]);
-  assertEquals(clock.timers, 1);
-  clock.advance(2_000);
-  assertEquals(first.got.map(({ uptime }) => uptime), [0, 1_000, 2_000]);
-  assertEquals(second.got.map(({ uptime }) => uptime), [500, 1_000, 2_000]);
-  first.close();
-  clock.advance(1_000);
-  assertEquals([first.got.length, second.got.length], [3, 4]);
-  second.close();
-  assertEquals(clock.timers, 0);
-  report.watch(first);
-  assertEquals(clock.timers, 1);
-});
+pureTest(
+  "a watcher gets the status at once and each second, by one timer for all, and none for nobody",
+  () => {
+    const clock = new FakeClock();
+    const report = new StatusReport(sources(clock));
+    assertEquals(clock.timers, 0);
+    const [first, second] = [new Watcher(), new Watcher()];
+    report.watch(first);
+    clock.advance(500);
+    report.watch(second);
+    assertEquals([first.accepted, first.got.length, second.got.length], [1, 1, 1]);
+    assertEquals(clock.timers, 1);
+    clock.advance(2_000);
+    assertEquals(first.got.map(({ uptime }) => uptime), [0, 1_000, 2_000]);
+    assertEquals(second.got.map(({ uptime }) => uptime), [500, 1_000, 2_000]);
+    first.close();
+    clock.advance(1_000);
+    assertEquals([first.got.length, second.got.length], [3, 4]);
+    second.close();
+    assertEquals(clock.timers, 0);
+    report.watch(first);
+    assertEquals(clock.timers, 1);
+  },
+);
 
-Deno.test("a watcher that is closed by what it is sent leaves no timer behind", () => {
+pureTest("a watcher that is closed by what it is sent leaves no timer behind", () => {
   const clock = new FakeClock();
   const watcher = new Watcher();
   watcher.send = () => watcher.close();
@@ -206,13 +209,16 @@ Deno.test("a watcher that is closed by what it is sent leaves no timer behind", 
   assertEquals(clock.timers, 0);
 });
 
-Deno.test("a status names only so many quarantined messages that it fits into a frame, and counts all", () => {
-  const long = { topic: "t".repeat(512), reason: "r".repeat(255), size: 1 };
-  const quarantined = Array.from({ length: 5_000 }, (_, seq) => ({ seq, ...long }));
-  const watcher = new Watcher();
-  const clock = new FakeClock();
-  new StatusReport(sources(clock, quarantined)).watch(watcher);
-  assertEquals(watcher.got[0]?.spool.quarantined_messages, 5_000);
-  assertEquals(watcher.got[0]?.spool.quarantined.length, NAMED_QUARANTINED);
-  assert(watcher.largest < MAX_FRAME_BYTES);
-});
+pureTest(
+  "a status names only so many quarantined messages that it fits into a frame, and counts all",
+  () => {
+    const long = { topic: "t".repeat(512), reason: "r".repeat(255), size: 1 };
+    const quarantined = Array.from({ length: 5_000 }, (_, seq) => ({ seq, ...long }));
+    const watcher = new Watcher();
+    const clock = new FakeClock();
+    new StatusReport(sources(clock, quarantined)).watch(watcher);
+    assertEquals(watcher.got[0]?.spool.quarantined_messages, 5_000);
+    assertEquals(watcher.got[0]?.spool.quarantined.length, NAMED_QUARANTINED);
+    assert(watcher.largest < MAX_FRAME_BYTES);
+  },
+);

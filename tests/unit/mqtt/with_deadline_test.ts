@@ -35,8 +35,8 @@ Deno.test(
     const clock = new FakeClock();
     let undone = 0;
     const undo = (): void => void undone++;
-    assertEquals(await withDeadline<number>(options(clock), (done) => (done(1), undo)), 1);
-    const failed = withDeadline(options(clock), (done, fail) => {
+    assertEquals(await withDeadline<number>(options(clock), ({ done }) => (done(1), undo)), 1);
+    const failed = withDeadline(options(clock), ({ done, fail }) => {
       fail(new Error("first"));
       fail(new Error("second"));
       done(1);

@@ -14,6 +14,7 @@ import {
   assertStringIncludes,
   assertThrows,
   fail,
+  pureTest,
 } from "../../deps.ts";
 
 // What the originals of `@std/assert` and their stand-ins both do: the test runs against whichever is in use.
@@ -58,34 +59,33 @@ const CASES: [string, () => unknown, () => unknown][] = [
 ];
 
 for (const [name, passing, failing] of CASES) {
-  Deno.test(`${name} passes what holds and throws an AssertionError for what does not`, {
-    permissions: "none",
-  }, () => {
+  pureTest(`${name} passes what holds and throws an AssertionError for what does not`, () => {
     passing();
     const error = assertThrows(failing, Error);
     assertEquals(error.name, "AssertionError");
   });
 }
 
-Deno.test("assertThrows returns the error, and fails for none, another class, or another message", {
-  permissions: "none",
-}, () => {
-  const boom = (): never => {
-    throw new TypeError("boom");
-  };
-  assertEquals(assertThrows(boom, TypeError, "oo").message, "boom");
-  for (
-    const check of [
-      () => assertThrows(() => 1),
-      () => assertThrows(boom, RangeError),
-      () => assertThrows(boom, TypeError, "x"),
-    ]
-  ) {
-    assertEquals(assertThrows(check, Error).name, "AssertionError");
-  }
-});
+pureTest(
+  "assertThrows returns the error, and fails for none, another class, or another message",
+  () => {
+    const boom = (): never => {
+      throw new TypeError("boom");
+    };
+    assertEquals(assertThrows(boom, TypeError, "oo").message, "boom");
+    for (
+      const check of [
+        () => assertThrows(() => 1),
+        () => assertThrows(boom, RangeError),
+        () => assertThrows(boom, TypeError, "x"),
+      ]
+    ) {
+      assertEquals(assertThrows(check, Error).name, "AssertionError");
+    }
+  },
+);
 
-Deno.test("assertRejects does the same for promises", { permissions: "none" }, async () => {
+pureTest("assertRejects does the same for promises", async () => {
   const boom = (): Promise<never> => Promise.reject(new TypeError("boom"));
   assertEquals((await assertRejects(boom, TypeError, "oo")).message, "boom");
   await assertRejects(() => assertRejects(() => Promise.resolve()));

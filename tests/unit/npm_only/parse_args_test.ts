@@ -1,10 +1,8 @@
 import { parseArgs } from "../../../deps.ts";
-import { assertEquals } from "../../deps.ts";
+import { assertEquals, pureTest } from "../../deps.ts";
 
 // What the original of `@std/cli` and its stand-in both do with the forms that the program gives them: the test runs against
 // whichever is in use.
-
-const pure = { permissions: "none" } as const;
 
 /** Values that an implementation may take for something else than a text. */
 const VALUES = [
@@ -14,7 +12,7 @@ const VALUES = [
 
 const options = { string: ["option-a", "option-no-b"], collect: ["option-a", "option-no-b"] };
 
-Deno.test("parseArgs takes whatever follows = for the value, as text", pure, () => {
+pureTest("parseArgs takes whatever follows = for the value, as text", () => {
   for (const value of VALUES) {
     for (const flag of options.string) {
       assertEquals(parseArgs([`--${flag}=${value}`], options)[flag], [value], `${flag} ${value}`);
@@ -22,7 +20,7 @@ Deno.test("parseArgs takes whatever follows = for the value, as text", pure, () 
   }
 });
 
-Deno.test("parseArgs keeps every value of a collected flag, in their order", pure, () => {
+pureTest("parseArgs keeps every value of a collected flag, in their order", () => {
   const args = VALUES.map((value) => `--option-a=${value}`);
   assertEquals(parseArgs(args, options)["option-a"], VALUES);
   for (const first of VALUES) {
@@ -36,11 +34,11 @@ Deno.test("parseArgs keeps every value of a collected flag, in their order", pur
   }
 });
 
-Deno.test("parseArgs gives an empty list for a collected flag that is absent", pure, () => {
+pureTest("parseArgs gives an empty list for a collected flag that is absent", () => {
   assertEquals(parseArgs([], options), { _: [], "option-a": [], "option-no-b": [] });
 });
 
-Deno.test("parseArgs leaves everything behind -- as it is", pure, () => {
+pureTest("parseArgs leaves everything behind -- as it is", () => {
   const words = [...VALUES, "--option-a=x", "-option", "--"];
   assertEquals(parseArgs(["--option-a=y", "--", ...words], options), {
     _: words,

@@ -1,10 +1,8 @@
 import type { Bytes } from "../../../src/base/bytes.ts";
 import { LineWriter, MAX_WAITING_BYTES, RETRY_MS } from "../../../src/process/log_writer.ts";
-import { assertEquals, assertMatch, assertStringIncludes } from "../../deps.ts";
+import { assertEquals, assertMatch, assertStringIncludes, pureTest } from "../../deps.ts";
 import { FakeClock } from "../../support/fake_clock.ts";
 import { turn } from "../config/fake_source.ts";
-
-const pure = { permissions: "none" } as const;
 
 /** A pipe that takes at most so many bytes at a time. */
 class Pipe {
@@ -26,9 +24,8 @@ class Pipe {
   }
 }
 
-Deno.test(
+pureTest(
   "lines come out whole and in order, however little is taken at a time",
-  pure,
   async () => {
     const pipe = new Pipe();
     pipe.takes = 3;
@@ -40,7 +37,7 @@ Deno.test(
   },
 );
 
-Deno.test("lines that wait go out in one write", pure, async () => {
+pureTest("lines that wait go out in one write", async () => {
   const pipe = new Pipe();
   for (let i = 0; i < 100; i++) pipe.writer.line(`${i}\n`);
   await pipe.writer.flush(1_000);
@@ -53,7 +50,7 @@ for (
     ["takes nothing", (pipe: Pipe) => pipe.takes = 0],
   ] as const
 ) {
-  Deno.test(`a pipe that ${what} is tried again a little later`, pure, async () => {
+  pureTest(`a pipe that ${what} is tried again a little later`, async () => {
     const pipe = new Pipe();
     set(pipe);
     pipe.writer.line("kept\n");
@@ -71,7 +68,7 @@ for (
   });
 }
 
-Deno.test("a pipe whose reader is gone ends nothing, and is left alone", pure, async () => {
+pureTest("a pipe whose reader is gone ends nothing, and is left alone", async () => {
   const pipe = new Pipe();
   pipe.error = new Deno.errors.BrokenPipe("EPIPE");
   pipe.writer.line("lost\n");
@@ -81,7 +78,7 @@ Deno.test("a pipe whose reader is gone ends nothing, and is left alone", pure, a
   assertEquals([pipe.text, pipe.writes, pipe.clock.timers], ["", 1, 0]);
 });
 
-Deno.test("lines over the bound are dropped and counted, and the count is told", pure, async () => {
+pureTest("lines over the bound are dropped and counted, and the count is told", async () => {
   const pipe = new Pipe();
   const open = Promise.withResolvers<void>();
   pipe.stuck = open.promise;
@@ -96,7 +93,7 @@ Deno.test("lines over the bound are dropped and counted, and the count is told",
   assertStringIncludes(pipe.text, "again\n");
 });
 
-Deno.test("a reader that has stopped does not hold up the end of the program", pure, async () => {
+pureTest("a reader that has stopped does not hold up the end of the program", async () => {
   const pipe = new Pipe();
   pipe.stuck = new Promise(() => {});
   pipe.writer.line("unread\n");

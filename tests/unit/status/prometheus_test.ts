@@ -1,5 +1,5 @@
 import { prometheusText } from "../../../src/status/prometheus.ts";
-import { assert, assertEquals, assertMatch } from "../../deps.ts";
+import { assert, assertEquals, assertMatch, pureTest } from "../../deps.ts";
 import { SAMPLE_STATUS } from "../../support/sample_status.ts";
 
 interface Parsed {
@@ -48,7 +48,7 @@ function parse(text: string): Parsed {
   return { types, samples };
 }
 
-Deno.test("the metrics are valid Prometheus text, and only counters end in _total", () => {
+pureTest("the metrics are valid Prometheus text, and only counters end in _total", () => {
   const { types, samples } = parse(prometheusText(SAMPLE_STATUS));
   for (const [name, type] of types) {
     assertEquals(name.endsWith("_total"), type === "counter", name);
@@ -57,7 +57,7 @@ Deno.test("the metrics are valid Prometheus text, and only counters end in _tota
   assert(samples.size >= types.size);
 });
 
-Deno.test("every figure of the status is among the metrics, times in seconds", () => {
+pureTest("every figure of the status is among the metrics, times in seconds", () => {
   const { samples } = parse(prometheusText(SAMPLE_STATUS));
   const figures: Record<string, number> = {
     'iotcored_info{version="1.2.3",storage="disk"}': 1,
@@ -97,7 +97,7 @@ Deno.test("every figure of the status is among the metrics, times in seconds", (
   assertEquals(samples.has('iotcored_connection_since_seconds{client_id="thing_1"}'), false);
 });
 
-Deno.test("labels are escaped", () => {
+pureTest("labels are escaped", () => {
   const [connection] = SAMPLE_STATUS.connections;
   const odd = { ...connection!, client_id: 'a"b\\c\nd' };
   const text = prometheusText({ ...SAMPLE_STATUS, connections: [odd] });
@@ -105,7 +105,7 @@ Deno.test("labels are escaped", () => {
   assert(text.includes('iotcored_connection_up{client_id="a\\"b\\\\c\\nd"} 1\n'));
 });
 
-Deno.test("a metric without samples is left out", () => {
+pureTest("a metric without samples is left out", () => {
   const text = prometheusText({ ...SAMPLE_STATUS, connections: [] });
   parse(text);
   assertEquals(text.includes("iotcored_connection_up"), false);

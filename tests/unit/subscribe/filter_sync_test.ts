@@ -1,4 +1,4 @@
-import { assertEquals } from "../../deps.ts";
+import { assertEquals, pureTest } from "../../deps.ts";
 import { FakeClock } from "../../support/fake_clock.ts";
 import { waitFor } from "../../support/wait.ts";
 import {
@@ -8,8 +8,6 @@ import {
 } from "../../../src/subscribe/filter_sync.ts";
 import type { Qos } from "../../../src/aws/limits.ts";
 import type { SubscribeResult } from "../../../src/mqtt/link.ts";
-
-const pure = { permissions: "none" } as const;
 
 /** A broker that answers each packet when told to, or at once. */
 class FakeBroker implements FilterLink {
@@ -56,7 +54,7 @@ function setUp() {
   return { clock, broker, answers, sync, settle, synced: () => synced };
 }
 
-Deno.test("filters wanted in one turn share packets of at most 8", pure, async () => {
+pureTest("filters wanted in one turn share packets of at most 8", async () => {
   const { broker, sync, settle, answers } = setUp();
   sync.up(broker, false);
   for (let i = 0; i < 10; i++) sync.want(`f${i}`, 1);
@@ -68,9 +66,8 @@ Deno.test("filters wanted in one turn share packets of at most 8", pure, async (
   assertEquals(answers.length, 10);
 });
 
-Deno.test(
+pureTest(
   "a filter that is wanted twice is subscribed once, and again only for a higher QoS",
-  pure,
   async () => {
     const { broker, sync, settle } = setUp();
     sync.up(broker, false);
@@ -84,7 +81,7 @@ Deno.test(
   },
 );
 
-Deno.test("what is wanted while offline is made when the connection is up", pure, async () => {
+pureTest("what is wanted while offline is made when the connection is up", async () => {
   const { broker, sync, settle, synced } = setUp();
   sync.want("a", 1);
   await settle();
@@ -94,9 +91,8 @@ Deno.test("what is wanted while offline is made when the connection is up", pure
   assertEquals([broker.packets, synced()], [["subscribe a qos 1"], 1]);
 });
 
-Deno.test(
+pureTest(
   "everything is made again on a new connection, and what was dropped meanwhile is left in a resumed session",
-  pure,
   async () => {
     const { broker, sync, settle } = setUp();
     sync.want("a", 1);
@@ -117,9 +113,8 @@ Deno.test(
   },
 );
 
-Deno.test(
+pureTest(
   "a filter that is dropped while its SUBSCRIBE is under way is left afterwards, without an answer",
-  pure,
   async () => {
     const { broker, sync, settle, answers } = setUp();
     broker.hold = true;
@@ -134,7 +129,7 @@ Deno.test(
   },
 );
 
-Deno.test("a filter that is wanted again while it is being left is made again", pure, async () => {
+pureTest("a filter that is wanted again while it is being left is made again", async () => {
   const { broker, sync, settle } = setUp();
   sync.up(broker, false);
   sync.want("a", 1);
@@ -151,7 +146,7 @@ Deno.test("a filter that is wanted again while it is being left is made again", 
   assertEquals(sync.has("a", 1), true);
 });
 
-Deno.test("a refused filter is no longer wanted", pure, async () => {
+pureTest("a refused filter is no longer wanted", async () => {
   const { broker, sync, settle, answers } = setUp();
   broker.refused.add("no");
   sync.up(broker, false);
@@ -160,7 +155,7 @@ Deno.test("a refused filter is no longer wanted", pure, async () => {
   assertEquals([answers, sync.size, sync.synced], [["no 135"], 0, true]);
 });
 
-Deno.test("a link that breaks during a packet leaves nothing stuck", pure, async () => {
+pureTest("a link that breaks during a packet leaves nothing stuck", async () => {
   const { broker, sync, settle } = setUp();
   broker.hold = true;
   sync.up(broker, false);
@@ -174,7 +169,7 @@ Deno.test("a link that breaks during a packet leaves nothing stuck", pure, async
   assertEquals([next.packets, sync.synced], [["subscribe a qos 1"], true]);
 });
 
-Deno.test("packets are paced, and the pause ends with the link", pure, async () => {
+pureTest("packets are paced, and the pause ends with the link", async () => {
   const { broker, clock, sync, settle } = setUp();
   for (let i = 0; i < 8 * (SUBSCRIBE_PACKETS_PER_SECOND + 5); i++) sync.want(`f${i}`, 1);
   sync.up(broker, false);
@@ -192,9 +187,8 @@ Deno.test("packets are paced, and the pause ends with the link", pure, async () 
   });
 });
 
-Deno.test(
+pureTest(
   "what to send is decided after the pause: a filter wanted again in it is not left",
-  pure,
   async () => {
     const { broker, clock, sync, settle } = setUp();
     sync.up(broker, false);

@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertStringIncludes, assertThrows } from "../../deps.ts";
+import { assert, assertEquals, assertStringIncludes, assertThrows, pureTest } from "../../deps.ts";
 import { BusError, Code } from "../../../src/base/errors.ts";
 import {
   IDLE_CONNECTION_MS,
@@ -13,7 +13,6 @@ import { FakeClock } from "../../support/fake_clock.ts";
 import { fakeLog } from "../../support/fake_log.ts";
 import { type FakeConnection, FakePool, FakeSink, settle } from "./fakes.ts";
 
-const pure = { permissions: "none" } as const;
 const NOMEM = `${Code.NOMEM}`;
 
 function setUp(maxConnections = 1) {
@@ -52,9 +51,8 @@ async function setUpFull(maxConnections: number) {
   return all;
 }
 
-Deno.test(
+pureTest(
   "a client is accepted when the broker has granted all its filters, and not before",
-  pure,
   async () => {
     const { made, add, up, arrive } = setUp();
     await up(0);
@@ -71,9 +69,8 @@ Deno.test(
   },
 );
 
-Deno.test(
+pureTest(
   "a filter is shared by its clients: one SUBSCRIBE, and one UNSUBSCRIBE when the last one left",
-  pure,
   async () => {
     const { made, subscriptions, add, up } = setUp();
     await up(0);
@@ -91,7 +88,7 @@ Deno.test(
   },
 );
 
-Deno.test("a filter that a client names twice is one", pure, async () => {
+pureTest("a filter that a client names twice is one", async () => {
   const { made, add, up, arrive } = setUp();
   await up(0);
   const sink = add(["a", "a"]);
@@ -100,7 +97,7 @@ Deno.test("a filter that a client names twice is one", pure, async () => {
   assertEquals([made[0]!.packets, sink.topics], [["subscribe a qos 1"], ["a"]]);
 });
 
-Deno.test("a client with several matching filters gets a message once", pure, async () => {
+pureTest("a client with several matching filters gets a message once", async () => {
   const { add, up, arrive } = setUp();
   await up(0);
   const sink = add(["a/#", "a/b", "+/b"]);
@@ -110,7 +107,7 @@ Deno.test("a client with several matching filters gets a message once", pure, as
   assertEquals([sink.topics, other.topics], [["a/b"], ["a/b"]]);
 });
 
-Deno.test("a shared subscription matches by its filter without the group", pure, async () => {
+pureTest("a shared subscription matches by its filter without the group", async () => {
   const { made, add, up, arrive } = setUp();
   await up(0);
   const sink = add("$share/group/a/+");
@@ -125,9 +122,8 @@ Deno.test("a shared subscription matches by its filter without the group", pure,
   ]);
 });
 
-Deno.test(
+pureTest(
   "a virtual subscription is accepted at once, sends no SUBSCRIBE, and takes no room",
-  pure,
   async () => {
     const { made, subscriptions, add, addMany, up, arrive } = setUp();
     await up(0);
@@ -147,9 +143,8 @@ Deno.test(
   },
 );
 
-Deno.test(
+pureTest(
   "while offline a client is accepted at once and subscribed on reconnect",
-  pure,
   async () => {
     const { made, add, up } = setUp();
     const sink = add("a");
@@ -160,9 +155,8 @@ Deno.test(
   },
 );
 
-Deno.test(
+pureTest(
   "a link that breaks before the SUBACK leaves the client accepted, as if it had asked offline",
-  pure,
   async () => {
     const { made, subscriptions, add, up } = setUp();
     await up(0);
@@ -178,9 +172,8 @@ Deno.test(
   },
 );
 
-Deno.test(
+pureTest(
   "a refused filter is REMOTE with the broker's reason for everyone who waits for it, and no other",
-  pure,
   async () => {
     const { made, subscriptions, log, add, up } = setUp();
     await up(0);
@@ -200,9 +193,8 @@ Deno.test(
   },
 );
 
-Deno.test(
+pureTest(
   "a filter that is refused on reconnect closes the socket of its subscriber",
-  pure,
   async () => {
     const { made, subscriptions, add, up } = setUp();
     await up(0);
@@ -216,9 +208,8 @@ Deno.test(
   },
 );
 
-Deno.test(
+pureTest(
   "a client that leaves while its filter is being subscribed leaves nothing behind",
-  pure,
   async () => {
     const { made, subscriptions, add, up } = setUp();
     await up(0);
@@ -239,9 +230,8 @@ Deno.test(
   },
 );
 
-Deno.test(
+pureTest(
   "a client that is gone before its request is handled is not subscribed",
-  pure,
   async () => {
     const { made, subscriptions, up } = setUp();
     await up(0);
@@ -253,9 +243,8 @@ Deno.test(
   },
 );
 
-Deno.test(
+pureTest(
   "a client that comes while the last one's UNSUBSCRIBE is under way waits for a SUBSCRIBE of its own",
-  pure,
   async () => {
     const { made, add, up } = setUp();
     await up(0);
@@ -273,9 +262,8 @@ Deno.test(
   },
 );
 
-Deno.test(
+pureTest(
   "50 filters fit on a connection, then the next one is opened, up to the most (iotcored-5)",
-  pure,
   async () => {
     const { made, subscriptions, up, add, addMany } = setUp(3);
     await up(0);
@@ -293,7 +281,7 @@ Deno.test(
   },
 );
 
-Deno.test("a list that does not fit as a whole is refused as a whole", pure, async () => {
+pureTest("a list that does not fit as a whole is refused as a whole", async () => {
   const { made, subscriptions, up, add, addMany } = setUp();
   await up(0);
   addMany(49);
@@ -306,9 +294,8 @@ Deno.test("a list that does not fit as a whole is refused as a whole", pure, asy
   assertEquals(subscriptions.assignments.get(0)!.sync.size, 50);
 });
 
-Deno.test(
+pureTest(
   "the client whose filter opens a connection waits for its SUBACK there",
-  pure,
   async () => {
     const { made, up, add } = await setUpFull(2);
     const sink = add("one/more");
@@ -319,9 +306,8 @@ Deno.test(
   },
 );
 
-Deno.test(
+pureTest(
   "a refused connection is NOMEM for its subscribers, said once, and not tried again for ten minutes",
-  pure,
   async () => {
     const { clock, log, made, subscriptions, add } = await setUpFull(3);
     const waiting = add(["many/0", "one/more"]);
@@ -340,9 +326,8 @@ Deno.test(
   },
 );
 
-Deno.test(
+pureTest(
   "a connection that is refused after its subscribers were accepted closes their sockets",
-  pure,
   async () => {
     const { subscriptions, up, add } = await setUpFull(2);
     const sink = add("one/more");
@@ -354,9 +339,8 @@ Deno.test(
   },
 );
 
-Deno.test(
+pureTest(
   "a connection that cannot be made in time is NOMEM too, and is tried again after a minute",
-  pure,
   async () => {
     const { clock, log, made, add } = await setUpFull(2);
     const sink = add("one/more");
@@ -372,9 +356,8 @@ Deno.test(
   },
 );
 
-Deno.test(
+pureTest(
   "without the network nobody waits for a further connection: it is made when the network is back",
-  pure,
   async () => {
     const { clock, made, subscriptions, up, add } = await setUpFull(2);
     const sink = add("one/more");
@@ -388,9 +371,8 @@ Deno.test(
   },
 );
 
-Deno.test(
+pureTest(
   "a further connection without filters is closed after a minute, unless one comes",
-  pure,
   async () => {
     const { clock, made, subscriptions, up, add } = await setUpFull(2);
     const first = add("one/more");
@@ -409,7 +391,7 @@ Deno.test(
   },
 );
 
-Deno.test("connection 0 stays, with or without filters", pure, async () => {
+pureTest("connection 0 stays, with or without filters", async () => {
   const { clock, made, up, add } = setUp();
   await up(0);
   add("a").leave();
@@ -417,9 +399,8 @@ Deno.test("connection 0 stays, with or without filters", pure, async () => {
   assertEquals(made[0]!.stopped, false);
 });
 
-Deno.test(
+pureTest(
   "room on a lower connection is used before a higher one, and nothing is moved",
-  pure,
   async () => {
     const { made, subscriptions, up, add, addMany } = setUp(2);
     await up(0);
@@ -433,9 +414,8 @@ Deno.test(
   },
 );
 
-Deno.test(
+pureTest(
   "when filters overlap on two connections, each message comes once, and only once",
-  pure,
   async () => {
     const { clock, up, add, addMany, arrive } = setUp(2);
     await up(0);
@@ -456,9 +436,8 @@ Deno.test(
   },
 );
 
-Deno.test(
+pureTest(
   "while the lower connection is down, or does not have its filters yet, the copy of the higher one counts",
-  pure,
   async () => {
     const { clock, made, subscriptions, up, add, addMany, arrive } = setUp(2);
     await up(0);
@@ -484,7 +463,7 @@ Deno.test(
   },
 );
 
-Deno.test("a message that arrives for nobody is dropped", pure, async () => {
+pureTest("a message that arrives for nobody is dropped", async () => {
   const { subscriptions, up, add, arrive } = setUp();
   await up(0);
   const sink = add("a");
@@ -494,7 +473,7 @@ Deno.test("a message that arrives for nobody is dropped", pure, async () => {
   assertEquals([sink.topics, subscriptions.received], [[], 2]);
 });
 
-Deno.test("a stop forgets every filter and leaves no timer", pure, async () => {
+pureTest("a stop forgets every filter and leaves no timer", async () => {
   const { clock, subscriptions, up, add, addMany } = setUp(3);
   await up(0);
   addMany(50);

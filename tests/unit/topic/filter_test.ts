@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertMatch, assertThrows } from "../../deps.ts";
+import { assert, assertEquals, assertMatch, assertThrows, pureTest } from "../../deps.ts";
 import { BusError, codeName } from "../../../src/base/errors.ts";
 import { checkFilter, checkTopic, localFilter, matches } from "../../../src/topic/filter.ts";
 import spec from "../../fixtures/topic-match.json" with { type: "json" };
@@ -80,12 +80,12 @@ const VERDICTS: readonly (readonly [check: Check, text: string, code: string, wh
 
 for (const [check, text, code, why] of VERDICTS) {
   const what = check === checkTopic ? "topic" : "filter";
-  Deno.test(`a ${what} is ${code}: ${why} (${text.length} units)`, { permissions: "none" }, () => {
+  pureTest(`a ${what} is ${code}: ${why} (${text.length} units)`, () => {
     assertEquals(verdict(check, text), code);
   });
 }
 
-Deno.test("topics and filters that MQTT forbids are refused", { permissions: "none" }, () => {
+pureTest("topics and filters that MQTT forbids are refused", () => {
   for (const { filter, why } of spec.invalid_filters) {
     assertEquals(verdict(checkFilter, filter), "INVALID", why);
   }
@@ -95,7 +95,7 @@ Deno.test("topics and filters that MQTT forbids are refused", { permissions: "no
   assertEquals(spec.invalid_filters.length + spec.invalid_publish_topics.length, 13);
 });
 
-Deno.test("a refusal says the length and the rule, not the topic", { permissions: "none" }, () => {
+pureTest("a refusal says the length and the rule, not the topic", () => {
   assertEquals(
     assertThrows(() => checkTopic("sécret/+"), BusError).message,
     "Cannot use a topic: it must not hold + or #, got one of 9 bytes",
@@ -106,7 +106,7 @@ Deno.test("a refusal says the length and the rule, not the topic", { permissions
   );
 });
 
-Deno.test("the naive matcher agrees with the specification", { permissions: "none" }, () => {
+pureTest("the naive matcher agrees with the specification", () => {
   for (const { filter, topic, match, why } of spec.match) {
     assertEquals(verdict(checkFilter, filter), "OK");
     assertEquals(verdict(checkTopic, topic), "OK");
@@ -115,7 +115,7 @@ Deno.test("the naive matcher agrees with the specification", { permissions: "non
   assertEquals(spec.match.length, 42);
 });
 
-Deno.test("a shared filter matches by what comes after its group", { permissions: "none" }, () => {
+pureTest("a shared filter matches by what comes after its group", () => {
   assertEquals(localFilter("$share/group/a/+"), "a/+");
   assertEquals(localFilter("$share/group//"), "/");
   assertEquals(localFilter("a/$share/group/b"), "a/$share/group/b");

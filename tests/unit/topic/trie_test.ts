@@ -1,4 +1,4 @@
-import { assertEquals, assertLess, assertStrictEquals } from "../../deps.ts";
+import { assertEquals, assertLess, assertStrictEquals, pureTest } from "../../deps.ts";
 import { checkFilter, checkTopic, matches } from "../../../src/topic/filter.ts";
 import { Trie } from "../../../src/topic/trie.ts";
 import spec from "../../fixtures/topic-match.json" with { type: "json" };
@@ -10,9 +10,8 @@ function trieOf(...filters: string[]): Trie<string> {
   return trie;
 }
 
-Deno.test(
+pureTest(
   "the trie agrees with the specification, one filter at a time",
-  { permissions: "none" },
   () => {
     for (const { filter, topic, match, why } of spec.match) {
       const found = trieOf(filter).match(topic);
@@ -21,9 +20,8 @@ Deno.test(
   },
 );
 
-Deno.test(
+pureTest(
   "the trie agrees with the specification, all filters at once",
-  { permissions: "none" },
   () => {
     const filters = new Set(spec.match.map(({ filter }) => filter));
     const trie = trieOf(...filters);
@@ -50,7 +48,7 @@ function randomFilter(random: Random): string {
   return levels.join("/") || "+";
 }
 
-Deno.test("naive matcher and trie agree on 10,000 generated pairs", { permissions: "none" }, () => {
+pureTest("naive matcher and trie agree on 10,000 generated pairs", () => {
   const random = new Random(6);
   let matching = 0;
   for (let i = 0; i < 10_000; i++) {
@@ -65,7 +63,7 @@ Deno.test("naive matcher and trie agree on 10,000 generated pairs", { permission
   assertEquals(matching > 1_000 && matching < 9_000, true, `${matching} of them match`);
 });
 
-Deno.test("naive matcher and trie agree while filters come and go", { permissions: "none" }, () => {
+pureTest("naive matcher and trie agree while filters come and go", () => {
   const random = new Random(7);
   const trie = new Trie<number>();
   const held: [filter: string, value: number][] = [];
@@ -90,9 +88,8 @@ Deno.test("naive matcher and trie agree while filters come and go", { permission
   assertEquals([trie.size, trie.nodes], [0, 0]);
 });
 
-Deno.test(
+pureTest(
   "the trie gives a value once, however many of its filters match",
-  { permissions: "none" },
   () => {
     const trie = new Trie<string>();
     for (const filter of ["a/b", "a/+", "a/#", "+/b", "#"]) trie.add(filter, "x");
@@ -102,14 +99,14 @@ Deno.test(
   },
 );
 
-Deno.test("adding a value to its filter again changes nothing", { permissions: "none" }, () => {
+pureTest("adding a value to its filter again changes nothing", () => {
   const trie = trieOf("a/b", "a/b");
   assertEquals(trie.size, 1);
   assertEquals(trie.remove("a/b", "a/b"), true);
   assertEquals(trie.match("a/b"), []);
 });
 
-Deno.test("values may leave while what matched is gone through", { permissions: "none" }, () => {
+pureTest("values may leave while what matched is gone through", () => {
   const trie = new Trie<number>();
   for (const value of [1, 2, 3]) trie.add("a", value);
   const seen: number[] = [];
@@ -120,7 +117,7 @@ Deno.test("values may leave while what matched is gone through", { permissions: 
   assertEquals(seen, [1, 2, 3]);
 });
 
-Deno.test("the trie keeps no levels of filters that are gone", { permissions: "none" }, () => {
+pureTest("the trie keeps no levels of filters that are gone", () => {
   const trie = trieOf("a/b/c", "a/b", "a/+/c/#", "x");
   assertEquals([trie.size, trie.nodes], [4, 7]);
   assertEquals(trie.remove("a/b/c", "a/b/c"), true);
@@ -132,7 +129,7 @@ Deno.test("the trie keeps no levels of filters that are gone", { permissions: "n
   assertEquals([trie.size, trie.nodes], [1, 1]);
 });
 
-Deno.test("removing what is not there leaves the rest", { permissions: "none" }, () => {
+pureTest("removing what is not there leaves the rest", () => {
   const trie = trieOf("a/b");
   for (const filter of ["a", "a/b/c", "+/b", "b"]) assertEquals(trie.remove(filter, "a/b"), false);
   assertEquals(trie.remove("a/b", "other"), false);
@@ -140,9 +137,8 @@ Deno.test("removing what is not there leaves the rest", { permissions: "none" },
   assertEquals(trie.match("a/b"), ["a/b"]);
 });
 
-Deno.test(
+pureTest(
   "matching takes as long among 50,000 filters as among 1,000",
-  { permissions: "none" },
   () => {
     const small = timeOf(1_000);
     const large = timeOf(50_000);
@@ -166,9 +162,8 @@ function timeOf(filters: number): number {
   return best;
 }
 
-Deno.test(
+pureTest(
   "the topic asked for last is answered anew after each change, and answers given stay as they were",
-  { permissions: "none" },
   () => {
     const trie = trieOf("a/+");
     const before = trie.match("a/b");

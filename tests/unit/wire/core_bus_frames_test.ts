@@ -1,4 +1,4 @@
-import { assertEquals, assertStrictEquals } from "../../deps.ts";
+import { assertEquals, assertStrictEquals, pureTest } from "../../deps.ts";
 import { type Bytes, concat, utf8 } from "../../../src/base/bytes.ts";
 import { decodeFrame, encodeFrame, encodeValueFrame } from "../../../src/wire/frame.ts";
 import { FrameReader } from "../../../src/wire/frame_reader.ts";
@@ -98,7 +98,7 @@ function take(reader: FrameReader, into: Meaning[]): void {
   }
 }
 
-Deno.test("every recorded frame has a meaning here", { permissions: "none" }, () => {
+pureTest("every recorded frame has a meaning here", () => {
   assertEquals(recorded.frames.map(({ name }) => name), Object.keys(MEANINGS));
 });
 
@@ -106,7 +106,7 @@ for (const { name, hex } of recorded.frames) {
   const bytes = fromHex(hex);
   const meanings = MEANINGS[name] ?? [];
 
-  Deno.test(`${name} is read and written as C does [iotcored-1]`, { permissions: "none" }, () => {
+  pureTest(`${name} is read and written as C does [iotcored-1]`, () => {
     const read: Meaning[] = [];
     const reader = new FrameReader();
     reader.push(bytes);
@@ -117,7 +117,7 @@ for (const { name, hex } of recorded.frames) {
     assertEquals(concat(read.map(encode)), bytes);
   });
 
-  Deno.test(`${name} means the same split at every byte`, { permissions: "none" }, () => {
+  pureTest(`${name} means the same split at every byte`, () => {
     for (let at = 0; at <= bytes.length; at++) {
       const read: Meaning[] = [];
       const reader = new FrameReader();
@@ -130,7 +130,7 @@ for (const { name, hex } of recorded.frames) {
   });
 }
 
-Deno.test("all recorded frames come through one byte at a time", { permissions: "none" }, () => {
+pureTest("all recorded frames come through one byte at a time", () => {
   const reader = new FrameReader();
   const read: Meaning[] = [];
   for (const byte of concat(recorded.frames.map(({ hex }) => fromHex(hex)))) {
@@ -140,9 +140,7 @@ Deno.test("all recorded frames come through one byte at a time", { permissions: 
   assertEquals(read, Object.values(MEANINGS).flat());
 });
 
-Deno.test("a frame that is decoded whole and encoded again has the same bytes", {
-  permissions: "none",
-}, () => {
+pureTest("a frame that is decoded whole and encoded again has the same bytes", () => {
   for (const { name, hex } of recorded.frames) {
     if (MEANINGS[name]?.length !== 1) continue;
     const { headers, payload } = decodeFrame(fromHex(hex));

@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertMatch, assertThrows } from "../../deps.ts";
+import { assert, assertEquals, assertMatch, assertThrows, pureTest } from "../../deps.ts";
 import type { Bytes } from "../../../src/base/bytes.ts";
 import { BusError, codeName } from "../../../src/base/errors.ts";
 import { FrameReader } from "../../../src/wire/frame_reader.ts";
@@ -16,7 +16,7 @@ function read(bytes: Bytes, step: number): Value | undefined {
   return undefined;
 }
 
-Deno.test("the request that the damages start from is whole", { permissions: "none" }, () => {
+pureTest("the request that the damages start from is whole", () => {
   assert(read(WHOLE, WHOLE.length) instanceof Map);
 });
 
@@ -39,7 +39,7 @@ Deno.test("each fixture of a damaged frame is one of the damages", () => {
   assertEquals(files.sort(), DAMAGES.map(({ name }) => `frame-${name}.bin`).sort());
 });
 
-Deno.test("a single flipped bit anywhere in a frame is never read", { permissions: "none" }, () => {
+pureTest("a single flipped bit anywhere in a frame is never read", () => {
   for (let bit = 0; bit < WHOLE.length * 8; bit++) {
     const bytes = WHOLE.slice();
     bytes[bit >> 3]! ^= 1 << (bit & 7);
@@ -48,7 +48,7 @@ Deno.test("a single flipped bit anywhere in a frame is never read", { permission
   }
 });
 
-Deno.test("a request cut off anywhere is awaited, not refused", { permissions: "none" }, () => {
+pureTest("a request cut off anywhere is awaited, not refused", () => {
   for (let length = 0; length < WHOLE.length; length++) {
     assertEquals(read(WHOLE.subarray(0, length), 7), undefined);
   }

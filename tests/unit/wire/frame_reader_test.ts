@@ -4,6 +4,7 @@ import {
   assertLessOrEqual,
   assertStrictEquals,
   assertThrows,
+  pureTest,
 } from "../../deps.ts";
 import { type Bytes, concat } from "../../../src/base/bytes.ts";
 import { BusError, codeName } from "../../../src/base/errors.ts";
@@ -34,7 +35,7 @@ function readAll(reader: FrameReader, stream: Bytes, most: () => number): Frame[
   return frames;
 }
 
-Deno.test("five frames in one read are five frames", { permissions: "none" }, () => {
+pureTest("five frames in one read are five frames", () => {
   const reader = new FrameReader();
   reader.push(concat([1, 2, 3, 4, 5].map((i) => frameOf(i * 10, i))));
   for (const i of [1, 2, 3, 4, 5]) {
@@ -47,7 +48,7 @@ Deno.test("five frames in one read are five frames", { permissions: "none" }, ()
   assertEquals(reader.pending, 0);
 });
 
-Deno.test("frames of all sizes come through reads of all sizes", { permissions: "none" }, () => {
+pureTest("frames of all sizes come through reads of all sizes", () => {
   const random = new Random(5);
   for (let round = 0; round < 30; round++) {
     const sizes = Array.from({ length: 12 }, () => random.int(10 ** random.int(6)));
@@ -63,7 +64,7 @@ Deno.test("frames of all sizes come through reads of all sizes", { permissions: 
   }
 });
 
-Deno.test("a frame that came in one read is not copied", { permissions: "none" }, () => {
+pureTest("a frame that came in one read is not copied", () => {
   const reader = new FrameReader();
   const space = reader.space();
   space.set(WHOLE);
@@ -71,9 +72,7 @@ Deno.test("a frame that came in one read is not copied", { permissions: "none" }
   assertStrictEquals(reader.next()!.payload.buffer, space.buffer);
 });
 
-Deno.test("frames that were read ahead stay whole until space is asked for", {
-  permissions: "none",
-}, () => {
+pureTest("frames that were read ahead stay whole until space is asked for", () => {
   const reader = new FrameReader();
   reader.push(concat([frameOf(100, 1), frameOf(100, 2), WHOLE.subarray(0, 20)]));
   const [first, second] = [reader.next()!, reader.next()!];
@@ -83,7 +82,7 @@ Deno.test("frames that were read ahead stay whole until space is asked for", {
   assertEquals(reader.pending, 20);
 });
 
-Deno.test("the buffer grows to a large frame and shrinks after it", { permissions: "none" }, () => {
+pureTest("the buffer grows to a large frame and shrinks after it", () => {
   const reader = new FrameReader();
   const large = frameOf(200_000, 7);
   assertEquals(reader.space().length, IDLE_BYTES);
@@ -97,9 +96,8 @@ Deno.test("the buffer grows to a large frame and shrinks after it", { permission
   assertEquals(reader.space().length, IDLE_BYTES);
 });
 
-Deno.test(
+pureTest(
   "the buffer does not grow for a length whose CRC is wrong",
-  { permissions: "none" },
   () => {
     const reader = new FrameReader();
     const lie = prelude(1_000_000, 0);
@@ -110,26 +108,25 @@ Deno.test(
   },
 );
 
-Deno.test("what a prelude announces is given room only as it comes, a few times what has come", {
-  permissions: "none",
-}, () => {
-  const frame = encodeFrame(new Map(), new Uint8Array(1_000_000));
-  const reader = new FrameReader();
-  for (let at = 0; at < frame.length;) {
-    const room = reader.pending + reader.space().length;
-    assertLessOrEqual(room, Math.max(IDLE_BYTES, 8 * at));
-    const part = frame.subarray(at, at + Math.min(2_000, reader.space().length));
-    reader.space().set(part);
-    reader.filled(part.length);
-    at += part.length;
-    const whole = reader.next();
-    assertEquals(whole?.payload.length, at < frame.length ? undefined : 1_000_000);
-  }
-});
+pureTest(
+  "what a prelude announces is given room only as it comes, a few times what has come",
+  () => {
+    const frame = encodeFrame(new Map(), new Uint8Array(1_000_000));
+    const reader = new FrameReader();
+    for (let at = 0; at < frame.length;) {
+      const room = reader.pending + reader.space().length;
+      assertLessOrEqual(room, Math.max(IDLE_BYTES, 8 * at));
+      const part = frame.subarray(at, at + Math.min(2_000, reader.space().length));
+      reader.space().set(part);
+      reader.filled(part.length);
+      at += part.length;
+      const whole = reader.next();
+      assertEquals(whole?.payload.length, at < frame.length ? undefined : 1_000_000);
+    }
+  },
+);
 
-Deno.test("a prelude that contradicts itself is refused before the rest comes", {
-  permissions: "none",
-}, () => {
+pureTest("a prelude that contradicts itself is refused before the rest comes", () => {
   const refusal = (total: number, headersLength: number) => {
     const reader = new FrameReader();
     reader.push(prelude(total, headersLength));
@@ -143,7 +140,7 @@ Deno.test("a prelude that contradicts itself is refused before the rest comes", 
   );
 });
 
-Deno.test("the limit of a reader is its own", { permissions: "none" }, () => {
+pureTest("the limit of a reader is its own", () => {
   const reader = new FrameReader(100);
   reader.push(encodeFrame(new Map(), new Uint8Array(84)));
   assertEquals(reader.next()!.payload.length, 84);
@@ -151,7 +148,7 @@ Deno.test("the limit of a reader is its own", { permissions: "none" }, () => {
   assertEquals(codeName(assertThrows(() => reader.next(), BusError).code), "NOMEM");
 });
 
-Deno.test("after damage nothing more is read", { permissions: "none" }, () => {
+pureTest("after damage nothing more is read", () => {
   for (const offset of [0, WHOLE.length - 1]) {
     const reader = new FrameReader();
     const damaged = WHOLE.slice();
@@ -163,7 +160,7 @@ Deno.test("after damage nothing more is read", { permissions: "none" }, () => {
   }
 });
 
-Deno.test("a caller that only pushes loses nothing", { permissions: "none" }, () => {
+pureTest("a caller that only pushes loses nothing", () => {
   const reader = new FrameReader();
   for (let i = 0; i < 1_000; i++) reader.push(WHOLE);
   assertEquals(reader.pending, 1_000 * WHOLE.length);
@@ -172,9 +169,8 @@ Deno.test("a caller that only pushes loses nothing", { permissions: "none" }, ()
   assertEquals(frames, 1_000);
 });
 
-Deno.test(
+pureTest(
   "a reader is never told of more bytes than it had space for",
-  { permissions: "none" },
   () => {
     const reader = new FrameReader();
     for (const count of [-1, NaN, reader.space().length + 1]) {

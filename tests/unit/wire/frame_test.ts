@@ -1,4 +1,4 @@
-import { assertEquals, assertStrictEquals, assertThrows } from "../../deps.ts";
+import { assertEquals, assertStrictEquals, assertThrows, pureTest } from "../../deps.ts";
 import { type Bytes, utf8 } from "../../../src/base/bytes.ts";
 import { BusError, codeName } from "../../../src/base/errors.ts";
 import {
@@ -16,13 +16,13 @@ function refusal(bytes: Bytes): string {
   return codeName(assertThrows(() => decodeFrame(bytes), BusError).code);
 }
 
-Deno.test("the smallest frame has 16 bytes", { permissions: "none" }, () => {
+pureTest("the smallest frame has 16 bytes", () => {
   const bytes = encodeFrame(new Map());
   assertEquals(bytes.length, 16);
   assertEquals(decodeFrame(bytes), { headers: new Map(), payload: new Uint8Array(0) });
 });
 
-Deno.test("2,000 generated frames come back as they were", { permissions: "none" }, () => {
+pureTest("2,000 generated frames come back as they were", () => {
   const random = new Random(4);
   const names = ["", "method", "ключ", "n".repeat(255)];
   const values = [0, -1, 2 ** 31 - 1, -(2 ** 31), "", "publish", "😀", "s".repeat(65_535)];
@@ -36,26 +36,25 @@ Deno.test("2,000 generated frames come back as they were", { permissions: "none"
   }
 });
 
-Deno.test("a frame of a value is a frame of its bytes", { permissions: "none" }, () => {
+pureTest("a frame of a value is a frame of its bytes", () => {
   const value: Value = new Map<string, Value>([["topic", utf8("a")], ["ключ", [1n, -0.5, null]]]);
   const headers: Headers = new Map([["accepted", 1]]);
   assertEquals(encodeValueFrame(value), encodeFrame(new Map(), encodeValue(value)));
   assertEquals(encodeValueFrame(value, headers), encodeFrame(headers, encodeValue(value)));
 });
 
-Deno.test("the payload is a view of what was read", { permissions: "none" }, () => {
+pureTest("the payload is a view of what was read", () => {
   assertStrictEquals(decodeFrame(WHOLE).payload.buffer, WHOLE.buffer);
 });
 
-Deno.test("a frame is read wherever it lies in its buffer", { permissions: "none" }, () => {
+pureTest("a frame is read wherever it lies in its buffer", () => {
   const buffer = new Uint8Array(WHOLE.length + 20).fill(0xaa);
   buffer.set(WHOLE, 13);
   assertEquals(decodeFrame(buffer.subarray(13, 13 + WHOLE.length)), decodeFrame(WHOLE));
 });
 
-Deno.test(
+pureTest(
   "of two headers of the same name the last counts, as in C",
-  { permissions: "none" },
   () => {
     const header = [4, 0x74, 0x79, 0x70, 0x65, 4, 0, 0, 0];
     const bytes = rawFrame(Uint8Array.of(...header, 1, ...header, 2));
@@ -63,21 +62,20 @@ Deno.test(
   },
 );
 
-Deno.test("headers that no one knows are carried along", { permissions: "none" }, () => {
+pureTest("headers that no one knows are carried along", () => {
   const headers: Headers = new Map<string, string | number>([["T", 7], ["trace", "x"]]);
   assertEquals(decodeFrame(encodeFrame(headers)).headers, headers);
 });
 
-Deno.test("bytes that are not one whole frame are refused", { permissions: "none" }, () => {
+pureTest("bytes that are not one whole frame are refused", () => {
   for (let length = 0; length < WHOLE.length; length++) {
     assertEquals(refusal(WHOLE.subarray(0, length)), "PARSE");
   }
   assertEquals(refusal(Uint8Array.of(...WHOLE, 0)), "PARSE");
 });
 
-Deno.test(
+pureTest(
   "a frame of the limit is read, and one above it is NOMEM",
-  { permissions: "none" },
   () => {
     const largest = encodeFrame(new Map(), new Uint8Array(MAX_FRAME_BYTES - 16));
     assertEquals(decodeFrame(largest).payload.length, MAX_FRAME_BYTES - 16);
@@ -86,7 +84,7 @@ Deno.test(
   },
 );
 
-Deno.test("headers that the wire cannot carry are refused", { permissions: "none" }, () => {
+pureTest("headers that the wire cannot carry are refused", () => {
   const headers: Headers[] = [
     new Map([["n".repeat(256), 1]]),
     new Map([["é".repeat(128), 1]]),

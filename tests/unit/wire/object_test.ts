@@ -4,6 +4,7 @@ import {
   assertInstanceOf,
   assertStrictEquals,
   assertThrows,
+  pureTest,
 } from "../../deps.ts";
 import { concat, utf8 } from "../../../src/base/bytes.ts";
 import { BusError, codeName } from "../../../src/base/errors.ts";
@@ -33,7 +34,7 @@ const CASES: readonly (readonly [name: string, value: Value, bytes: readonly num
 ];
 
 for (const [name, value, bytes] of CASES) {
-  Deno.test(`${name} is written and read back`, { permissions: "none" }, () => {
+  pureTest(`${name} is written and read back`, () => {
     assertEquals(encodeValue(value), Uint8Array.from(bytes));
     assertEquals(decodeValue(Uint8Array.from(bytes)), value);
   });
@@ -67,7 +68,7 @@ function randomValue(random: Random, depth: number): Value {
   }
 }
 
-Deno.test("5,000 generated values come back as they were", { permissions: "none" }, () => {
+pureTest("5,000 generated values come back as they were", () => {
   const random = new Random(2);
   for (let i = 0; i < 5_000; i++) {
     const value = randomValue(random, 0);
@@ -78,7 +79,7 @@ Deno.test("5,000 generated values come back as they were", { permissions: "none"
   }
 });
 
-Deno.test("20,000 mutated values are read or refused with a code", { permissions: "none" }, () => {
+pureTest("20,000 mutated values are read or refused with a code", () => {
   const random = new Random(3);
   const refused = new Set<string>();
   for (let i = 0; i < 20_000; i++) {
@@ -95,33 +96,32 @@ Deno.test("20,000 mutated values are read or refused with a code", { permissions
   assertEquals([...refused].sort(), ["INVALID", "NOMEM", "PARSE"]);
 });
 
-Deno.test("buffers are views of what was read", { permissions: "none" }, () => {
+pureTest("buffers are views of what was read", () => {
   const bytes = encodeValue([utf8("abc")]);
   const value = decodeValue(bytes);
   assert(Array.isArray(value) && value[0] instanceof Uint8Array);
   assertStrictEquals(value[0].buffer, bytes.buffer);
 });
 
-Deno.test("of two equal keys the first counts", { permissions: "none" }, () => {
+pureTest("of two equal keys the first counts", () => {
   const entry = (value: number) => Uint8Array.of(1, 0, 0, 0, 0x6b, 1, value);
   const bytes = concat([Uint8Array.of(6, 2, 0, 0, 0), entry(1), entry(0)]);
   assertEquals(decodeValue(bytes), new Map([["k", true]]));
 });
 
-Deno.test(
+pureTest(
   "a key that is not UTF-8 is read, and is no parameter's name",
-  { permissions: "none" },
   () => {
     const bytes = Uint8Array.of(6, 1, 0, 0, 0, 2, 0, 0, 0, 0x6b, 0xff, 0);
     assertEquals(decodeValue(bytes), new Map([["k\ufffd", null]]));
   },
 );
 
-Deno.test("any boolean byte but 0 is true, as in C", { permissions: "none" }, () => {
+pureTest("any boolean byte but 0 is true, as in C", () => {
   assertEquals(decodeValue(Uint8Array.of(1, 2)), true);
 });
 
-Deno.test("values nest 15 deep and no deeper", { permissions: "none" }, () => {
+pureTest("values nest 15 deep and no deeper", () => {
   assertEquals(decodeValue(nestedBytes(15)), nested(15));
   assertEquals(encodeValue(nested(15)), nestedBytes(15));
   for (const inner of [null, [], new Map()]) {
@@ -132,15 +132,14 @@ Deno.test("values nest 15 deep and no deeper", { permissions: "none" }, () => {
   assertEquals(assertThrows(() => decodeValue(nestedBytes(100_000)), BusError).code, 8);
 });
 
-Deno.test("an integer beyond int64 is refused, not cut", { permissions: "none" }, () => {
+pureTest("an integer beyond int64 is refused, not cut", () => {
   for (const beyond of [INT64_MAX + 1n, INT64_MIN - 1n]) {
     assertEquals(assertThrows(() => encodeValue([beyond]), BusError).code, 8);
   }
 });
 
-Deno.test(
+pureTest(
   "counts are held against the bytes left before anything is made",
-  { permissions: "none" },
   () => {
     const code = (...bytes: number[]) =>
       assertThrows(() => decodeValue(Uint8Array.from(bytes)), BusError).code;
@@ -152,9 +151,8 @@ Deno.test(
   },
 );
 
-Deno.test(
+pureTest(
   "a value cut off anywhere is PARSE, or NOMEM by its count",
-  { permissions: "none" },
   () => {
     const bytes = encodeValue([1n, 1.5, utf8("ab"), true, new Map([["k", null]])]);
     const countsTooMuch = (length: number) =>

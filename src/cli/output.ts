@@ -1,5 +1,7 @@
 import { type Bytes, concat, fromUtf8, utf8 } from "../base/bytes.ts";
+import { Exit, type Exit as ExitCode } from "../base/errors.ts";
 import type { Message } from "../client/client.ts";
+import { cannotWrite } from "./tool_errors.ts";
 
 /** Bytes that are gathered before they are written at once. */
 const FLUSH_BYTES = 65_536;
@@ -95,4 +97,20 @@ export class Output {
       return 0;
     }
   }
+}
+
+/** Prints on stdout. */
+export function print(text: string): ExitCode {
+  const bytes = new TextEncoder().encode(text);
+  try {
+    for (let at = 0; at < bytes.length;) at += Deno.stdout.writeSync(bytes.subarray(at));
+  } catch (error) {
+    if (!(error instanceof Deno.errors.BrokenPipe)) throw cannotWrite(error);
+  }
+  return Exit.OK;
+}
+
+/** One line on stderr. */
+export function warn(text: string): void {
+  Deno.stderr.writeSync(new TextEncoder().encode(`iotcored: ${text}\n`));
 }

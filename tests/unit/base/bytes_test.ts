@@ -1,11 +1,10 @@
-import { assertEquals, assertStrictEquals } from "../../deps.ts";
+import { assertEquals, assertStrictEquals, pureTest } from "../../deps.ts";
 import { utf8 } from "../../../src/base/bytes.ts";
 import { shortAscii, textLength, writeText } from "../../../src/base/bytes.ts";
 import { Random } from "../../support/random.ts";
 
-Deno.test(
+pureTest(
   "short ASCII is read right however many texts share the memo",
-  { permissions: "none" },
   () => {
     const random = new Random(1);
     for (let i = 0; i < 20_000; i++) {
@@ -18,14 +17,12 @@ Deno.test(
   },
 );
 
-Deno.test("text that is long or not ASCII is left to a decoder", { permissions: "none" }, () => {
+pureTest("text that is long or not ASCII is left to a decoder", () => {
   assertStrictEquals(shortAscii(utf8("a".repeat(129)), 0, 129), undefined);
   assertStrictEquals(shortAscii(utf8("é"), 0, 2), undefined);
 });
 
-Deno.test("text is written as the encoder writes it, in the bytes announced", {
-  permissions: "none",
-}, () => {
+pureTest("text is written as the encoder writes it, in the bytes announced", () => {
   for (const text of ["", "method", "é", "temp ☀", "a😀b", "half \ud83d pair", "\ufeffmark"]) {
     const expected = utf8(text);
     assertEquals(textLength(text), expected.length);

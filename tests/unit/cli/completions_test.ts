@@ -1,8 +1,8 @@
 import { allCommands } from "../../../src/cli/commands.ts";
-import { bashCompletions } from "../../../src/cli/complete.ts";
-import { assert, assertStringIncludes } from "../../deps.ts";
+import { bashCompletions } from "../../../src/cli/completions.ts";
+import { assert, assertStringIncludes, pureTest } from "../../deps.ts";
 
-Deno.test("the completions know every subcommand, option and choice", async () => {
+pureTest("the completions know every subcommand, option and choice", async () => {
   const commands = await allCommands();
   const script = bashCompletions(commands);
   for (const { name, options } of commands) {
@@ -18,7 +18,7 @@ Deno.test("the completions know every subcommand, option and choice", async () =
   }
 });
 
-Deno.test("nothing in the tables breaks out of the quotes of the script", async () => {
+pureTest("nothing in the tables breaks out of the quotes of the script", async () => {
   for (const { name, options, words = [] } of await allCommands()) {
     for (const word of [name, ...options.map(({ option }) => option), ...words]) {
       assert(/^[a-z0-9-]+$/.test(word), word);

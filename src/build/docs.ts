@@ -1,0 +1,74 @@
+/**
+ * `deno task docs`: writes the documents that are made from the tables of the program.
+ *
+ * @module
+ */
+
+import { configKey } from "../config/resolve.ts";
+import { type Applies, type Setting, type SettingName, SETTINGS } from "../config/settings.ts";
+import { orExit, ROOT } from "./deno.ts";
+
+const APPLIES: Readonly<Record<Applies, string>> = {
+  live: "at once",
+  link: "by a new connection",
+  route: "by a new connection, after the broker was reached that way",
+  restart: "at the next start",
+};
+
+/** The page of every setting: option, config key, default, and what a change of the key needs. */
+export function configPage(): string {
+  const rows = (Object.entries(SETTINGS) as [SettingName, Setting<unknown>][]).map(
+    ([name, setting]) => [
+      optionOf(setting),
+      setting.help,
+      defaultOf(setting),
+      keysOf(name),
+      name === "spool" || setting.key !== undefined ? APPLIES[setting.applies] : "",
+    ],
+  );
+  return `# Configuration
+
+Made by \`deno task docs\` from \`src/config/settings.ts\`; do not edit it here.
+
+A value comes from the command line, else (the proxy alone) from the environment, else from the config service of the Greengrass
+nucleus, else from the default. One that is malformed, or required and given nowhere, ends the program with one line that names
+the option, the key, the rule and the value: exit code 64 for the command line, 78 for the rest. The config service is asked only
+when something required is not on the command line; it is watched then, and a changed key applies as the last column says.
+
+Keys without a prefix stand below \`services/aws.greengrass.NucleusLite/configuration/\`.
+
+${table(["option", "what", "default", "config key", "a changed key applies"], rows)}
+\`--connection-ceiling N\` is baked into a compiled program (\`deno task compile -- --max-connections N\`): the most connections that it
+may use, 1 unless it was said. \`$https_proxy\` and \`$no_proxy\` are also read in capitals.
+`;
+}
+
+function optionOf({ option, short, value }: Setting<unknown>): string {
+  const names = [...short === undefined ? [] : [`-${short}`], `--${option}`].join(", ");
+  return code(value === undefined ? names : `${names} ${value}`);
+}
+
+function defaultOf({ fallback, fallbackText, required, value }: Setting<unknown>): string {
+  if (required) return "required";
+  if (fallbackText !== undefined) return fallbackText;
+  return value === undefined ? "off" : code(fallback ?? "");
+}
+
+function keysOf(name: SettingName): string {
+  if (name === "spool") return `${code("mqtt/spooler/storageType")}, ${code("mqtt/spooler/path")}`;
+  const key = configKey(name);
+  return key === undefined ? "" : code(SETTINGS[name as "endpoint"].key);
+}
+
+function code(text: string): string {
+  return `\`${text.replaceAll("|", "\\|")}\``;
+}
+
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const line = (cells: readonly string[]): string => `| ${cells.join(" | ")} |\n`;
+  return line(head) + line(head.map(() => "---")) + rows.map(line).join("");
+}
+
+if (import.meta.main) {
+  await orExit(() => Deno.writeTextFile(`${ROOT}docs/config.md`, configPage()));
+}
