@@ -1,11 +1,22 @@
 import type { Packet } from "../../deps.ts";
 
+/** How many messages an account takes. */
+export interface AccountQuota {
+  /** In any stretch of so many ms. */
+  readonly publishes: number;
+  readonly windowMs: number;
+  /** What those over it get: no answer, as AWS IoT Core gives none, or a PUBACK of 0x97. */
+  readonly over: "silence" | "0x97";
+}
+
 /** What the stand-in does; every field can be changed while it runs, and counts from the next packet on. */
 export interface Behaviour {
   /** Whether the limits of AWS IoT Core are enforced; a violation is recorded and punished as AWS does. */
   enforceLimits: boolean;
   /** PUBLISH packets a connection may send in any window of a second (while limits are enforced). */
   publishesPerSecond: number;
+  /** What the account takes, all of its connections together; `undefined`: everything. */
+  account: AccountQuota | undefined;
   /** Least time between two CONNECTs of one client id, in ms: one second less what a network may compress. */
   connectSpacingMs: number;
   /** QoS 1 messages in flight, each way; announced to MQTT 5 clients. */
@@ -57,6 +68,7 @@ export function defaultBehaviour(): Behaviour {
   return {
     enforceLimits: true,
     publishesPerSecond: 100,
+    account: undefined,
     connectSpacingMs: 950,
     receiveMaximum: 100,
     sessionExpiry: 604_800,

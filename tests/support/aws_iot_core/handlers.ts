@@ -63,6 +63,10 @@ function publish(link: Link, packet: PacketOf<"publish">): void {
       return link.version === 5 ? link.disconnect(0x93) : undefined;
     }
   }
+  if (!link.broker.mayPublish()) {
+    const says = behaviour.account?.over === "0x97" && link.version === 5;
+    return says ? answer(link, packet, 0x97) : undefined;
+  }
   const refusal = behaviour.refusePublish(packet.topic, link.clientId);
   if (refusal === undefined) {
     const reached = link.broker.arrived(link, packet, payload);

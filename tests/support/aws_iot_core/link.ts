@@ -3,7 +3,7 @@ import type { TLSSocket } from "node:tls";
 import { generatePacket, type Packet, packetParser } from "../../deps.ts";
 import type { Broker } from "./broker.ts";
 import { handle } from "./handlers.ts";
-import { SlidingSecond } from "./limits.ts";
+import { SlidingWindow } from "./limits.ts";
 import type { PacketOf } from "./packet_log.ts";
 import { reason } from "./reasons.ts";
 import type { Message, Outlet, Session } from "./session.ts";
@@ -22,7 +22,7 @@ export class Link implements Outlet {
   /** How long the session outlives this connection, in ms. */
   sessionMs = 0;
   session: Session | undefined;
-  readonly rate = new SlidingSecond();
+  readonly rate = new SlidingWindow();
   /** PUBLISH packets of QoS 1 that were not answered yet: message id and code of the answer. */
   readonly unanswered = new Map<number, number>();
   readonly fingerprint: string;
