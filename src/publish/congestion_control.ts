@@ -20,8 +20,8 @@ export interface CongestionOptions<T> {
   readonly limits: RateLimits | undefined;
   /** Bytes that the socket has not taken yet; `undefined` without a link. */
   readonly unwritten: () => number | undefined;
-  /** Sends a message again, under another packet id; its PUBACK may still come. */
-  readonly again: (message: T) => void;
+  /** Sends messages again, under other packet ids; their PUBACKs may still come. Places in the window may be free, too. */
+  readonly again: (messages: readonly T[]) => void;
   /** Makes another link. */
   readonly renew: (reason: string) => void;
 }
@@ -116,7 +116,7 @@ export class CongestionControl<T extends Sent> {
     this.#timer = this.#next(mustWait ? UNWRITTEN_MS : 0);
     if (due === undefined) return;
     this.#say("messages have no PUBACK, as those that are over the account's rate");
-    for (const message of due.again) again(message);
+    again(due.again);
     if (due.renew) renew("the broker acknowledges too little");
   }
 

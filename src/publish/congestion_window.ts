@@ -42,7 +42,8 @@ export interface CongestionCounters {
 }
 
 /**
- * How many QoS 1 messages may be unanswered on a link, in the spirit of TCP (RFC 5681): 4 at first, one more for each PUBACK.
+ * How many QoS 1 messages may be unanswered on a link, in the spirit of TCP (RFC 5681): 4 at first, one more for each PUBACK that comes
+ * in its turn.
  * A message that is turned away or overdue halves that and the {@linkcode AccountRate}; AWS IoT Core discards what is over the
  * account's rate without an answer, so a missing PUBACK says nothing about the link.
  */
@@ -134,7 +135,9 @@ export class CongestionWindow<T extends Sent> {
     if (!inTime) this.#undo?.();
     this.#undo = undefined;
     this.rate.acknowledged(now);
-    this.#grow();
+    // A message that was sent before and is not answered may be the first that is lost.
+    const [oldest] = this.#awaited;
+    if (oldest === undefined || oldest.sentAt >= message.sentAt) this.#grow();
   }
 
   /** A PUBACK says that the quota is exceeded (0x97): the message is to be sent again, as if for the first time [MQTT5-4.4.0-2]. */

@@ -109,8 +109,8 @@ export class Publisher {
       random,
       limits,
       unwritten: () => this.#link?.buffered,
-      again: ({ record }) => {
-        this.#again(record);
+      again: (lost) => {
+        for (const { record } of lost) this.#again(record);
         this.#pump();
       },
       renew: (reason) => this.#link?.renew(reason),

@@ -258,3 +258,11 @@ Deno.test("a changed largest window counts at once", pure, () => {
   scene.window.limit(7);
   assertEquals(scene.window.free, 7);
 });
+
+Deno.test("while an earlier message has no PUBACK the window does not grow", pure, () => {
+  const scene = new Scene();
+  scene.send();
+  scene.now += 10;
+  scene.rounds(10);
+  assertEquals(scene.window.size, 4);
+});

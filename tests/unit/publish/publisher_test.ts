@@ -768,3 +768,14 @@ Deno.test("stopping answers who waits for a PUBACK and leaves no timer", pure, (
   waiters.stop();
   assertEquals([reply.is, clock.timers], [`${Code.NOCONN}`, 0]);
 });
+
+Deno.test("an overdue message gives its place in the window to the next", pure, () => {
+  const { clock, link, publish, publishMany, up } = setUp();
+  publish("lost");
+  up();
+  link.discard("lost");
+  publishMany(0, 10);
+  assertEquals(link.texts, ["lost", "0", "1", "2"]);
+  clock.advance(10_000);
+  assertEquals(link.texts.length > 4, true);
+});
