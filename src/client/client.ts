@@ -1,6 +1,7 @@
 import { BUS_DIR, INTERFACE_NAME } from "../bus/socket_file.ts";
 import { type Bytes, fromUtf8, utf8 } from "../base/bytes.ts";
 import { BusError, Code } from "../base/errors.ts";
+import { MAX_FRAME_BYTES } from "../wire/frame.ts";
 import type { Value } from "../wire/object.ts";
 import { Feed } from "./feed.ts";
 import { Calls } from "./calls.ts";
@@ -149,6 +150,7 @@ class DaemonClient implements Client {
     const params = new Map<string, Value>([
       ["topic_filter", [filters].flat().map(utf8)],
       ["qos", BigInt(qos)],
+      ["max_frame", BigInt(MAX_FRAME_BYTES)],
     ]);
     if (virtual) params.set("virtual", true);
     return this.#feed(

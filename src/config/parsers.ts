@@ -1,5 +1,6 @@
 import { resolve } from "node:path";
 import { MAX_CLIENT_ID_BYTES, MAX_KEEP_ALIVE_S } from "../aws/limits.ts";
+import { Exit, ExitError } from "../base/errors.ts";
 import { INTERFACE_NAME_RULE, isInterfaceName } from "../bus/socket_file.ts";
 import { parseProxyUrl } from "../mqtt/proxy.ts";
 
@@ -55,6 +56,26 @@ export function text(maxBytes: number): (text: string) => string {
 /** A path, absolute from then on. @throws {RuleError} */
 export function path(given: string): string {
   return resolve(text(4_096)(given));
+}
+
+/** A key or certificate that is no file: an OpenSSL engine's handle, or a URI of a token or TPM. */
+const IN_HARDWARE = /^(handle:|pkcs11:|tpm2:|tpm2tss:|engine:)/i;
+
+/**
+ * The path of a credential.
+ *
+ * @throws {RuleError}
+ * @throws {ExitError} 78 for one in hardware, wherever the value comes from
+ */
+export function credentialPath(given: string): string {
+  if (!IN_HARDWARE.test(given)) return path(given);
+  throw new ExitError(
+    Exit.CONFIG,
+    `Cannot use ${
+      JSON.stringify(given.slice(0, 60))
+    }: keys and certificates must be in PEM files, ` +
+      "this daemon uses none in hardware (handle:, pkcs11:, tpm2:)",
+  );
 }
 
 /** A host, perhaps with a port. @throws {RuleError} */

@@ -5,6 +5,7 @@ import {
   clientId,
   configKeepAlive,
   configVersion,
+  credentialPath,
   endpoint,
   flag,
   integer,
@@ -95,7 +96,7 @@ export const SETTINGS = {
     required: true,
     applies: "route",
     help: "PEM file with the device certificate",
-    parse: path,
+    parse: credentialPath,
   },
   key: {
     option: "key",
@@ -105,7 +106,7 @@ export const SETTINGS = {
     required: true,
     applies: "route",
     help: "PEM file with the private key of the certificate",
-    parse: path,
+    parse: credentialPath,
   },
   interfaceName: {
     option: "interface-name",

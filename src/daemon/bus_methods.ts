@@ -13,12 +13,19 @@ import type { Qos } from "../aws/limits.ts";
 import type { ConnectionStatusFeed } from "./readiness.ts";
 import { MAX_LOGGED_CHARACTERS, RequestValidator } from "./request_validator.ts";
 import type { Intake } from "../publish/intake.ts";
+import { MAX_FRAME_BYTES } from "../wire/frame.ts";
 import { MAX_EXPIRY_S } from "../publish/publisher.ts";
 import type { StatusReport } from "./status_report.ts";
 import type { Subscriptions } from "../subscribe/subscriptions.ts";
 
 /** Checked by the validator, which can say for how long a topic. */
 const anyQos = optionalInt(Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER, 0);
+
+/** The buffer of the C library, whose clients close their subscription on a larger frame, in bytes. */
+const C_FRAME_BYTES = 10_000;
+
+/** The least that `max_frame` may be, in bytes: an empty message with the longest topic. */
+const MIN_FRAME_BYTES = 512;
 
 const NO_PAYLOAD = new Uint8Array(0);
 
@@ -61,6 +68,7 @@ export function busMethods(
       topic_filter: bufferOrList,
       qos: anyQos,
       virtual: optionalBoolean(false),
+      max_frame: optionalInt(MIN_FRAME_BYTES, MAX_FRAME_BYTES, C_FRAME_BYTES),
     }, (params, subscriber) => {
       const filters = params.topic_filter.map((filter) => validator.filter(filter));
       if (filters.length === 0) {
@@ -71,7 +79,8 @@ export function busMethods(
       }
       const qos = validator.qos(params.qos, params.topic_filter[0]!.length);
       subscriber.label = filters.join(" ").slice(0, MAX_LOGGED_CHARACTERS);
-      subscriptions.add(filters, qos, params.virtual, subscriber);
+      const { virtual, max_frame: maxFrameBytes } = params;
+      subscriptions.add({ filters, qos, virtual, maxFrameBytes }, subscriber);
     }),
     connection_status: subscribe({}, (_params, subscriber) => connection.add(subscriber)),
     status: either(

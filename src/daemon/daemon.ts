@@ -6,6 +6,7 @@ import type { Log } from "../base/log.ts";
 import { listenOnFd } from "../bus/listener.ts";
 import { type BusServer, serve, type ServeOptions, startServer } from "../bus/server.ts";
 import { AWS_RATE_LIMITS } from "../aws/rate_window.ts";
+import { CredentialFiles } from "../mqtt/credential_files.ts";
 import { readCredentials } from "../mqtt/credentials.ts";
 import { createDial } from "../mqtt/dial.ts";
 import { ConnectionPool, type PooledConnection, type PoolHandler } from "../mqtt/pool.ts";
@@ -132,6 +133,7 @@ class LocalDaemon implements Daemon, PoolHandler {
   readonly #waiters: PubackWaiters;
   readonly #intake: Intake;
   readonly #publisher: Publisher;
+  readonly #files: CredentialFiles;
   readonly #pool: ConnectionPool;
   readonly #subscriptions: Subscriptions;
   readonly #readiness: Readiness;
@@ -161,9 +163,11 @@ class LocalDaemon implements Daemon, PoolHandler {
     this.#publisher = new Publisher({ ...shared, log, random, limits, maxInFlight });
     this.#intake = new Intake({ ...shared, publisher: this.#publisher, keepQos0WhenOffline });
     this.#queue = queue;
+    this.#files = new CredentialFiles(log, clock);
+    this.#files.onMended = () => this.reconnect("the credential files can be used again");
     this.#pool = new ConnectionPool({
       target: (index) => targetOf(this.#config, index),
-      dial: createDial({ log, clock }),
+      dial: createDial({ log, clock, files: this.#files }),
       handler: this,
       clock,
       log,
@@ -179,7 +183,8 @@ class LocalDaemon implements Daemon, PoolHandler {
     this.#readiness = new Readiness({
       clock,
       assignments: () => this.#subscriptions.assignments,
-      onChange: (ready) => this.#onReadiness(ready),
+      onChange: (connected) => dependencies.onConnected?.(connected),
+      onSend: () => this.#onSend(),
     });
   }
 
@@ -271,6 +276,7 @@ class LocalDaemon implements Daemon, PoolHandler {
     this.#waiters.stop();
     this.#readiness.down();
     this.#subscriptions.stop();
+    this.#files.close();
     await this.#pool.stop();
     const { messages, storage } = this.#spool.stats();
     await this.#spool.close();
@@ -337,6 +343,7 @@ class LocalDaemon implements Daemon, PoolHandler {
       this.#receiveMaximum = connack.receiveMaximum;
       this.#proven = this.#config;
       this.#trial?.end();
+      this.#readiness.up();
     }
     this.#subscriptions.up(connection, connack);
     this.#pool.wakeOthers(connection);
@@ -364,9 +371,8 @@ class LocalDaemon implements Daemon, PoolHandler {
     else this.#fail(error);
   }
 
-  #onReadiness(ready: boolean): void {
-    this.#dependencies.onConnected?.(ready);
+  #onSend(): void {
     const connection = this.#pool.all.get(0);
-    if (ready && connection !== undefined) this.#publisher.up(connection, this.#receiveMaximum);
+    if (connection !== undefined) this.#publisher.up(connection, this.#receiveMaximum);
   }
 }

@@ -5,6 +5,9 @@ import { encodeValueFrame } from "../wire/frame.ts";
 /** How long the other connections may take to subscribe again before clients hear that connection 0 is back, in ms. */
 const OTHERS_GRACE_MS = 5_000;
 
+/** How long subscriptions go before messages after a connect, in ms, at most. */
+const HEAD_START_MS = 2_000;
+
 /** What is needed of a client that wants to know whether the daemon is connected. */
 export type StatusSubscriber = Pick<Subscriber, "accept" | "send" | "onClose">;
 
@@ -42,21 +45,32 @@ type Synced = ReadonlyMap<number, { readonly sync: { readonly synced: boolean } 
 export interface ReadinessOptions {
   readonly clock: Clock;
   readonly assignments: () => Synced;
-  /** Told when the daemon becomes ready, and when it no longer is. */
-  readonly onChange: (ready: boolean) => void;
+  /** Told when clients hear that the daemon is connected, and when they hear that it no longer is. */
+  readonly onChange: (connected: boolean) => void;
+  /** Messages may be sent, once for each link of connection 0. */
+  readonly onSend: () => void;
 }
 
 /**
  * When the daemon counts as connected: connection 0 has made its subscriptions, and the others theirs, or they take too long for
- * that. Then clients hear it and messages are sent.
+ * that. Then clients hear it. Messages are sent from then on, or {@linkcode HEAD_START_MS} after the link came up.
  */
 export class Readiness {
   readonly feed: ConnectionStatusFeed = new ConnectionStatusFeed();
   readonly #options: ReadinessOptions;
-  #waiting: Timer | undefined;
+  /** Runs while subscriptions go first. */
+  #headStart: Timer | undefined;
+  /** Runs while the other connections are waited for. */
+  #others: Timer | undefined;
 
   constructor(options: ReadinessOptions) {
     this.#options = options;
+  }
+
+  /** Connection 0 is up, and begins to subscribe. */
+  up(): void {
+    this.#headStart?.cancel();
+    this.#headStart = this.#options.clock.after(HEAD_START_MS, () => this.#send());
   }
 
   /** A connection has made its subscriptions. */
@@ -64,20 +78,34 @@ export class Readiness {
     const all = [...this.#options.assignments()];
     const first = all.find(([index]) => index === 0)?.[1];
     if (!first?.sync.synced || this.feed.connected) return;
-    this.#waiting ??= this.#options.clock.after(OTHERS_GRACE_MS, () => this.#set(true));
-    if (all.every(([, { sync }]) => sync.synced)) this.#set(true);
+    this.#others ??= this.#options.clock.after(OTHERS_GRACE_MS, () => this.#connected());
+    if (all.every(([, { sync }]) => sync.synced)) this.#connected();
   }
 
   /** Connection 0 is gone, or the daemon stops. */
   down(): void {
+    this.#headStart?.cancel();
+    this.#headStart = undefined;
     this.#set(false);
   }
 
-  #set(ready: boolean): void {
-    this.#waiting?.cancel();
-    this.#waiting = undefined;
-    if (ready === this.feed.connected) return;
-    this.feed.set(ready);
-    this.#options.onChange(ready);
+  #connected(): void {
+    this.#set(true);
+    this.#send();
+  }
+
+  #send(): void {
+    if (this.#headStart === undefined) return;
+    this.#headStart.cancel();
+    this.#headStart = undefined;
+    this.#options.onSend();
+  }
+
+  #set(connected: boolean): void {
+    this.#others?.cancel();
+    this.#others = undefined;
+    if (connected === this.feed.connected) return;
+    this.feed.set(connected);
+    this.#options.onChange(connected);
   }
 }

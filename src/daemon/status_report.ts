@@ -39,6 +39,7 @@ export interface StatusSources {
   readonly subscriptions: {
     readonly assignments: ReadonlyMap<number, { readonly sync: { readonly size: number } }>;
     readonly received: number;
+    readonly tooLarge: number;
     readonly virtualFilters: number;
   };
   readonly intake: Pick<Intake, "accepted">;
@@ -115,6 +116,7 @@ export class StatusReport {
         subscriptions: clients.subscriptions,
         closed_as_slow: clients.closedAsSlow,
         refused: clients.refused,
+        too_large: subscriptions.tooLarge,
       },
       queues: this.#queues(spool, clients),
       config_waiting: this.#sources.waiting() ?? null,

@@ -1,4 +1,4 @@
-import type { Clock } from "../base/clock.ts";
+import type { Clock, Timer } from "../base/clock.ts";
 import { ExitError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import {
@@ -10,12 +10,18 @@ import {
   type ReadText,
 } from "./credentials.ts";
 
+/** How often files that cannot be used are looked at again while older credentials are in use, in ms. */
+export const RETRY_MS = 5_000;
+
 /** The credential files as they were last of use, for all connections; says once what is to be said of them. */
 export class CredentialFiles {
   readonly #log: Log;
   readonly #clock: Clock;
   readonly #readText: ReadText | undefined;
   #last: { readonly paths: CredentialPaths; readonly credentials: Credentials } | undefined;
+  /** Told when files that could not be used can be used again, so that a rotation that was met halfway is not forgotten. */
+  onMended: () => void = () => {};
+  #retry: Timer | undefined;
   /** What was logged of validity, of root certificates and of a failure to read. */
   #said = { validity: "", leftOut: "", failure: "" };
 
@@ -36,6 +42,7 @@ export class CredentialFiles {
       const credentials = await readCredentials(paths, this.#readText);
       this.#last = { paths, credentials };
       this.#said.failure = "";
+      this.close();
       this.#report(paths, credentials);
       return credentials;
     } catch (error) {
@@ -46,8 +53,24 @@ export class CredentialFiles {
       if (this.#said.failure !== (this.#said.failure = error.message)) {
         this.#log.warn(`${error.message}; the credentials that were read before stay in use`);
       }
+      this.#retry ??= this.#clock.after(RETRY_MS, () => void this.#tryAgain(paths));
       return last.credentials;
     }
+  }
+
+  /** Looks at no file any more until the next read. */
+  close(): void {
+    this.#retry?.cancel();
+    this.#retry = undefined;
+  }
+
+  async #tryAgain(paths: CredentialPaths): Promise<void> {
+    const retry = this.#retry;
+    const credentials = await readCredentials(paths, this.#readText).catch(toUndefined);
+    if (this.#retry !== retry) return;
+    this.#retry = undefined;
+    if (credentials !== undefined) return this.onMended();
+    this.#retry = this.#clock.after(RETRY_MS, () => void this.#tryAgain(paths));
   }
 
   #report(paths: CredentialPaths, credentials: Credentials): void {
@@ -61,4 +84,8 @@ export class CredentialFiles {
     if (this.#said.leftOut === (this.#said.leftOut = leftOut.join("\n"))) return;
     for (const what of leftOut) this.#log.warn(`A root certificate is left out: ${what}`);
   }
+}
+
+function toUndefined(error: unknown): undefined {
+  if (!(error instanceof ExitError)) throw error;
 }

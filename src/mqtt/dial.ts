@@ -1,7 +1,7 @@
 import { type Clock, systemClock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import { CredentialFiles } from "./credential_files.ts";
-import type { CredentialPaths, ReadText } from "./credentials.ts";
+import type { CredentialPaths } from "./credentials.ts";
 import { openLink } from "./mqttjs_link.ts";
 import type { LinkHandler, MqttLink, MqttVersion } from "./link.ts";
 import type { CallbackHook } from "./with_deadline.ts";
@@ -39,14 +39,15 @@ export interface DialOptions {
   readonly log: Log;
   readonly clock?: Clock;
   readonly deadlines?: Deadlines;
-  readonly readText?: ReadText;
+  /** The credential files; by default they are of this dial alone. */
+  readonly files?: CredentialFiles;
   readonly hook?: CallbackHook;
 }
 
 /** The dial of the daemon: files, TCP, proxy, TLS, MQTT. */
 export function createDial(options: DialOptions): Dial {
   const { clock = systemClock, deadlines = DEADLINES, hook } = options;
-  const files = new CredentialFiles(options.log, clock, options.readText);
+  const files = options.files ?? new CredentialFiles(options.log, clock);
   return async (target, { cleanStart, signal }, handler) => {
     const credentials = await files.read(target.credentials);
     const secure = await openStream(target, credentials, { deadlines, clock, signal, hook });

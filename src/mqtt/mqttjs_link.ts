@@ -50,14 +50,19 @@ export async function openLink(
   handler: LinkHandler,
 ): Promise<MqttLink> {
   const { stream } = secure;
-  const mqtt = await loadMqtt();
-  if (streamError(stream) !== undefined || stream.destroyed) {
+  try {
+    const mqtt = await loadMqtt();
+    const error = streamError(stream);
+    if (error !== undefined || stream.destroyed) throw endOfStream(options.where, error);
+    return await new Promise((resolve, reject) => {
+      options.hook?.("mqtt start");
+      new MqttJsLink(mqtt.MqttClient, secure, options, handler, resolve, reject);
+    });
+  } catch (error) {
     stream.destroy();
-    throw endOfStream(options.where, streamError(stream));
+    if (error instanceof ConnectError) throw error;
+    throw faultIn("connack", options.where, "start", error);
   }
-  return await new Promise((resolve, reject) => {
-    new MqttJsLink(mqtt.MqttClient, secure, options, handler, resolve, reject);
-  });
 }
 
 /** One {@linkcode MqttClient} for one connection: everything it does on its own is switched off. */

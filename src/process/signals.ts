@@ -13,13 +13,17 @@ export interface SignalsOptions {
   readonly exit: (code: ExitCode) => void;
 }
 
-/** SIGTERM and SIGINT ask for a stop, and a second one ends the program at once; SIGHUP asks for fresh credentials. */
+/**
+ * SIGTERM and SIGINT ask for a stop. A supervisor and a process group may both send one, so the second means nothing; a third ends
+ * the program at once. SIGHUP asks for fresh credentials.
+ */
 export class Signals {
   /** Called at each SIGHUP; before there is anything to reload it means nothing. */
   onReload: (() => void) | undefined;
   readonly #options: SignalsOptions;
   readonly #stop = new AbortController();
   #limit: Timer | undefined;
+  #asked = 0;
 
   /** Listens from now on. */
   constructor(options: SignalsOptions) {
@@ -44,8 +48,10 @@ export class Signals {
 
   readonly #onStop = (): void => {
     const { clock, log, exit } = this.#options;
-    if (this.#stop.signal.aborted) {
-      log.warn("stopped at once, on the second signal");
+    this.#asked++;
+    if (this.#asked === 2) return log.info("asked to stop again: the stop goes on");
+    if (this.#asked > 2) {
+      log.warn("stopped at once, on the third signal");
       return exit(Exit.OK);
     }
     log.info("stopping, as asked by a signal");

@@ -144,6 +144,10 @@ const CLIENTS = {
     "Local clients that were closed because they did not read.",
   ),
   refused: counter("client_requests_refused", "Requests of local clients that were refused."),
+  too_large: counter(
+    "client_messages_too_large",
+    "Messages that were left out for a subscriber because they are larger than it takes.",
+  ),
 } as const satisfies FieldsOf<ClientsView>;
 
 const QUEUE = {

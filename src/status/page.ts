@@ -134,6 +134,7 @@ function clientLines({ clients, queues }: Status): string[] {
       `${grouped(clients.subscriptions)} subscribed`,
       `closed as slow ${grouped(clients.closed_as_slow)}`,
       `requests refused ${grouped(clients.refused)}`,
+      ...(clients.too_large > 0 ? [`left out as too large ${grouped(clients.too_large)}`] : []),
     ),
   ];
   const filling = queues.filter(({ fill, bound }) => bound > 0 && fill >= bound / 2);

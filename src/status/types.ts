@@ -98,6 +98,8 @@ export interface ClientsView {
   readonly closed_as_slow: number;
   /** Requests that were refused. */
   readonly refused: number;
+  /** Messages that were left out for a subscriber because they are larger than it takes. */
+  readonly too_large: number;
 }
 
 /** How full something is that has a bound. */

@@ -1,6 +1,6 @@
 import type { Qos } from "../aws/limits.ts";
 import { type Bytes, utf8 } from "../base/bytes.ts";
-import type { Clock } from "../base/clock.ts";
+import type { Clock, Timer } from "../base/clock.ts";
 import { BusError, Code } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { Subscriber } from "../bus/methods.ts";
@@ -22,13 +22,16 @@ export const REFUSED_BLOCK_MS = 600_000;
 /** How long no further connection is tried after one could not be made in time, in ms. */
 export const LATE_BLOCK_MS = 60_000;
 
+/** How long the answer to a client waits for SUBACK, in ms: the C library makes its calls one after another. */
+export const SUBACK_WAIT_MS = 1_000;
+
 /** Filters of all virtual subscriptions together: no broker bounds those. */
 export const MAX_VIRTUAL_FILTERS = 10_000;
 
 /** What is needed of a client of the bus that wants messages. */
 export type MessageSubscriber = Pick<
   Subscriber,
-  "accept" | "refuse" | "send" | "close" | "onClose"
+  "id" | "label" | "accept" | "refuse" | "send" | "close" | "onClose"
 >;
 
 /** The number of a connection, which is all that is needed of it to find its filters. */
@@ -41,7 +44,23 @@ interface LocalSubscription {
   readonly filters: readonly string[];
   /** Filters whose SUBACK the client waits for. */
   readonly pending: Set<string>;
+  /** Bytes of the largest frame that the client takes. */
+  readonly maxFrameBytes: number;
   state: "asked" | "accepted" | "over";
+  /** Runs while the client waits for SUBACK. */
+  timer: Timer | undefined;
+  /** Whether it was said that a message was too large for the client. */
+  warned: boolean;
+}
+
+/** What a client asks for. */
+export interface SubscriptionRequest {
+  readonly filters: readonly string[];
+  readonly qos: Qos;
+  /** Get what arrives, and subscribe nothing at the broker. */
+  readonly virtual: boolean;
+  /** Bytes of the largest frame that the client takes; larger messages are left out. */
+  readonly maxFrameBytes: number;
 }
 
 /** One filter at the broker, shared by every local subscription that has it. */
@@ -64,16 +83,19 @@ export interface SubscriptionsOptions {
 /** Shares the broker's subscriptions among the clients of the bus (iotcored-5) and hands out what arrives. */
 export class Subscriptions {
   readonly #log: Log;
+  readonly #clock: Clock;
   readonly #assignments: FilterAssignments<LocalSubscription>;
   readonly #shared = new Map<string, Shared>();
   readonly #virtual = new Trie<LocalSubscription>();
   #received = 0;
+  #tooLarge = 0;
   #locals = 0;
   /** Of the last message: those of a topic often come in a row. */
   #lastTopic = { topic: "", bytes: utf8("") };
 
   constructor(options: SubscriptionsOptions) {
     this.#log = options.log;
+    this.#clock = options.clock;
     this.#assignments = new FilterAssignments(options, {
       onAnswer: (filter, result) => this.#onAnswer(filter, result),
       onSynced: options.onSynced,
@@ -101,6 +123,11 @@ export class Subscriptions {
     return this.#received;
   }
 
+  /** Messages that were left out for a client, once for each, because they are larger than it takes. */
+  get tooLarge(): number {
+    return this.#tooLarge;
+  }
+
   /** Filters of virtual subscriptions. */
   get virtualFilters(): number {
     return this.#virtual.size;
@@ -112,14 +139,15 @@ export class Subscriptions {
   }
 
   /**
-   * Subscribes a client; it is accepted when the broker has granted every filter, or at once while that connection is down.
+   * Subscribes a client; it is accepted when the broker has granted every filter, after {@linkcode SUBACK_WAIT_MS}, or at once while
+   * that connection is down. What the broker refuses later closes it.
    *
    * @throws {BusError} NOMEM when the filters do not fit on the connections there may be, or too many virtual ones are there
    */
-  add(filters: readonly string[], qos: Qos, virtual: boolean, subscriber: MessageSubscriber): void {
+  add(request: SubscriptionRequest, subscriber: MessageSubscriber): void {
+    const { filters, qos, virtual, maxFrameBytes } = request;
     const local: LocalSubscription = {
-      subscriber,
-      virtual,
+      ...{ subscriber, virtual, maxFrameBytes, warned: false, timer: undefined },
       filters: [...new Set(filters)],
       pending: new Set(),
       state: "asked",
@@ -136,7 +164,8 @@ export class Subscriptions {
       throw error;
     }
     subscriber.onClose(() => this.#release(local));
-    this.#acceptWhenReady(local);
+    if (local.pending.size === 0) return this.#accept(local);
+    local.timer = this.#clock.after(SUBACK_WAIT_MS, () => this.#accept(local));
   }
 
   /** Hands out a message that arrived on a connection: once to each subscription that gets it from there. */
@@ -147,7 +176,10 @@ export class Subscriptions {
     const frame = encodeValueFrame(
       new Map([["topic", this.#bytesOf(topic)], ["payload", payload]]),
     );
-    for (const local of locals) local.subscriber.send(frame);
+    for (const local of locals) {
+      if (frame.length <= local.maxFrameBytes) local.subscriber.send(frame);
+      else this.#leaveOut(local, frame.length);
+    }
   }
 
   /** A connection is up. */
@@ -253,13 +285,28 @@ export class Subscriptions {
   }
 
   #answered(local: LocalSubscription, filter: string): void {
-    if (local.pending.delete(filter)) this.#acceptWhenReady(local);
+    if (local.pending.delete(filter) && local.pending.size === 0) this.#accept(local);
   }
 
-  #acceptWhenReady(local: LocalSubscription): void {
-    if (local.state !== "asked" || local.pending.size > 0) return;
+  #accept(local: LocalSubscription): void {
+    if (local.state !== "asked") return;
+    local.timer?.cancel();
     local.state = "accepted";
     local.subscriber.accept();
+  }
+
+  /** The C library closes its subscription on a frame that does not fit its buffer. */
+  #leaveOut(local: LocalSubscription, bytes: number): void {
+    this.#tooLarge++;
+    if (local.warned) return;
+    local.warned = true;
+    const { subscriber: { id, label }, maxFrameBytes } = local;
+    this.#log.warn("a message is left out for a client, as it is larger than max_frame says", {
+      client: id,
+      filters: label,
+      frame_bytes: bytes,
+      max_frame: maxFrameBytes,
+    });
   }
 
   /** Ends a subscription that cannot be had, with all its filters. */
@@ -274,6 +321,7 @@ export class Subscriptions {
   #release(local: LocalSubscription): void {
     if (local.state === "over") return;
     local.state = "over";
+    local.timer?.cancel();
     this.#locals--;
     for (const filter of local.filters) {
       if (local.virtual) this.#virtual.remove(localFilter(filter), local);

@@ -5,6 +5,7 @@ import { BusError, Code } from "../base/errors.ts";
 const MAX_STRING_BYTES = 65_535;
 
 const SHARE_PREFIX = "$share/";
+const RESERVED_PREFIX = "$aws/";
 const BASIC_INGEST_PREFIX = "$aws/rules/";
 
 const SLASH = "/";
@@ -14,7 +15,7 @@ const SLASH = "/";
  * `$aws/rules/<rule>/` does not count for its size.
  *
  * @throws {BusError} INVALID when it is empty [MQTT-4.7.3-1], holds `+` or `#` [MQTT-3.3.2-2] or NUL [MQTT-4.7.3-2];
- * RANGE when it has more than 256 bytes or 7 slashes. The message does not hold the topic.
+ * RANGE when it has more than 256 bytes, or 7 slashes and is not under `$aws/`. The message does not hold the topic.
  */
 export function checkTopic(topic: string): void {
   if (topic === "") throw invalid("topic", topic, "not be empty");
@@ -28,8 +29,8 @@ export function checkTopic(topic: string): void {
  *
  * @throws {BusError} INVALID when it or its group is empty [MQTT-4.7.3-1] [MQTT5-4.8.2-1], its group holds a wildcard
  * [MQTT5-4.8.2-2], `#` or `+` is not a level of its own or `#` not the last one [MQTT-4.7.1-2] [MQTT-4.7.1-3], it holds
- * NUL [MQTT-4.7.3-2] or begins with `$aws/rules/`; RANGE when it has more than 256 bytes or 7 slashes. The message
- * does not hold the filter.
+ * NUL [MQTT-4.7.3-2] or begins with `$aws/rules/`; RANGE when it has more than 256 bytes, or 7 slashes and is
+ * not under `$aws/`. The message does not hold the filter.
  */
 export function checkFilter(filter: string): void {
   const start = afterShare(filter);
@@ -103,7 +104,10 @@ function checkText(what: "topic" | "filter", text: string, start: number): void 
   if (text.includes("\0")) throw invalid(what, text, "not hold U+0000");
   if (!text.isWellFormed()) throw invalid(what, text, "be UTF-8");
   checkSize(what, "bytes", byteLength(text, start), MAX_TOPIC_BYTES);
-  checkSize(what, "slashes", slashes(text, start), MAX_TOPIC_SLASHES);
+  // Documented topics under $aws/ go deeper: the broker is the judge of those.
+  if (!text.startsWith(RESERVED_PREFIX, start)) {
+    checkSize(what, "slashes", slashes(text, start), MAX_TOPIC_SLASHES);
+  }
   if (start > 0) checkSize(what, "bytes in all", byteLength(text, 0), MAX_STRING_BYTES);
 }
 

@@ -1,6 +1,7 @@
 import { utf8 } from "../../src/base/bytes.ts";
 import { subscribe, type Subscription } from "../../src/bus/client.ts";
 import type { Value } from "../../src/wire/object.ts";
+import { footprint } from "./footprint.ts";
 import { NULL_ANSWER, publishRequest } from "./support/frames.ts";
 import { fill } from "./support/fill.ts";
 import { Helper } from "./support/helper.ts";
@@ -21,6 +22,7 @@ const SUBSCRIBERS = 100;
 
 /** Memory of the daemon: idle, and under each kind of load. */
 export async function memory(bench: Bench): Promise<void> {
+  await footprint(bench);
   await using stage = await openStage();
   await using alone = await Helper.start("mqtt_alone.ts", ...stage.mqttArgs(), "connect");
   await rest(bench);

@@ -78,7 +78,7 @@ Deno.test("SIGTERM gives what is in flight its 3 s, then ends within 5 s all the
     assert(program.log().includes("given up with the spool in memory"), program.log());
   }));
 
-Deno.test("a second signal ends at once", () =>
+Deno.test("a third signal ends at once", () =>
   withProgram(async ({ core, busDir, program }) => {
     core.behaviour.ackPublish = "never";
     await publish(busDir, "unanswered");
@@ -87,9 +87,24 @@ Deno.test("a second signal ends at once", () =>
     program.signal("SIGTERM");
     await program.logged("stopping, as asked by a signal");
     program.signal("SIGINT");
+    program.signal("SIGTERM");
     assertEquals(await within("the end", program.exited), 0);
     assertLess(performance.now() - started, 2_000);
-    assert(program.log().includes("on the second signal"), program.log());
+    assert(program.log().includes("on the third signal"), program.log());
+  }));
+
+Deno.test("two signals a moment apart, as of a supervisor and a process group, are one orderly stop", () =>
+  withProgram(async ({ core, busDir, program }) => {
+    core.behaviour.ackPublish = "never";
+    await publish(busDir, "unanswered");
+    await waitFor("the message", () => core.received("publish").length === 1);
+    program.signal("SIGTERM");
+    await program.logged("stopping, as asked by a signal");
+    program.signal("SIGTERM");
+    await program.logged("asked to stop again");
+    assertEquals(core.received("disconnect").length, 0);
+    assertEquals(await within("the end", program.exited), 0);
+    assertEquals(core.received("disconnect").length, 1);
   }));
 
 Deno.test("SIGTERM during an outage ends within 5 s", () =>

@@ -46,6 +46,7 @@ const CALLBACKS: Readonly<Record<string, Provocation>> = {
   "tls secureConnect": {},
   "tls error": { behaviour: { garbage: "tls" } },
   "tls close": { behaviour: { closeOn: "accept" } },
+  "mqtt start": {},
   "mqtt packet": {},
   "mqtt connect": {},
   "mqtt message": {},

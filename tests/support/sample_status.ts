@@ -59,7 +59,14 @@ export const SAMPLE_STATUS: Status = {
     throttled_by: "account",
   },
   received: 19,
-  clients: { open: 20, total: 21, subscriptions: 22, closed_as_slow: 23, refused: 24 },
+  clients: {
+    open: 20,
+    total: 21,
+    subscriptions: 22,
+    closed_as_slow: 23,
+    refused: 24,
+    too_large: 26,
+  },
   queues: [
     { name: "spool_bytes", fill: 5_000_000, bound: 67_108_864 },
     { name: "clients", fill: 4_000, bound: 4_096 },

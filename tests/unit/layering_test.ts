@@ -13,7 +13,7 @@ const ALLOWED: Readonly<Record<string, { readonly code: string[]; readonly types
   spool: { code: [] },
   mqtt: { code: ["deps.ts"], types: ["aws"] },
   bus: { code: ["wire"] },
-  client: { code: ["bus", "status"], types: ["wire"] },
+  client: { code: ["bus", "status", "wire"] },
   publish: { code: ["aws", "mqtt", "spool"], types: ["bus"] },
   subscribe: { code: ["aws", "topic", "wire"], types: ["bus", "mqtt"] },
   config: { code: ["aws", "bus", "mqtt"], types: ["wire"] },

@@ -17,15 +17,28 @@ export interface Memory {
   readonly anonymous: number;
   /** The most that was ever resident. */
   readonly peak: number;
+  /** What no other process shares. */
+  readonly private: number;
+  /** What is resident, each page divided by the number of processes that share it. */
+  readonly proportional: number;
 }
 
-/** Memory of a process as `/proc/PID/status` tells it. */
+/** Memory of a process as `/proc/PID/status` and `/proc/PID/smaps_rollup` tell it. */
 export function memoryOf(pid: number): Memory {
-  const status = Deno.readTextFileSync(`/proc/${pid}/status`);
+  const text = ["status", "smaps_rollup"].map((name) =>
+    Deno.readTextFileSync(`/proc/${pid}/${name}`)
+  )
+    .join("\n");
   const bytes = (name: string): number => {
-    const found = new RegExp(`^${name}:\\s+(\\d+) kB$`, "m").exec(status);
+    const found = new RegExp(`^${name}:\\s+(\\d+) kB$`, "m").exec(text);
     if (found === null) throw new Error(`Cannot read the memory of ${pid}: ${name} is missing`);
     return Number(found[1]) * 1024;
   };
-  return { resident: bytes("VmRSS"), anonymous: bytes("RssAnon"), peak: bytes("VmHWM") };
+  return {
+    resident: bytes("VmRSS"),
+    anonymous: bytes("RssAnon"),
+    peak: bytes("VmHWM"),
+    private: bytes("Private_Clean") + bytes("Private_Dirty"),
+    proportional: bytes("Pss"),
+  };
 }

@@ -1,6 +1,6 @@
 /** The wall clock jumps, as at the first answer of a time server. In this process, where the clock is the test's. */
 
-import { assertEquals } from "../../deps.ts";
+import { assert, assertEquals } from "../../deps.ts";
 import { type Clock, systemClock } from "../../../src/base/clock.ts";
 import { call } from "../../../src/bus/client.ts";
 import { readStatus } from "../../../src/status/codec.ts";
@@ -51,7 +51,7 @@ for (const [what, ms] of [["forward", YEARS_MS], ["back", -YEARS_MS]] as const) 
   });
 }
 
-Deno.test("an expiry that a clock set back makes longer than MQTT can say is sent as the longest there is", async () => {
+Deno.test("a clock that is set back makes no expiry longer than it was", async () => {
   await using place = await world();
   const { core, socket } = place;
   await using daemon = await jumpingDaemon(place);
@@ -65,6 +65,7 @@ Deno.test("an expiry that a clock set back makes longer than MQTT can say is sen
   const expiries = core.received("publish").map(({ packet }) =>
     packet.properties?.messageExpiryInterval
   );
-  assertEquals(expiries[0], FOR_EVER_S);
+  assert(expiries[0]! > FOR_EVER_S - 60 && expiries[0]! <= FOR_EVER_S, `${expiries[0]}`);
+  assert(expiries[1]! > 0 && expiries[1]! <= 60, `${expiries[1]}`);
   await assertServes(socket);
 });

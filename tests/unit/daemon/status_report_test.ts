@@ -50,6 +50,7 @@ function sources(clock: FakeClock, quarantined: readonly Quarantined[] = []): St
     connections: new Map([[1, connection("thing_1", false)], [0, connection("thing", true)]]),
     subscriptions: {
       received: 7,
+      tooLarge: 26,
       virtualFilters: 25,
       assignments: new Map([[1, { sync: { size: 2 } }], [0, { sync: { size: 50 } }]]),
     },
@@ -163,6 +164,7 @@ pureTest("the status gathers every counter from where it is counted", () => {
     subscriptions: 20,
     closed_as_slow: 21,
     refused: 22,
+    too_large: 26,
   });
   assertEquals(status.queues, [
     { name: "spool_bytes", fill: 11, bound: 12 },

@@ -1,6 +1,7 @@
 import { utf8 } from "../../../src/base/bytes.ts";
 import { ExitError } from "../../../src/base/errors.ts";
 import type { Log } from "../../../src/base/log.ts";
+import { onUncaught } from "../../../src/base/uncaught.ts";
 import { ConnectError } from "../../../src/mqtt/connect_error.ts";
 import { Connection } from "../../../src/mqtt/connection.ts";
 import type { Attempt, Target } from "../../../src/mqtt/dial.ts";
@@ -29,11 +30,13 @@ class FakeLink implements MqttLink {
   readonly closes: boolean[] = [];
   /** The broker does not hang up after DISCONNECT. */
   lingers = false;
+  onPublish = (): void => {};
   over = false;
 
   constructor(readonly handler: LinkHandler) {}
 
   publish(message: OutgoingPublish, done: (result: PublishResult | undefined) => void): void {
+    this.onPublish();
     this.published.push(message);
     if (message.qos === 0) done({ code: 0, reason: "" });
     else this.answers.push(done);
@@ -96,6 +99,7 @@ class Bench {
   readonly failures: ExitError[] = [];
   readonly logged: string[] = [];
   target: Target | Error = targetOf();
+  onDial = (): void => {};
   readonly connection: Connection;
 
   constructor() {
@@ -120,6 +124,7 @@ class Bench {
   }
 
   #dial(target: Target, attempt: Attempt, handler: LinkHandler): Promise<MqttLink> {
+    this.onDial();
     const link = new FakeLink(handler);
     return new Promise((resolve, reject) => {
       this.calls.push({
@@ -391,5 +396,71 @@ Deno.test(
     assertEquals(waiting.clock.timers, 0);
 
     await new Bench().connection.stop();
+  },
+);
+
+/** What is thrown where nobody catches it, in a scope that was current when this was called. */
+function throwUncaught(): void {
+  queueMicrotask(() => {
+    throw new Error("boom");
+  });
+}
+
+Deno.test("what nobody caught during an attempt aborts it, and it is retried", pure, async () => {
+  const uncaught: unknown[] = [];
+  const unwatch = onUncaught((error) => uncaught.push(error));
+  const bench = new Bench();
+  bench.onDial = throwUncaught;
+  bench.connection.start();
+  await settle();
+  assert(bench.call.attempt.signal.aborted);
+  bench.onDial = () => {};
+  await bench.call.refuse(new ConnectError("tls", "aborted", "given up"));
+  assertEquals(
+    bench.connection.status.lastError,
+    "an exception that nothing caught: boom",
+  );
+  bench.clock.advance(1_000);
+  await settle();
+  await bench.call.accept();
+  assertEquals(bench.happened, ["up"]);
+  assertEquals(uncaught, []);
+  unwatch();
+});
+
+Deno.test("what nobody caught on a link ends it, and another one is made", pure, async () => {
+  const uncaught: unknown[] = [];
+  const unwatch = onUncaught((error) => uncaught.push(error));
+  const bench = new Bench();
+  const link = await bench.up();
+  link.onPublish = throwUncaught;
+  bench.connection.publish(message(1), () => {});
+  await settle();
+  assertEquals(link.closes, [true]);
+  assertEquals(bench.happened, ["up", "down by fault"]);
+  assertEquals(
+    bench.connection.status.lastError,
+    "an exception that nothing caught: boom",
+  );
+  assertEquals(uncaught, []);
+  unwatch();
+});
+
+Deno.test(
+  "what the owner of a connection throws at an answer is not the connection's fault",
+  pure,
+  async () => {
+    const uncaught: unknown[] = [];
+    const unwatch = onUncaught((error) => uncaught.push(error));
+    const bench = new Bench();
+    const link = await bench.up();
+    bench.connection.publish(message(1), () => {
+      throw new Error("the spool is broken");
+    });
+    link.answers.shift()!({ code: 0, reason: "" });
+    await settle();
+    assertEquals(uncaught.map((error) => (error as Error).message), ["the spool is broken"]);
+    assertEquals(bench.happened, ["up"]);
+    unwatch();
   },
 );

@@ -1,8 +1,9 @@
 import { ExitError } from "../../../src/base/errors.ts";
-import { CredentialFiles } from "../../../src/mqtt/credential_files.ts";
+import { CredentialFiles, RETRY_MS } from "../../../src/mqtt/credential_files.ts";
 import { assertEquals, assertRejects, assertStringIncludes } from "../../deps.ts";
 import { FakeClock } from "../../support/fake_clock.ts";
 import { fakeLog } from "../../support/fake_log.ts";
+import { waitFor } from "../../support/wait.ts";
 import { createPki } from "../../support/pki.ts";
 
 const pki = await createPki();
@@ -19,7 +20,8 @@ function setUp() {
     [PATHS.cert, first.certPem],
     [PATHS.key, first.keyPem],
   ]);
-  const files = new CredentialFiles(log, new FakeClock(), (path) => {
+  const clock = new FakeClock();
+  const files = new CredentialFiles(log, clock, (path) => {
     const text = texts.get(path);
     return text === undefined
       ? Promise.reject(new Deno.errors.NotFound("No such file"))
@@ -29,7 +31,7 @@ function setUp() {
     // That the certificate is not valid yet, by the clock of the test, is not looked at here.
     log.lines.filter(({ level, text }) => level === "warn" && !text.startsWith("The certificate"))
       .map(({ text }) => text);
-  return { files, texts, warnings };
+  return { clock, files, texts, warnings };
 }
 
 const pure = { permissions: "none" } as const;
@@ -99,5 +101,32 @@ Deno.test(
     await files.read(PATHS);
     assertEquals(warnings().length, 2);
     assertStringIncludes(warnings()[1]!, "/ca.pem: block 1 is no");
+  },
+);
+
+Deno.test(
+  "files that can be used again are told of, and nothing is looked at before and after",
+  pure,
+  async () => {
+    const { clock, files, texts } = setUp();
+    let mended = 0;
+    files.onMended = () => mended++;
+    await files.read(PATHS);
+    texts.set(PATHS.key, second.keyPem);
+    await files.read(PATHS);
+    const settled = async (): Promise<void> => {
+      clock.advance(RETRY_MS);
+      await new Promise((resolve) => setTimeout(resolve, 0));
+    };
+    await settled();
+    assertEquals([mended, clock.timers], [0, 1]);
+    texts.set(PATHS.cert, second.certPem);
+    await waitFor("the retry", async () => {
+      await settled();
+      return mended === 1;
+    });
+    assertEquals(clock.timers, 0);
+    assertEquals((await files.read(PATHS)).cert, second.certPem);
+    files.close();
   },
 );

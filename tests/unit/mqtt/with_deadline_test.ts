@@ -1,6 +1,6 @@
 import { ConnectError } from "../../../src/mqtt/connect_error.ts";
 import { withDeadline } from "../../../src/mqtt/with_deadline.ts";
-import { assertEquals, assertRejects } from "../../deps.ts";
+import { assertEquals, assertRejects, assertStringIncludes } from "../../deps.ts";
 import { FakeClock } from "../../support/fake_clock.ts";
 
 const pure = { permissions: "none" } as const;
@@ -63,3 +63,42 @@ Deno.test("a step can be given up before and while it runs", pure, async () => {
   assertEquals((await assertRejects(() => never, ConnectError)).kind, "aborted");
   assertEquals([undone, started, clock.timers], [1, 0, 0]);
 });
+
+Deno.test(
+  "what the step or one of its callbacks throws fails it, by the callback's name",
+  pure,
+  async () => {
+    const clock = new FakeClock();
+    const boom = (): never => {
+      throw new Error("boom");
+    };
+    const atOnce = await assertRejects(() => withDeadline(options(clock), boom), ConnectError);
+    assertEquals([atOnce.kind, (atOnce.cause as Error).message], ["fault", "boom"]);
+    let callback = (): void => {};
+    let undone = 0;
+    const later = withDeadline(options(clock), ({ guarded }) => {
+      callback = guarded("data", boom);
+      return () => void undone++;
+    });
+    callback();
+    const error = await assertRejects(() => later, ConnectError);
+    assertEquals(error.kind, "fault");
+    assertStringIncludes(error.message, 'an exception in the callback "data": boom');
+    assertEquals([undone, clock.timers], [1, 0]);
+  },
+);
+
+Deno.test(
+  "a callback that throws a failure of its own fails the step with that",
+  pure,
+  async () => {
+    const refused = new ConnectError("proxy", "proxy", "403");
+    const step = withDeadline(options(new FakeClock()), ({ guarded }) => {
+      guarded("data", () => {
+        throw refused;
+      })();
+      return () => {};
+    });
+    assertEquals(await assertRejects(() => step, ConnectError), refused);
+  },
+);

@@ -90,6 +90,7 @@ pureTest("every figure of the status is among the metrics, times in seconds", ()
     iotcored_clients_subscribed: 22,
     iotcored_clients_closed_as_slow_total: 23,
     iotcored_client_requests_refused_total: 24,
+    iotcored_client_messages_too_large_total: 26,
     'iotcored_queue_fill{queue="clients"}': 4_000,
     'iotcored_queue_bound{queue="clients"}': 4_096,
   };

@@ -81,6 +81,7 @@ export class FakePool implements FilterPool {
 export class FakeSink implements MessageSubscriber {
   /** `asked` until it was answered: `accepted`, a code, or closed with a reason. */
   is: string = "asked";
+  label = "";
   readonly topics: string[] = [];
   readonly #onClose: (() => void)[] = [];
 

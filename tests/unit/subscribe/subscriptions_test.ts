@@ -7,8 +7,11 @@ import {
 import {
   LATE_BLOCK_MS,
   REFUSED_BLOCK_MS,
+  SUBACK_WAIT_MS,
   Subscriptions,
 } from "../../../src/subscribe/subscriptions.ts";
+import { utf8 } from "../../../src/base/bytes.ts";
+import { encodeValueFrame } from "../../../src/wire/frame.ts";
 import { FakeClock } from "../../support/fake_clock.ts";
 import { fakeLog } from "../../support/fake_log.ts";
 import { type FakeConnection, FakePool, FakeSink, settle } from "./fakes.ts";
@@ -27,9 +30,13 @@ function setUp(maxConnections = 1) {
     subscriptions.up({ index }, { sessionPresent, receiveMaximum: 100 });
     await settle();
   };
-  const add = (filters: string | readonly string[], virtual = false): FakeSink => {
+  const add = (
+    filters: string | readonly string[],
+    virtual = false,
+    maxFrameBytes = 10_000,
+  ): FakeSink => {
     const sink = new FakeSink();
-    subscriptions.add(typeof filters === "string" ? [filters] : filters, 1, virtual, sink);
+    subscriptions.add({ filters: [filters].flat(), qos: 1, virtual, maxFrameBytes }, sink);
     return sink;
   };
   const addMany = (count: number, from = 0): FakeSink[] =>
@@ -237,7 +244,7 @@ pureTest(
     await up(0);
     const sink = new FakeSink();
     sink.onClose = (fn) => fn();
-    subscriptions.add(["a"], 1, false, sink);
+    subscriptions.add({ filters: ["a"], qos: 1, virtual: false, maxFrameBytes: 10_000 }, sink);
     await settle();
     assertEquals([made[0]!.packets, subscriptions.locals], [[], 0]);
   },
@@ -340,15 +347,19 @@ pureTest(
 );
 
 pureTest(
-  "a connection that cannot be made in time is NOMEM too, and is tried again after a minute",
+  "a connection that cannot be made in time closes who was accepted meanwhile, and is tried again after a minute",
   async () => {
     const { clock, log, made, add } = await setUpFull(2);
     const sink = add("one/more");
     made[1]!.status.lastError = "closed before CONNACK";
     clock.advance(OPEN_CONNECTION_MS - 1);
-    assertEquals(sink.is, "asked");
+    assertEquals(sink.is, "accepted");
     clock.advance(1);
-    assertEquals([sink.is, made[1]!.stopped], [NOMEM, true]);
+    assertStringIncludes(
+      sink.is,
+      "closed: Cannot subscribe: a further connection could not be made",
+    );
+    assertEquals(made[1]!.stopped, true);
     assertEquals(log.lines.at(-1)!.fields.reason, "closed before CONNACK");
     clock.advance(LATE_BLOCK_MS);
     add("one/more");
@@ -483,3 +494,48 @@ pureTest("a stop forgets every filter and leaves no timer", async () => {
   clock.advance(2_000);
   assertEquals(clock.timers, 0);
 });
+
+pureTest(
+  "a SUBACK that takes long is not waited for, and a refusal that comes later closes the client",
+  async () => {
+    const { clock, made, up, add } = setUp();
+    await up(0);
+    made[0]!.hold = true;
+    made[0]!.refused.add("late");
+    const [granted, refused] = [add("slow"), add("late")];
+    await settle();
+    clock.advance(SUBACK_WAIT_MS - 1);
+    assertEquals([granted.is, refused.is], ["asked", "asked"]);
+    clock.advance(1);
+    assertEquals([granted.is, refused.is], ["accepted", "accepted"]);
+    made[0]!.release();
+    await settle();
+    assertEquals(granted.is, "accepted");
+    assertStringIncludes(refused.is, "closed: the broker refused the subscription");
+    granted.leave();
+    await clock.advance(2_000);
+    await settle();
+    assertEquals(clock.timers, 0);
+  },
+);
+
+pureTest(
+  "a message larger than a client takes is left out for that client, counted, and logged once",
+  async () => {
+    const { log, subscriptions, up, add } = setUp();
+    await up(0);
+    const small = add("a/#", false, 10_000);
+    const large = add("a/#", false, 1_048_576);
+    await settle();
+    const around = encodeValueFrame(
+      new Map([["topic", utf8("a/b")], ["payload", new Uint8Array(0)]]),
+    ).length;
+    const payload = new Uint8Array(10_000 - around);
+    subscriptions.deliver({ index: 0 }, "a/b", payload);
+    for (let i = 0; i < 3; i++) {
+      subscriptions.deliver({ index: 0 }, "a/b", new Uint8Array(payload.length + 1));
+    }
+    assertEquals([small.topics.length, large.topics.length, subscriptions.tooLarge], [1, 4, 3]);
+    assertEquals(log.lines.filter(({ text }) => text.includes("max_frame")).length, 1);
+  },
+);

@@ -36,7 +36,14 @@ const VERDICTS: readonly (readonly [check: Check, text: string, code: string, wh
   [checkTopic, "$aws/rules/rule/1/2/3/4/5/6/7/8/9", "RANGE", "8 slashes after the prefix"],
   [checkTopic, "$aws/rules/rule/" + "t".repeat(256), "OK", "256 bytes after the prefix"],
   [checkTopic, "$aws/rules/rule/" + "t".repeat(257), "RANGE", "257 bytes after the prefix"],
-  [checkTopic, "$aws/rules//1/2/3/4/5/6", "RANGE", "a prefix without a rule is none"],
+  [checkTopic, "$aws/rules//" + "t".repeat(245), "RANGE", "a prefix without a rule is none"],
+  [
+    checkTopic,
+    "$aws/commands/things/t/executions/e/response/accepted/json",
+    "OK",
+    "8 slashes of a reserved topic",
+  ],
+  [checkTopic, "$awsome/1/2/3/4/5/6/7/8", "RANGE", "8 slashes of one that only looks reserved"],
   [checkTopic, `$aws/rules/${"r".repeat(65_522)}/t`, "OK", "65,535 bytes in all"],
   [checkTopic, `$aws/rules/${"r".repeat(65_523)}/t`, "RANGE", "65,536 bytes in all"],
   [checkTopic, "$aws/rules/+/t", "INVALID", "a wildcard in the prefix"],
@@ -76,6 +83,8 @@ const VERDICTS: readonly (readonly [check: Check, text: string, code: string, wh
   [checkFilter, "$aws/rules/#", "INVALID", "all of Basic Ingest"],
   [checkFilter, "$share/group/$aws/rules/rule/a", "INVALID", "Basic Ingest, shared"],
   [checkFilter, "$aws/things/+/shadow/#", "OK", "reserved topics"],
+  [checkFilter, "$aws/commands/things/t/executions/+/request/json/#", "OK", "deep reserved topics"],
+  [checkFilter, "$share/g/$aws/1/2/3/4/5/6/7/8/9", "OK", "deep reserved topics, shared"],
 ];
 
 for (const [check, text, code, why] of VERDICTS) {
