@@ -21,6 +21,8 @@ export interface Behaviour {
   connectSpacingMs: number;
   /** QoS 1 messages in flight, each way; announced to MQTT 5 clients. */
   receiveMaximum: number;
+  /** Topic aliases that a device may use on a connection, announced to MQTT 5 clients; 0: none. */
+  topicAliasMaximum: number;
   /** Longest session expiry that is granted, in seconds; also that of an MQTT 3.1.1 session. */
   sessionExpiry: number;
   /** Whether `a/#` delivers `a`: the standard says yes, AWS IoT Core does not. */
@@ -71,6 +73,7 @@ export function defaultBehaviour(): Behaviour {
     account: undefined,
     connectSpacingMs: 950,
     receiveMaximum: 100,
+    topicAliasMaximum: 8,
     sessionExpiry: 604_800,
     hashMatchesParent: false,
     unregistered: "refuse",

@@ -25,6 +25,8 @@ export class Link implements Outlet {
   readonly rate = new SlidingWindow();
   /** PUBLISH packets of QoS 1 that were not answered yet: message id and code of the answer. */
   readonly unanswered = new Map<number, number>();
+  /** The topics that aliases of the device stand for [MQTT5-3.3.2.3.4]. */
+  readonly #aliases = new Map<number, string>();
   readonly fingerprint: string;
   readonly serverName: string;
   readonly alpn: string;
@@ -54,6 +56,20 @@ export class Link implements Outlet {
       this.violation(`malformed packet: ${error.message}`);
       this.disconnect(0x81);
     });
+  }
+
+  /** The topic of a PUBLISH, whatever its alias; `undefined` for one that the device may not use. */
+  topicOf({ topic, properties }: PacketOf<"publish">): string | undefined {
+    const alias = properties?.topicAlias;
+    if (alias === undefined) return topic;
+    if (alias < 1 || alias > this.broker.behaviour.topicAliasMaximum) {
+      this.violation(`topic alias ${alias}`);
+      return undefined;
+    }
+    if (topic !== "") this.#aliases.set(alias, topic);
+    const known = this.#aliases.get(alias);
+    if (known === undefined) this.violation(`topic alias ${alias} for nothing`);
+    return known;
   }
 
   /** Sends a packet; everything of one turn leaves in one write. */
