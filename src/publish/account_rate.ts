@@ -11,7 +11,13 @@ const TELLING = 16;
 const TELLING_MS = 1_000;
 
 /** The climb from half of the last good rate back to it, in ms. */
-const CLIMB_MS = 60_000;
+const BACK_MS = 30_000;
+
+/** The climb from there to another half more, or to {@linkcode STEP} more if that is more, in ms. */
+const BEYOND_MS = 60_000;
+
+/** Messages a second that even the slowest goes beyond its last good rate: those with a small share catch up with the others. */
+const STEP = 0.1;
 
 /** The part of the climb that one PUBACK may account for: who sends nothing learns nothing. */
 const CLIMB_STEP = 1 / 8;
@@ -40,7 +46,7 @@ interface Slowed {
  *
  * A loss halves it. It climbs back along the curve of CUBIC (RFC 9438, 4.2): fast at first, slowly near the rate that was good before,
  * and ever faster beyond it. The climb takes the same time at every rate: of two devices that share an account, the faster loses
- * messages more often, and their shares draw level. Only PUBACKs move it on.
+ * messages more often, and their shares draw level. Only PUBACKs move it on, not time alone.
  */
 export class AccountRate {
   readonly #top: number;
@@ -107,9 +113,12 @@ export class AccountRate {
   }
 
   #climb(slowed: Slowed, elapsedMs: number): void {
-    slowed.climbed += Math.min(elapsedMs, CLIMB_MS * CLIMB_STEP);
-    const left = slowed.climbed / CLIMB_MS - 1;
-    slowed.rate = slowed.peak + (slowed.peak - slowed.low) * left ** 3;
+    slowed.climbed += Math.min(elapsedMs, BACK_MS * CLIMB_STEP);
+    const past = slowed.climbed - BACK_MS;
+    const { peak, low } = slowed;
+    slowed.rate = past < 0
+      ? peak + (peak - low) * (past / BACK_MS) ** 3
+      : peak + Math.max(STEP, peak - low) * (past / BEYOND_MS) ** 3;
     if (slowed.rate >= this.#top) this.#slowed = undefined;
   }
 
