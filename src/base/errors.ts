@@ -103,6 +103,24 @@ export function stackOf(error: unknown): string | undefined {
   return error instanceof Error ? error.stack?.replaceAll(/\s*\n\s*/g, " | ") : undefined;
 }
 
+/** How something that was thrown ends the program. */
+export interface Failure {
+  readonly exit: Exit;
+  /** What is wrong, in one line. */
+  readonly text: string;
+  /** Where a fault of this program is; what was thrown on purpose has none. */
+  readonly stack: string | undefined;
+}
+
+/** What becomes of anything that was thrown: a missing permission is a matter of configuration. */
+export function failureOf(error: unknown): Failure {
+  const text = messageOf(error);
+  if (error instanceof ExitError) return { exit: error.exit, text, stack: undefined };
+  if (error instanceof Deno.errors.NotCapable) return { exit: Exit.CONFIG, text, stack: undefined };
+  const stack = error instanceof Error ? error.stack : undefined;
+  return { exit: Exit.INTERNAL, text: `unexpected error: ${text}`, stack };
+}
+
 /** The options of `deno task compile`, by what was refused. */
 const COMPILE_OPTIONS: Readonly<Record<string, string>> = {
   net: "--endpoint",

@@ -6,6 +6,8 @@
 
 import { configKey } from "../config/resolve.ts";
 import { type Applies, type Setting, type SettingName, SETTINGS } from "../config/settings.ts";
+import { type Fields, type Metric, STATUS_FIELDS } from "../status/metrics.ts";
+import { INFO } from "../status/prometheus.ts";
 import { orExit, ROOT } from "./deno.ts";
 
 const APPLIES: Readonly<Record<Applies, string>> = {
@@ -43,6 +45,65 @@ may use, 1 unless it was said. \`$https_proxy\` and \`$no_proxy\` are also read 
 `;
 }
 
+/** The page of every field of the status, and of the metric that it is. */
+export function metricsPage(): string {
+  const rows = fieldRows(STATUS_FIELDS, "", "");
+  const metrics = rows.filter(({ metric }) => metric !== undefined);
+  return `# Status and metrics
+
+Made by \`deno task docs\` from \`src/status/metrics.ts\`; do not edit it here.
+
+\`iotcored status --prometheus\` prints the metrics in Prometheus's text format, for the textfile collector of node_exporter;
+\`iotcored status --json\` prints the fields; the method \`status\` of the core bus gives the same fields as a map
+([core-bus.md](core-bus.md)). Counters begin at 0 with each start of the daemon. Times are in ms in the fields, and in seconds in
+the metrics.
+
+## Metrics
+
+${
+    table(["metric", "type", "label", "what", "field"], [
+      metricRow(INFO, "`version`, `storage`", "`version`, `spool.storage`"),
+      ...metrics.map(({ path, label, metric }) => metricRow(metric!, label, code(path))),
+    ])
+  }
+## Fields
+
+${
+    table(
+      ["field", "type"],
+      rows.map(({ path, type }) => [code(path), type]),
+    )
+  }
+\`[]\` is a list: of the connections, the one with the bare client id first; of the messages in quarantine, the first 100; of what
+has a bound, whose names are in [limits.md](limits.md).
+`;
+}
+
+/** One field of the status, for the page. */
+interface FieldRow {
+  readonly path: string;
+  readonly type: string;
+  /** What tells the figures of a list apart, in Markdown. */
+  readonly label: string;
+  readonly metric: Metric | undefined;
+}
+
+function fieldRows(fields: Fields, above: string, label: string): FieldRow[] {
+  return Object.entries(fields).flatMap(([name, row]): FieldRow[] => {
+    const path = `${above}${name}`;
+    if ("section" in row) return fieldRows(row.section, `${path}.`, label);
+    if ("list" in row) {
+      return fieldRows(row.list, `${path}[].`, row.label === undefined ? "" : code(row.label.name));
+    }
+    const type = row.optional ? `${row.kind}, or null` : row.kind;
+    return [{ path, type, label, metric: row.metric }];
+  });
+}
+
+function metricRow({ name, type, help }: Metric, label: string, fields: string): string[] {
+  return [code(name), type, label, help, fields];
+}
+
 function optionOf({ option, short, value }: Setting<unknown>): string {
   const names = [...short === undefined ? [] : [`-${short}`], `--${option}`].join(", ");
   return code(value === undefined ? names : `${names} ${value}`);
@@ -70,5 +131,8 @@ function table(head: readonly string[], rows: readonly (readonly string[])[]): s
 }
 
 if (import.meta.main) {
-  await orExit(() => Deno.writeTextFile(`${ROOT}docs/config.md`, configPage()));
+  await orExit(async () => {
+    await Deno.writeTextFile(`${ROOT}docs/config.md`, configPage());
+    await Deno.writeTextFile(`${ROOT}docs/metrics.md`, metricsPage());
+  });
 }

@@ -15,7 +15,7 @@ export const ENDPOINT_PORTS: readonly number[] = [8883, 443];
 export interface BuildOptions {
   /** The most connections that the program may use (iotcored-6). */
   readonly ceiling: number;
-  /** `HOST`, `HOST:PORT`, `*.DOMAIN` or `*.DOMAIN:PORT`; none: the data endpoints of AWS IoT Core. */
+  /** `HOST`, `HOST:PORT`, `HOST:*`, or the same with `*.DOMAIN`; none: the data endpoints of AWS IoT Core. */
   readonly endpoints: readonly string[];
   /** `HOST:PORT`. */
   readonly proxies: readonly string[];
@@ -23,9 +23,10 @@ export interface BuildOptions {
   readonly read: readonly string[];
   /** Absolute paths that may be read in place of the usual folders; none: those. */
   readonly onlyRead: readonly string[];
-  /** An absolute path. */
-  readonly busDir: string;
-  readonly interfaceName: string;
+  /** Absolute paths, at least one. */
+  readonly busDirs: readonly string[];
+  /** At least one. */
+  readonly interfaceNames: readonly string[];
   /** Absolute paths of spool folders beside the usual one. */
   readonly spools: readonly string[];
   /** None: for this machine. */
@@ -45,7 +46,8 @@ export const BUILD_OPTIONS: readonly Option[] = [
     option: "endpoint",
     value: "PATTERN",
     repeats: true,
-    help: "HOST[:PORT] or *.DOMAIN[:PORT] that may be reached, in place of AWS IoT Core's regions",
+    help:
+      "HOST[:PORT] or *.DOMAIN[:PORT], with * for any port, that may be reached, in place of AWS IoT Core's regions",
   },
   {
     option: "proxy",
@@ -66,8 +68,18 @@ export const BUILD_OPTIONS: readonly Option[] = [
     help: "a file or folder of credentials that may be read, in place of the usual folders",
   },
   { option: "spool", value: "DIR", repeats: true, help: "a spool folder beside /var/lib/iotcored" },
-  { option: "bus-dir", value: "DIR", help: "the folder of the core bus (/run/greengrass)" },
-  { option: "interface-name", value: "NAME", help: "the name of the socket (aws_iot_mqtt)" },
+  {
+    option: "bus-dir",
+    value: "DIR",
+    repeats: true,
+    help: "the folder of the core bus (/run/greengrass)",
+  },
+  {
+    option: "interface-name",
+    value: "NAME",
+    repeats: true,
+    help: "the name of the socket (aws_iot_mqtt)",
+  },
   {
     option: "target",
     value: "TARGET",
@@ -84,16 +96,17 @@ export const BUILD_OPTIONS: readonly Option[] = [
  */
 export function parseBuildArgs(args: readonly string[]): BuildOptions {
   const parsed = parse(args[0] === "--" ? args.slice(1) : args);
-  const interfaceName = one(parsed, "interface-name") ?? INTERFACE_NAME;
-  checkInterfaceName(interfaceName);
+  const interfaceNames = parsed.values.get("interface-name") ?? [INTERFACE_NAME];
+  for (const name of interfaceNames) checkInterfaceName(name);
+  const busDirs = all(parsed, "bus-dir", isDevicePath, PATH_RULE).map(tidy);
   return {
     ceiling: ceilingOf(one(parsed, "max-connections") ?? "1"),
     endpoints: all(parsed, "endpoint", isEndpoint, "be HOST, HOST:PORT or *.DOMAIN[:PORT]"),
     proxies: all(parsed, "proxy", isProxy, "be HOST:PORT"),
     read: all(parsed, "read", isDevicePath, PATH_RULE).map(tidy),
     onlyRead: all(parsed, "only-read", isDevicePath, PATH_RULE).map(tidy),
-    busDir: tidy(all(parsed, "bus-dir", isDevicePath, PATH_RULE)[0] ?? BUS_DIR),
-    interfaceName,
+    busDirs: busDirs.length > 0 ? busDirs : [BUS_DIR],
+    interfaceNames,
     spools: all(parsed, "spool", isDevicePath, PATH_RULE).map(tidy),
     targets: all(parsed, "target", isTarget, `be ${TARGETS.join(" or ")}`) as Target[],
     help: parsed.values.has("help"),
@@ -116,8 +129,8 @@ const PATH_RULE = "be an absolute path on the device, without a comma";
 const HOST = /^[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?$/;
 
 function isEndpoint(text: string): boolean {
-  const [, host = "", port] = /^(.*?)(?::(\d+))?$/.exec(text) ?? [];
-  return isHost(host.replace(/^\*\.(?=.*\.)/, "")) && isPort(port ?? "1");
+  const [, host = "", port = "*"] = /^(.*?)(?::(\d+|\*))?$/.exec(text) ?? [];
+  return isHost(host.replace(/^\*\.(?=.*\.)/, "")) && (port === "*" || isPort(port));
 }
 
 function isProxy(text: string): boolean {

@@ -14,8 +14,8 @@ export const IMPORT = "none.invalid:443";
 
 /** The permissions of a build: those of `deno.json`, but for what its options change. */
 export function permissionsOf(options: BuildOptions): Required<PermissionSet> {
-  const moved = (entry: string): string => moveSocket(entry, options);
-  const written = [...write.map(moved), ...options.spools];
+  const moved = (entry: string): string[] => moveSocket(entry, options);
+  const written = [...write.flatMap(moved), ...options.spools];
   const folders = options.onlyRead.length > 0
     ? options.onlyRead
     : read.filter((path) => !write.includes(path));
@@ -24,21 +24,25 @@ export function permissionsOf(options: BuildOptions): Required<PermissionSet> {
     : net.filter((entry) => !entry.startsWith("unix:"));
   const sockets = net.filter((entry) => entry.startsWith("unix:"));
   return {
-    net: [...hosts, ...options.proxies, ...new Set(sockets.map(moved))],
+    net: [...hosts, ...options.proxies, ...new Set(sockets.flatMap(moved))],
     read: [...new Set([...folders, ...options.read, ...written])],
     write: [...new Set(written)],
     env: env.allow,
   };
 }
 
-/** The place of a path of the default socket with another bus folder or interface name. */
-function moveSocket(entry: string, { busDir, interfaceName }: BuildOptions): string {
+/** The places of a path of the default socket with other bus folders or interface names. */
+function moveSocket(entry: string, { busDirs, interfaceNames }: BuildOptions): string[] {
   const [, unix = "", rest] = new RegExp(`^(unix:)?${BUS_DIR}(?=/|$)(.*)$`).exec(entry) ?? [];
-  if (rest === undefined) return entry;
-  return `${unix}${busDir}${rest.replace(INTERFACE_NAME, interfaceName)}`;
+  if (rest === undefined) return [entry];
+  return busDirs.flatMap((dir) =>
+    interfaceNames.map((name) => `${unix}${dir}${rest.replace(INTERFACE_NAME, name)}`)
+  );
 }
 
 function withPorts(pattern: string): string[] {
+  // To Deno a host without a port is that host with any.
+  if (pattern.endsWith(":*")) return [pattern.slice(0, -2)];
   if (/:\d+$/.test(pattern)) return [pattern];
   return ENDPOINT_PORTS.map((port) => `${pattern}:${port}`);
 }

@@ -6,11 +6,12 @@ import { type Command, helpText, OFFLINE_OPTIONS, overviewText } from "./help.ts
 import { runTool, type Tool } from "./tool.ts";
 import { print } from "./output.ts";
 
-/** The subcommands that talk to the daemon; loaded when they are needed, so that each starts fast. */
+/** The subcommands beside the daemon; loaded when they are needed, so that each starts fast. */
 const TOOLS: Readonly<Record<string, () => Promise<Tool>>> = {
   publish: async () => (await import("./publish.ts")).PUBLISH,
   subscribe: async () => (await import("./subscribe.ts")).SUBSCRIBE,
   status: async () => (await import("./status.ts")).STATUS,
+  spool: async () => (await import("./spool.ts")).SPOOL,
 };
 
 const HELP: Command = {
@@ -45,6 +46,11 @@ function splitBaked(args: readonly string[]): [baked: readonly string[], given: 
 }
 
 async function runRun(args: readonly string[]): Promise<ExitCode> {
+  const { holdingFailures } = await import("../process/failures.ts");
+  return await holdingFailures(() => runFrom(args));
+}
+
+async function runFrom(args: readonly string[]): Promise<ExitCode> {
   const { parseRunArgs } = await import("./run.ts");
   const run = parseRunArgs(args);
   if (run.instead === "help") return await help([]);

@@ -15,7 +15,7 @@ import { Spool } from "../spool/spool.ts";
 import { MemoryStorage } from "../spool/memory_storage.ts";
 import { openLog } from "../spool/log/log_storage.ts";
 import type { SpoolStorage } from "../spool/storage.ts";
-import type { Config } from "../config/resolve.ts";
+import type { Config, LocalConfig } from "../config/resolve.ts";
 import { nextConfig } from "../config/change.ts";
 import { RevertedError } from "../config/watch.ts";
 import { probe, Trial } from "./config_trial.ts";
@@ -55,6 +55,12 @@ export interface Daemon {
   readonly finished: Promise<void>;
   /** Stops: answers in progress finish, messages in flight get {@linkcode STOP_GRACE_MS}, then DISCONNECT. */
   stop(): Promise<void>;
+  /**
+   * Begins to connect (iotcored-2), with the first whole configuration; the spool in use stays.
+   *
+   * @throws {ExitError} 78 for credential files that cannot be used
+   */
+  connect(config: Config): Promise<void>;
   /** Connects anew, with credentials that are read again. */
   reconnect(reason: string): void;
   /**
@@ -84,7 +90,23 @@ export async function startDaemon(
   config: Config,
   dependencies: DaemonDependencies,
 ): Promise<Daemon> {
+  // Before anything is served: a supervisor hears of a bad file by the exit code, and clients wait.
   await readCredentials(config);
+  const daemon = await serveClients(config, dependencies);
+  await daemon.connect(config);
+  return daemon;
+}
+
+/**
+ * Serves clients without a connection: messages of QoS 1 are accepted into the spool. {@linkcode Daemon.connect} says where to
+ * connect to.
+ *
+ * @throws {ExitError} 73 and 78
+ */
+export async function serveClients(
+  config: LocalConfig,
+  dependencies: DaemonDependencies,
+): Promise<Daemon> {
   const storage = await openStorage(config, dependencies);
   try {
     const daemon = new LocalDaemon(config, dependencies, storage);
@@ -97,7 +119,7 @@ export async function startDaemon(
 }
 
 async function openStorage(
-  { spool, spoolMaxBytes: maxBytes }: Config,
+  { spool, spoolMaxBytes: maxBytes }: LocalConfig,
   { clock, log }: DaemonDependencies,
 ): Promise<SpoolStorage> {
   if (spool.kind === "disk") return await openLog({ dir: spool.dir, maxBytes, clock, log });
@@ -126,7 +148,9 @@ async function startBus(
 /** The daemon: it owns the connections, the spool and the socket, and hands on what happens on them. */
 class LocalDaemon implements Daemon, PoolHandler {
   readonly finished: Promise<void>;
-  #config: Config;
+  #local: LocalConfig;
+  /** `undefined` until it is known where to connect to. */
+  #config: Config | undefined;
   readonly #dependencies: DaemonDependencies;
   readonly #spool: Spool;
   readonly #queue: Qos0Queue;
@@ -149,9 +173,9 @@ class LocalDaemon implements Daemon, PoolHandler {
   /** What of the configuration waits for another start. */
   #restart: readonly string[] = [];
 
-  constructor(config: Config, dependencies: DaemonDependencies, storage: SpoolStorage) {
+  constructor(config: LocalConfig, dependencies: DaemonDependencies, storage: SpoolStorage) {
     const { clock, log, random, fault } = dependencies;
-    this.#config = config;
+    this.#local = config;
     this.#dependencies = dependencies;
     this.finished = this.#end.promise;
     this.#spool = new Spool({ storage, maxBytes: config.spoolMaxBytes, clock, log, fault });
@@ -166,7 +190,7 @@ class LocalDaemon implements Daemon, PoolHandler {
     this.#files = new CredentialFiles(log, clock);
     this.#files.onMended = () => this.reconnect("the credential files can be used again");
     this.#pool = new ConnectionPool({
-      target: (index) => targetOf(this.#config, index),
+      target: (index) => targetOf(this.#config!, index),
       dial: createDial({ log, clock, files: this.#files }),
       handler: this,
       clock,
@@ -188,10 +212,10 @@ class LocalDaemon implements Daemon, PoolHandler {
     });
   }
 
-  /** Listens, then begins to connect. @throws {ExitError} 73 */
+  /** Listens. @throws {ExitError} 73 */
   async serve(): Promise<void> {
     const { clock, log, fd } = this.#dependencies;
-    const { busDir, interfaceName } = this.#config;
+    const { busDir, interfaceName } = this.#local;
     const path = `${busDir}/${interfaceName}`;
     const table = busMethods({
       intake: this.#intake,
@@ -206,7 +230,7 @@ class LocalDaemon implements Daemon, PoolHandler {
         queue: this.#queue,
         spool: this.#spool,
         clients: () => this.#server?.counters(),
-        config: () => this.#config,
+        config: () => this.#local,
         waiting: () => this.#waiting(),
       }),
       log,
@@ -216,11 +240,21 @@ class LocalDaemon implements Daemon, PoolHandler {
     this.#subscriptions.start();
   }
 
+  async connect(config: Config): Promise<void> {
+    await readCredentials(config);
+    if (this.#stopping !== undefined) return;
+    const { next, restart } = nextConfig({ ...config, ...this.#local }, config);
+    this.#tellRestart(restart);
+    this.#use(next);
+    this.#pool.start();
+  }
+
   reconnect(reason: string): void {
     this.#pool.reconnect(reason);
   }
 
   async update(config: Config, signal: AbortSignal = new AbortController().signal): Promise<void> {
+    if (this.#config === undefined) return await this.connect(config);
     const { next, fields, restart, link, route, credentials } = nextConfig(this.#config, config);
     if (route && this.#proven !== undefined) await this.#probe(next, signal);
     else if (credentials) await readCredentials(next);
@@ -270,7 +304,7 @@ class LocalDaemon implements Daemon, PoolHandler {
     await this.#server?.close(STOP_GRACE_MS);
     await this.#publisher.drain(
       Math.max(0, deadline - clock.now()),
-      this.#config.spool.kind === "memory",
+      this.#local.spool.kind === "memory",
     );
     this.#publisher.stop();
     this.#waiters.stop();
@@ -291,7 +325,7 @@ class LocalDaemon implements Daemon, PoolHandler {
   }
 
   #use(config: Config): void {
-    this.#config = config;
+    this.#config = this.#local = config;
     this.#publisher.update(config);
     this.#intake.update(config);
     this.#subscriptions.update(config);

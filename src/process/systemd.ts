@@ -43,6 +43,11 @@ export function watchdogMs(environment: Environment, pid: number): number | unde
   return usec / 1_000;
 }
 
+/** The folder that systemd made for this run of the service; it is in memory. */
+export function runtimeFolder({ RUNTIME_DIRECTORY }: Environment): string | undefined {
+  return RUNTIME_DIRECTORY?.split(":")[0] || undefined;
+}
+
 /** Tells systemd how the service is [sd_notify(3)]; does nothing when systemd did not ask. */
 export class Notifier {
   readonly #socket: Deno.DatagramConn | undefined;
@@ -54,11 +59,11 @@ export class Notifier {
 
   constructor(environment: Environment, log: Log) {
     this.#log = log;
-    const { NOTIFY_SOCKET, RUNTIME_DIRECTORY } = environment;
+    const { NOTIFY_SOCKET } = environment;
     if (!NOTIFY_SOCKET) return;
     // A datagram has a sender, and Deno gives it no name by itself.
-    const [folder] = (RUNTIME_DIRECTORY ?? "").split(":");
-    if (!folder) {
+    const folder = runtimeFolder(environment);
+    if (folder === undefined) {
       log.warn("systemd is not notified: the unit needs RuntimeDirectory=");
       return;
     }

@@ -3,6 +3,10 @@ import type { Clock, Timer } from "../base/clock.ts";
 import type { BusError } from "../base/errors.ts";
 import type { Changes, NewRecord } from "./storage.ts";
 
+/** On a slow disk a message waits this part of a sync for others to share the next one, and so long at most, in ms. */
+const GATHER_PART = 10;
+const GATHER_MS = 5;
+
 /** How long a removal waits at most for messages to share their sync, in ms, and how many do. */
 export const MAX_REMOVAL_MS = 1_000;
 export const MAX_REMOVALS = 100;
@@ -38,8 +42,8 @@ type NewMessages = Pick<Batch, "append" | "evictions" | "dones" | "bytes">;
 const NOTHING_NEW: NewMessages = { append: [], evictions: new Map(), dones: [], bytes: 0 };
 
 /**
- * What waits for a commit, and when that comes: for a message at the end of the turn, so that one alone does not wait, and for removals
- * alone when there are 100 of them, or after a second.
+ * What waits for a commit, and when that comes: for a message at the end of the turn, or a little later on a slow disk, whose clients
+ * come back when they are answered; for removals alone when there are 100 of them, or after a second.
  */
 export class CommitQueue {
   #append: NewRecord[] = [];
@@ -53,7 +57,8 @@ export class CommitQueue {
   readonly #quarantine = new Map<number, string>();
   readonly #release = new Set<number>();
   #timer: Timer | undefined;
-  #isTurn = false;
+  #isSoon = false;
+  #gatherMs = 0;
 
   constructor(
     private readonly clock: Clock,
@@ -114,14 +119,21 @@ export class CommitQueue {
     this.soon();
   }
 
-  /** Has what waits committed at the end of the turn. */
+  /** Has what waits committed at the end of the turn, or a little later. */
   soon(): void {
-    if (this.#isTurn) return;
-    this.#isTurn = true;
-    this.turn(() => {
-      this.#isTurn = false;
+    if (this.#isSoon) return;
+    this.#isSoon = true;
+    const due = (): void => {
+      this.#isSoon = false;
       this.#due();
-    });
+    };
+    if (this.#gatherMs < 1) this.turn(due);
+    else this.clock.after(this.#gatherMs, due);
+  }
+
+  /** A commit took so many ms. */
+  took(ms: number): void {
+    this.#gatherMs = Math.min(GATHER_MS, ms / GATHER_PART);
   }
 
   /** Has what failed committed later. */

@@ -308,9 +308,13 @@ export class Spool {
     this.#running = batch;
     if (batch.append.length > 0) this.#fault?.("before commit");
     if (batch.settled.length > 0) this.#fault?.("before remove");
+    const started = this.#clock.now();
     whenDone(
       () => this.#storage.commit(batch),
-      (seqs) => this.#onCommitted(batch, seqs),
+      (seqs) => {
+        this.#queue.took(this.#clock.now() - started);
+        this.#onCommitted(batch, seqs);
+      },
       (error) => this.#onCommitFailed(batch, error),
     );
   }
@@ -364,7 +368,7 @@ export class Spool {
 
   /** Goes on after a commit. */
   #next(isMore: boolean): void {
-    if (this.#isDue) this.#commit();
+    if (this.#isDue) this.#queue.soon();
     const waiting = this.#waiting;
     this.#waiting = [];
     for (const done of waiting) done();

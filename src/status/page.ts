@@ -134,9 +134,11 @@ function clientLines({ clients, queues }: Status): string[] {
       `${grouped(clients.subscriptions)} subscribed`,
       `closed as slow ${grouped(clients.closed_as_slow)}`,
       `requests refused ${grouped(clients.refused)}`,
-      ...(clients.too_large > 0 ? [`left out as too large ${grouped(clients.too_large)}`] : []),
     ),
   ];
+  if (clients.too_large > 0) {
+    lines.push(row("", `messages larger than a subscriber takes ${grouped(clients.too_large)}`));
+  }
   const filling = queues.filter(({ fill, bound }) => bound > 0 && fill >= bound / 2);
   for (const { name, fill, bound } of filling) {
     lines.push(row("", `${visible(name)} is at ${grouped(fill)} of ${grouped(bound)}`));

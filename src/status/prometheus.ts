@@ -10,7 +10,8 @@ interface Sample {
 /** A metric with its figures. */
 type Family = readonly [Metric, readonly Sample[]];
 
-const INFO: Metric = {
+/** The one metric that is no field of the status. */
+export const INFO: Metric = {
   name: "iotcored_info",
   type: "gauge",
   help: "The version of the daemon and where its messages wait.",

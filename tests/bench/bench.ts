@@ -9,6 +9,7 @@
 import { messageOf } from "../../src/base/errors.ts";
 import { type Option, parseOptions } from "../../src/cli/args.ts";
 import { badCompany } from "./noisy_neighbours.ts";
+import { device } from "./device.ts";
 import { fanOut } from "./fan_out.ts";
 import { matching } from "./matching.ts";
 import { memory } from "./memory.ts";
@@ -33,6 +34,7 @@ const FAMILIES: Readonly<Record<string, Family>> = {
   "bad-company": { run: badCompany, needsBroker: true },
   "matching": { run: matching, needsBroker: false },
   "spool": { run: spool, needsBroker: false },
+  "device": { run: device, needsBroker: true },
   "memory": { run: memory, needsBroker: true },
   "start": { run: start, needsBroker: false },
   "payload": { run: payload, needsBroker: false },

@@ -82,7 +82,7 @@ async function startSubject(
   if (!what.startsWith("bare")) {
     const spool = what === "publish-disk" ? `${stage.dir}/spool` : "memory";
     const daemon = await stage.daemonWith(
-      flags,
+      { flags },
       "profiled",
       ...["--spool", spool, "--spool-max-bytes", "268435456"],
     );

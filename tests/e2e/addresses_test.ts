@@ -5,7 +5,13 @@ import { blackHole, freePort, hostsAllowed, relay, withHosts } from "../support/
 import { type AwsIotCore, startAwsIotCore } from "../support/aws_iot_core.ts";
 import { publish } from "../support/daemon.ts";
 import { createPki, writePki } from "../support/pki.ts";
-import { daemonArgs, type Program, programCommand, startCommand } from "../support/program.ts";
+import {
+  daemonArgs,
+  FROM_SOURCE,
+  type Program,
+  programCommand,
+  startCommand,
+} from "../support/program.ts";
 import { startProxy } from "../support/proxy.ts";
 import { tempDir } from "../support/temp.ts";
 import { waitFor, within } from "../support/wait.ts";
@@ -42,7 +48,7 @@ interface Place {
 function addressTest(name: string, run: (place: Place) => Promise<void>): void {
   Deno.test({
     name,
-    ignore: !hostsAllowed(),
+    ignore: !hostsAllowed() || FROM_SOURCE.ignore,
     fn: async () => {
       await using stack = new AsyncDisposableStack();
       const dir = stack.use(await tempDir()).path;

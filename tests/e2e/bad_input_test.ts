@@ -80,9 +80,9 @@ const CASES: readonly Case[] = [
   },
   {
     what: "more connections than the program was built for",
-    args: ({ good }) => ["--connection-ceiling", "2", ...good, "--max-connections", "3"],
+    args: ({ good }) => [...good, "--max-connections", "3"],
     code: Exit.USAGE,
-    names: ["--max-connections", "2", "--connection-ceiling"],
+    names: ["--max-connections", "1", "--connection-ceiling"],
   },
   {
     what: "a second connection ceiling",

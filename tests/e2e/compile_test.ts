@@ -3,7 +3,7 @@ import { importMapFlags } from "../../src/build/deno.ts";
 import { assert, assertEquals, assertStringIncludes } from "../deps.ts";
 import { smoke } from "../dev/smoke.ts";
 import { type Compiled, compileInto } from "../support/compiled.ts";
-import { type Program, programCommand, startCommand } from "../support/program.ts";
+import { FROM_SOURCE, type Program, programCommand, startCommand } from "../support/program.ts";
 import { tempDir } from "../support/temp.ts";
 import { within } from "../support/wait.ts";
 
@@ -96,17 +96,21 @@ Deno.test("the check finds another ceiling, another permission and a package tha
   assertStringIncludes(found[2]!, '["@types/node","left-pad"]');
 });
 
-Deno.test("the task, the tests and the compiled program run with the same flags of V8", async () => {
-  await using dir = await tempDir();
-  const { payload } = await compileInto(dir.path, []);
-  const { tasks } = JSON.parse(await Deno.readTextFile("deno.json"));
-  const flags = (words: readonly string[]): string[] =>
-    words.flatMap((word) => /^--v8-flags=(.*)$/.exec(word)?.[1]?.split(",") ?? []);
-  const ofTask = flags(tasks.iotcored.command.split(" "));
-  assert(ofTask.length > 0);
-  assertEquals(flags(await programCommand()), ofTask);
-  assertEquals(payload.metadata.v8_flags.slice(-ofTask.length), ofTask);
-});
+Deno.test(
+  "the task, the tests and the compiled program run with the same flags of V8",
+  FROM_SOURCE,
+  async () => {
+    await using dir = await tempDir();
+    const { payload } = await compileInto(dir.path, []);
+    const { tasks } = JSON.parse(await Deno.readTextFile("deno.json"));
+    const flags = (words: readonly string[]): string[] =>
+      words.flatMap((word) => /^--v8-flags=(.*)$/.exec(word)?.[1]?.split(",") ?? []);
+    const ofTask = flags(tasks.iotcored.command.split(" "));
+    assert(ofTask.length > 0);
+    assertEquals(flags(await programCommand()), ofTask);
+    assertEquals(payload.metadata.v8_flags.slice(-ofTask.length), ofTask);
+  },
+);
 
 Deno.test("equal sources give equal payloads", async () => {
   await using one = await tempDir();

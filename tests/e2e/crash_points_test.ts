@@ -5,7 +5,7 @@ import { FAULT_POINTS, type FaultPoint } from "../../src/base/fault.ts";
 import { type CrashRig, kill, REPEATED, startCrashRig, stop } from "../support/crash_rig.ts";
 import type { Ledger, Tally } from "../support/ledger.ts";
 import { createPki, type Pki } from "../support/pki.ts";
-import type { Program } from "../support/program.ts";
+import { FROM_SOURCE, type Program } from "../support/program.ts";
 import { Random } from "../support/random.ts";
 import { within } from "../support/wait.ts";
 
@@ -75,24 +75,28 @@ function line(point: FaultPoint, tally: Tally): string {
 }
 
 // The figures are names of steps, as `deno test -q` shows nothing else.
-Deno.test(`nothing accepted is lost when the process is killed before and after each step, ${KILLS} times at each`, async (t) => {
-  const pki = await createPki();
-  const seed = crypto.getRandomValues(new Uint32Array(1))[0]!;
-  const ledgers = new Map<FaultPoint, Ledger>();
-  await t.step(`${FAULT_POINTS.length} points, seed ${seed}`, async () => {
-    const queue = [...FAULT_POINTS];
-    await Promise.all(Array.from({ length: LANES }, async () => {
-      for (let point = queue.shift(); point !== undefined; point = queue.shift()) {
-        ledgers.set(point, await killAt(point, pki, seed));
-      }
-    }));
-  });
-  for (const [point, ledger] of ledgers) {
-    const tally = ledger.tally();
-    await t.step(line(point, tally), () => {
-      assertEquals([tally.missing, tally.disorder, ledger.violations], [0, 0, []]);
-      assertLessOrEqual(tally.mostDuplicates, REPEATED);
-      assertGreater(tally.accepted, 0);
+Deno.test(
+  `nothing accepted is lost when the process is killed before and after each step, ${KILLS} times at each`,
+  FROM_SOURCE,
+  async (t) => {
+    const pki = await createPki();
+    const seed = crypto.getRandomValues(new Uint32Array(1))[0]!;
+    const ledgers = new Map<FaultPoint, Ledger>();
+    await t.step(`${FAULT_POINTS.length} points, seed ${seed}`, async () => {
+      const queue = [...FAULT_POINTS];
+      await Promise.all(Array.from({ length: LANES }, async () => {
+        for (let point = queue.shift(); point !== undefined; point = queue.shift()) {
+          ledgers.set(point, await killAt(point, pki, seed));
+        }
+      }));
     });
-  }
-});
+    for (const [point, ledger] of ledgers) {
+      const tally = ledger.tally();
+      await t.step(line(point, tally), () => {
+        assertEquals([tally.missing, tally.disorder, ledger.violations], [0, 0, []]);
+        assertLessOrEqual(tally.mostDuplicates, REPEATED);
+        assertGreater(tally.accepted, 0);
+      });
+    }
+  },
+);

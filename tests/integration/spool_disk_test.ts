@@ -5,6 +5,7 @@ import { StorageError } from "../../src/spool/storage.ts";
 import { assert, assertEquals, assertGreater, assertMatch, assertRejects } from "../deps.ts";
 import { hold, put, readAll, record, remove, spoolOn, topics } from "../support/spool_contract.ts";
 import { FakeClock } from "../support/fake_clock.ts";
+import { Random } from "../support/random.ts";
 import { copySpool, namesIn, openDisk, segmentsIn } from "../support/spool_disk.ts";
 import { tempDir } from "../support/temp.ts";
 import { canMount, mountTmpfs } from "../support/tmpfs.ts";
@@ -195,6 +196,66 @@ Deno.test("messages can be stored at once after a start, behind a thousand that 
   const read = await readAll(disk.storage);
   assertEquals(topics(read), [...Array.from({ length: 1_000 }, (_, n) => `t/${n}`), "t/2000"]);
   assertEquals(read.at(-1)!.seq, seq);
+});
+
+Deno.test("what is stored before the last segment was read again hides nothing of it", async () => {
+  await using dir = await tempDir();
+  for (let round = 0; round < 5; round++) {
+    await using disk = await openDisk(dir.path);
+    const { storage } = disk;
+    const before = round === 0 ? [] : await put(storage, record(round * 10));
+    for (let n = 1; n < 5; n++) await put(storage, record(round * 10 + n));
+    assertEquals(before.length, round === 0 ? 0 : 1);
+  }
+  await using disk = await openDisk(dir.path);
+  const wanted = [0, 1, 2, 3, 4].flatMap((round) =>
+    [...round === 0 ? [] : [0], 1, 2, 3, 4].map((n) => `t/${round * 10 + n}`)
+  );
+  assertEquals(topics(await readAll(disk.storage)), wanted);
+});
+
+Deno.test("what lives after thousands of commits at once is there after a restart, and nothing else", async (t) => {
+  await using dir = await tempDir();
+  const seed = crypto.getRandomValues(new Uint32Array(1))[0]!;
+  await t.step(`seed ${seed}`, async () => {
+    const random = new Random(seed);
+    const wanted = new Map<number, string>();
+    const quarantined = new Set<number>();
+    let n = 0;
+    for (let start = 0; start < 6; start++) {
+      await using disk = await openDisk(dir.path, new FakeClock(), 2_000_000);
+      const { storage } = disk;
+      await readAll(storage);
+      for (let round = 0; round < 60; round++) {
+        await Promise.all(Array.from({ length: 5 }, async () => {
+          const some = [...wanted.keys()].filter(() => random.int(3) > 0);
+          const much = wanted.size > 60 || random.int(4) === 0;
+          const append = much ? [] : Array.from(
+            { length: random.int(4) },
+            () => record(n++, random.int(2) ? 1 : 0, { payload: random.bytes(60_000) }),
+          );
+          const remove = much ? some : some.slice(0, random.int(3));
+          const quarantine = random.int(9) > 0
+            ? []
+            : some.slice(-1).map((seq) => ({ seq, reason: "why" }));
+          const release = random.int(9) > 0 ? [] : [...quarantined].slice(0, 1);
+          for (const seq of remove) wanted.delete(seq);
+          for (const { seq } of quarantine) if (wanted.has(seq)) quarantined.add(seq);
+          for (const seq of release) quarantined.delete(seq);
+          for (const seq of remove) quarantined.delete(seq);
+          const seqs = await storage.commit({ append, remove, quarantine, release });
+          seqs.forEach((seq, m) => wanted.set(seq, append[m]!.topic));
+        }));
+      }
+      assertEquals(disk.log.lines, []);
+    }
+    await using disk = await openDisk(dir.path, new FakeClock(), 2_000_000);
+    const read = await readAll(disk.storage);
+    assertEquals(disk.log.lines, []);
+    assertEquals(new Set(disk.storage.quarantined().map(({ seq }) => seq)), quarantined);
+    const free = [...wanted].filter(([seq]) => !quarantined.has(seq)).sort(([a], [b]) => a - b);
+    assertEquals(read.map(({ seq, topic }) => [seq, topic]), free);
+  });
 });
 
 Deno.test("a second opener gets exit code 73, in this process and in another", async () => {
@@ -454,7 +515,7 @@ Deno.test({
   },
 });
 
-Deno.test("a folder that was removed is noticed within a minute, said, and made again with what is in memory", async () => {
+Deno.test("a folder that was removed is noticed within a minute, said, and made again with what is open", async () => {
   await using dir = await tempDir();
   const path = `${dir.path}/spool`;
   {
@@ -463,8 +524,9 @@ Deno.test("a folder that was removed is noticed within a minute, said, and made 
     await put(storage, record(1), record(2));
     Deno.removeSync(path, { recursive: true });
     clock.advance(60_000);
-    const line = "error the spool's folder was removed or replaced: it is made again";
-    assertEquals(log.lines.map((one) => one.replace(/ \{.*/, "")), [line]);
+    await waitFor("the folder", () => log.lines.length > 0);
+    const text = "error the spool's folder was removed or replaced: it was made again";
+    assertEquals(log.lines, [`${text} {"path":"${path}","lost":0}`]);
     await put(storage, record(3));
     assertEquals(topics(await readAll(storage)), ["t/1", "t/2", "t/3"]);
   }
@@ -486,9 +548,57 @@ Deno.test("what was only in a removed folder is not claimed to be safe", async (
   const left = topics(await readAll(storage));
   assertEquals(left.at(-1), "t/12");
   assertGreater(left.length, 1);
-  const said = log.lines.find((line) => line.includes("lost with the spool's folder"))!;
-  assert(said.endsWith(`{"lost":${13 - left.length}}`), said);
+  assert(log.lines[0]!.endsWith(`"lost":${13 - left.length}}`), log.lines[0]);
   assertEquals(storage.usage.messages, left.length);
+});
+
+Deno.test("a folder that was replaced is noticed at the next segment, and what is taken goes out all the same", async () => {
+  await using dir = await tempDir();
+  const path = `${dir.path}/spool`;
+  await using disk = await openDisk(path);
+  const { spool, add, take } = spoolOn(disk.storage, disk.clock, 4_000_000);
+  await add(0);
+  const taken = await take();
+  Deno.renameSync(path, `${dir.path}/away`);
+  Deno.mkdirSync(path, { mode: 0o700 });
+  const payload = new Uint8Array(100_000);
+  const codes: number[] = [];
+  for (let n = 1; n < 12; n++) codes.push(await add(n, { payload }));
+  assertEquals(codes.filter((code) => code !== 0), [1], "the one that needed a new segment");
+  spool.settled(taken[0]!.seq);
+  await spool.flush();
+  assertEquals(segmentsIn(path).length, 2);
+  await spool.close();
+});
+
+Deno.test("after a sync that failed nothing of it is believed, and another segment is begun", async () => {
+  await using dir = await tempDir();
+  const { syncData } = Deno.FsFile.prototype;
+  const syncs: string[] = [];
+  {
+    await using disk = await openDisk(dir.path);
+    const { storage } = disk;
+    const [one] = await put(storage, record(1), record(2));
+    await waitFor("the next segment", () => namesIn(dir.path).includes("spare.log"));
+    Deno.FsFile.prototype.syncData = () => {
+      syncs.push("failed");
+      return Promise.reject(new Error("Input/output error (os error 5)"));
+    };
+    try {
+      const changes = { append: [record(3)], remove: [one!] };
+      const error = await assertRejects(async () => await storage.commit(changes), StorageError);
+      assertEquals(error.full, false);
+    } finally {
+      Deno.FsFile.prototype.syncData = syncData;
+    }
+    assertEquals(storage.usage.messages, 2, "nothing of the commit took place");
+    await put(storage, record(4));
+    assertEquals([syncs, segmentsIn(dir.path).length], [["failed"], 2]);
+    assertEquals(topics(await readAll(storage)), ["t/1", "t/2", "t/4"]);
+  }
+  await using disk = await openDisk(dir.path);
+  assertEquals(topics(await readAll(disk.storage)), ["t/1", "t/2", "t/4"]);
+  assertEquals(disk.log.lines, []);
 });
 
 Deno.test("a closed storage says so", async () => {

@@ -1,5 +1,5 @@
 import { type BuildOptions, parseBuildArgs } from "../../src/build/options.ts";
-import { build } from "../../src/build/build.ts";
+import { build, V8_FLAGS } from "../../src/build/build.ts";
 import { type Payload, readPayload } from "../../src/build/payload.ts";
 
 /** A compiled program without Deno's runtime in it. */
@@ -20,11 +20,13 @@ export async function compileInto(dir: string, args: readonly string[]): Promise
   const program = `${dir}/program`;
   await Deno.mkdir(program);
   for (const [name, bytes] of payload.files) await Deno.writeFile(`${program}/${name}`, bytes);
-  const { argv, entrypoint_key: entry, unstable_config: unstable } = payload.metadata;
+  const { argv, entrypoint_key: entry, unstable_config: unstable, v8_flags } = payload.metadata;
   const command = [
     Deno.execPath(),
     ...["run", "-q", "--no-config", "--no-lock", "--cached-only"],
     ...unstable.features.map((feature) => `--unstable-${feature}`),
+    // Deno puts flags of its own before ours, when it runs a program as when it compiles one.
+    `--v8-flags=${v8_flags.slice(-V8_FLAGS.length).join(",")}`,
     ...permissionFlags(payload.metadata.permissions),
     `${program}/${entry}`,
     ...argv,

@@ -20,11 +20,22 @@ export interface Program extends AsyncDisposable {
 
 let cached: Promise<void> | undefined;
 
+/** A compiled program that takes the place of the source, with the folders beside it that it may use: see `tests/dev/e2e_program.ts`. */
+export const COMPILED: string | undefined = Deno.env.get("IOTCORED");
+
+/** For a test that starts another entry of the source, or that needs more than a compiled program may do. */
+export const FROM_SOURCE = { ignore: COMPILED !== undefined } as const;
+
 /**
  * The command that `deno task iotcored:dev` runs, without its picking of the import map at each start; `flags` are for Deno. What it
- * loads is in Deno's cache then, as {@linkcode programEnv} has no proxy to fetch it through.
+ * loads is in Deno's cache then, as {@linkcode programEnv} has no proxy to fetch it through. With `IOTCORED=PATH` in the
+ * environment, that program.
  */
 export async function programCommand(...flags: readonly string[]): Promise<string[]> {
+  if (COMPILED !== undefined) {
+    if (flags.length === 0) return [COMPILED];
+    throw new Error(`Cannot give flags of Deno to the program in IOTCORED: ${flags.join(" ")}`);
+  }
   await (cached ??= cacheProgram());
   return [
     Deno.execPath(),

@@ -1,139 +1,108 @@
-import { OVERHEAD_BYTES } from "../policy.ts";
 import type { Quarantined, Usage } from "../storage.ts";
-import type { SegmentState } from "./checkpoint.ts";
-import { type Entry, Index } from "./index.ts";
-import { EMPTY_MESSAGE_BYTES, type Run } from "./record.ts";
-import type { Segment } from "./segment.ts";
-
-/** A message in quarantine, and where it is. */
-export interface Held extends Quarantined {
-  readonly entry: Entry;
-}
-
-/** What a message counts for that is not in quarantine, by the length of its record. */
-export function sizeOfEntry({ length }: Entry): number {
-  return length - EMPTY_MESSAGE_BYTES + OVERHEAD_BYTES;
-}
+import { type Runs, runsOf, type SegmentState, sizeOfRecord } from "./record.ts";
+import type { Entry, Segment } from "./segment.ts";
 
 /** What lives in the log, and where. */
 export class Contents {
-  readonly index = new Index();
-  readonly quarantined = new Map<number, Held>();
-  /** By id, in the order of the log. */
-  readonly segments = new Map<number, Segment>();
+  /** Ascending; the last one is written to. */
+  segments: Segment[] = [];
+  /** What is in quarantine, by `seq`. */
+  readonly held = new Map<number, Quarantined>();
   /** What lives in segments that are not read yet, by their first number. */
   readonly unread = new Map<number, SegmentState>();
-  /** Of all of them. */
-  readonly usage = { messages: 0, bytes: 0, qos0Bytes: 0 } satisfies Usage;
   /** The latest time in the log, in ms of the spool's time. */
   newestAt = 0;
   /** The number of the next message. */
   nextSeq = 1;
 
-  /** These segments, and no others, are still to be read. */
-  expect(states: readonly SegmentState[]): void {
-    for (const state of [...this.unread.values()]) this.wasRead(state);
-    for (const state of states) {
-      this.unread.set(state.first, state);
-      this.#count(undefined, 1, state.messages, state.bytes, state.qos0Bytes);
+  get usage(): Usage {
+    const usage = { messages: 0, bytes: 0, qos0Bytes: 0 };
+    for (const parts of [this.segments, this.unread.values()]) {
+      for (const { messages, bytes, qos0Bytes } of parts) {
+        usage.messages += messages;
+        usage.bytes += bytes;
+        usage.qos0Bytes += qos0Bytes;
+      }
     }
+    return usage;
   }
 
-  /** What lives in a segment is known by now. */
-  wasRead(state: SegmentState): void {
-    if (!this.unread.delete(state.first)) return;
-    this.#count(undefined, -1, state.messages, state.bytes, state.qos0Bytes);
+  /** The segment of a number, and the row of its message, if that lives. */
+  find(seq: number): { readonly segment: Segment; readonly row: number } | undefined {
+    const segment = this.segments[this.#placeOf(seq)];
+    const row = segment?.find(seq);
+    return segment === undefined || row === undefined ? undefined : { segment, row };
   }
 
-  /** Whether a message is known. */
-  has(seq: number): boolean {
-    return this.entryOf(seq) !== undefined;
-  }
-
-  /** Where a message is, in quarantine or not. */
-  entryOf(seq: number): Entry | undefined {
-    return this.quarantined.get(seq)?.entry ?? this.index.get(seq);
-  }
-
-  /** The segment that a message is in. */
-  segmentOf(seq: number): Segment | undefined {
-    const entry = this.entryOf(seq);
-    return entry && this.segments.get(entry.segment);
-  }
-
-  /** A message that is to be sent is here from now on. */
-  place(entry: Entry): void {
-    this.remove(entry.seq);
-    this.index.set(entry);
-    this.#countEntry(entry, 1);
+  /** Adds a message to a segment. */
+  add(segment: Segment, entry: Entry): void {
+    segment.push(entry);
     this.newestAt = Math.max(this.newestAt, entry.acceptedAt);
-  }
-
-  /** A message in quarantine is here from now on. */
-  hold(held: Held): void {
-    this.remove(held.seq);
-    this.quarantined.set(held.seq, held);
-    this.#count(this.segments.get(held.entry.segment), 1, 1, held.size, 0);
-    this.newestAt = Math.max(this.newestAt, held.entry.acceptedAt);
   }
 
   /** Forgets a message; whether it was there. */
   remove(seq: number): boolean {
-    const held = this.quarantined.get(seq);
-    if (held !== undefined) {
-      this.quarantined.delete(seq);
-      this.#count(this.segments.get(held.entry.segment), -1, 1, held.size, 0);
-      return true;
-    }
-    const entry = this.index.remove(seq);
-    if (entry === undefined) return false;
-    this.#countEntry(entry, -1);
-    return true;
+    const found = this.find(seq);
+    found?.segment.remove(found.row);
+    this.held.delete(seq);
+    return found !== undefined;
   }
 
-  /** What lives where, for a checkpoint; without the segment that it is written to. */
-  states(own: Segment): SegmentState[] {
-    const runs = new Map<number, { first: number; count: number }[]>();
-    const add = (seq: number, segment: number): void => {
-      const list = runs.get(segment);
-      const last = list?.at(-1);
-      if (list === undefined) runs.set(segment, [{ first: seq, count: 1 }]);
-      else if (seq === last!.first + last!.count) last!.count++;
-      else list.push({ first: seq, count: 1 });
-    };
-    const held = [...this.quarantined.values()].sort((a, b) => a.seq - b.seq);
-    let next = 0;
-    this.index.forEach((seq, segment) => {
-      for (; next < held.length && held[next]!.seq < seq; next++) {
-        add(held[next]!.seq, held[next]!.entry.segment);
-      }
-      add(seq, segment);
+  /** Puts a message in quarantine. */
+  hold(seq: number, topic: string, reason: string): void {
+    const found = this.find(seq);
+    if (found === undefined) return;
+    found.segment.hold(found.row, true);
+    this.held.set(seq, {
+      seq,
+      topic,
+      reason,
+      size: sizeOfRecord(found.segment.entry(found.row).length),
     });
-    for (; next < held.length; next++) add(held[next]!.seq, held[next]!.entry.segment);
-    runs.delete(own.id);
-    return [...runs].map(([id, list]) => stateOf(this.segments.get(id)!, list));
   }
 
-  #countEntry(entry: Entry, sign: 1 | -1): void {
-    const size = sizeOfEntry(entry);
-    this.#count(this.segments.get(entry.segment), sign, 1, size, entry.isQos0 ? size : 0);
+  /** Takes a message out of quarantine. */
+  release(seq: number): void {
+    const found = this.find(seq);
+    if (this.held.delete(seq) && found !== undefined) found.segment.hold(found.row, false);
   }
 
-  #count(
-    segment: Segment | undefined,
-    sign: 1 | -1,
-    messages: number,
-    bytes: number,
-    qos0Bytes: number,
-  ): void {
-    for (const counted of segment === undefined ? [this.usage] : [segment, this.usage]) {
-      counted.messages += sign * messages;
-      counted.bytes += sign * bytes;
-      counted.qos0Bytes += sign * qos0Bytes;
+  /** The messages after a number that are to be sent, ascending; of QoS 0 only, if so wanted. */
+  *after(
+    seq: number,
+    qos0 = false,
+  ): Generator<{ readonly segment: Segment; readonly entry: Entry }> {
+    for (let place = Math.max(0, this.#placeOf(seq)); place < this.segments.length; place++) {
+      const segment = this.segments[place]!;
+      if (qos0 && segment.qos0Bytes === 0) continue;
+      let row = segment.after(seq, qos0);
+      while (row !== undefined) {
+        const entry = segment.entry(row);
+        yield { segment, entry };
+        row = segment.after(entry.seq, qos0);
+      }
     }
   }
-}
 
-function stateOf({ first, messages, bytes, qos0Bytes }: Segment, runs: Run[]): SegmentState {
-  return { first, messages, bytes, qos0Bytes, runs };
+  /** What lives in each segment but one, for a checkpoint. */
+  states(own: Segment): SegmentState[] {
+    return this.segments.filter((segment) => segment !== own && segment.messages > 0)
+      .map((segment) => {
+        const { first, messages, bytes, qos0Bytes } = segment;
+        const runs: Runs = runsOf(segment.numbers());
+        return { first, messages, bytes, qos0Bytes, runs };
+      });
+  }
+
+  /** The place of the last segment that begins at a number or before; -1 when there is none. */
+  #placeOf(seq: number): number {
+    let low = 0;
+    let high = this.segments.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.segments[middle]!.first <= seq) low = middle + 1;
+      else high = middle;
+    }
+    return low - 1;
+  }
 }

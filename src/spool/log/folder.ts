@@ -1,19 +1,21 @@
+import type { Bytes } from "../../base/bytes.ts";
 import { Exit, ExitError, messageOf } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
 import { StorageError } from "../storage.ts";
 import { firstOf } from "./segment.ts";
 
 const LOCK = "spool.lock";
+const DRAFT = "draft.log";
+const DAMAGED = "damaged";
 
-/** The folder of what was damaged. */
-export const DAMAGED = "damaged";
+/** `createNew` follows no symbolic link. */
+const PRIVATE = { read: true, write: true, createNew: true, mode: 0o600 };
 
 /** Preallocated, and the next segment. */
 export const SPARE = "spare.log";
 
-/** Damaged files that are kept at most, and their bytes. */
+/** Damaged files that are kept at most; each is a segment, of about a megabyte. */
 const MAX_DAMAGED_FILES = 3;
-const MAX_DAMAGED_BYTES = 8 * 1_048_576;
 
 /** ENOSPC and EDQUOT of Linux, for which Deno has no error class. */
 const FULL = /\(os error (28|122)\)/;
@@ -34,7 +36,7 @@ export function asStorageError(error: unknown): StorageError {
 export class Folder implements Disposable {
   readonly #dir: string;
   readonly #handle: Deno.FsFile;
-  readonly #lock: Deno.FsFile;
+  readonly #lock: Deno.FsFile | undefined;
 
   /**
    * Makes the folder (0700) if it is missing.
@@ -54,7 +56,7 @@ export class Folder implements Disposable {
       this.#lock = this.#takeLock(shared);
     } catch (error) {
       this.#handle.close();
-      throw error instanceof ExitError ? error : unusable(dir, messageOf(error));
+      throw error instanceof ExitError ? error : unusable(dir, folderProblem(dir, error));
     }
   }
 
@@ -83,8 +85,7 @@ export class Folder implements Disposable {
       return await Deno.open(path, { read: true, write: true });
     }
     this.remove(name);
-    // `createNew` follows no symbolic link.
-    return await Deno.open(path, { read: true, write: true, createNew: true, mode: 0o600 });
+    return await Deno.open(path, PRIVATE);
   }
 
   /** Removes a file, if it is there. */
@@ -108,33 +109,50 @@ export class Folder implements Disposable {
     return there?.ino !== ours.ino || there.dev !== ours.dev;
   }
 
-  /** Puts a damaged segment, or a copy, where it can be looked at, and the oldest ones there out of the way. */
-  keepDamaged(name: string, how: "move" | "copy"): void {
+  /** The bytes of a file, or a part of them. */
+  async read(name: string, from = 0, length = Infinity): Promise<Bytes> {
+    using file = await Deno.open(this.path(name), { read: true });
+    return await readFrom(file, from, length);
+  }
+
+  /** Puts other bytes in the place of a file, all or nothing. */
+  async replace(name: string, bytes: Bytes): Promise<void> {
+    this.remove(DRAFT);
+    {
+      using file = await Deno.open(this.path(DRAFT), PRIVATE);
+      for (let done = 0; done < bytes.length;) done += await file.write(bytes.subarray(done));
+      await file.syncData();
+    }
+    Deno.renameSync(this.path(DRAFT), this.path(name));
+    await this.sync();
+  }
+
+  /** Puts a damaged file where it can be looked at, in place of the oldest ones there; the path, or why not. */
+  keepDamaged(name: string, how: "copy" | "move" = "copy"): string {
     const dir = this.path(DAMAGED);
-    Deno.mkdirSync(dir, { recursive: true, mode: 0o700 });
-    if (how === "move") Deno.renameSync(this.path(name), `${dir}/${name}`);
-    else Deno.copyFileSync(this.path(name), `${dir}/${name}`);
-    const kept = [...Deno.readDirSync(dir)].map((entry) => entry.name).sort().reverse();
-    let bytes = 0;
-    kept.forEach((one, n) => {
-      bytes += Deno.statSync(`${dir}/${one}`).size;
-      if (n >= MAX_DAMAGED_FILES || (n > 0 && bytes > MAX_DAMAGED_BYTES)) {
-        Deno.removeSync(`${dir}/${one}`);
-      }
-    });
+    try {
+      Deno.mkdirSync(dir, { recursive: true, mode: 0o700 });
+      const put = how === "move" ? Deno.renameSync : Deno.copyFileSync;
+      put(this.path(name), `${dir}/${name}`);
+      const kept = [...Deno.readDirSync(dir)].map((entry) => entry.name).sort();
+      for (const old of kept.slice(0, -MAX_DAMAGED_FILES)) Deno.removeSync(`${dir}/${old}`);
+      return `${dir}/${name}`;
+    } catch (error) {
+      return `nothing: ${asStorageError(error).message}`;
+    }
   }
 
   [Symbol.dispose](): void {
     this.#handle.close();
-    this.#lock.close();
+    this.#lock?.close();
   }
 
-  /** Takes the lock, which the system gives back when the process ends. */
-  #takeLock(shared: boolean): Deno.FsFile {
+  /** Takes the lock, which the system gives back when the process ends; who only reads needs none where there is none. */
+  #takeLock(shared: boolean): Deno.FsFile | undefined {
     const path = this.path(LOCK);
-    if (lstat(path)?.isSymlink) {
-      throw unusable(this.dir, `${LOCK} must be a file, got a symbolic link`);
-    }
+    const there = lstat(path);
+    if (there?.isSymlink) throw unusable(this.dir, `${LOCK} must be a file, got a symbolic link`);
+    if (shared && there === undefined) return undefined;
     const options = shared
       ? { read: true }
       : { read: true, write: true, create: true, mode: 0o600 };
@@ -143,6 +161,19 @@ export class Folder implements Disposable {
     file.close();
     throw unusable(this.dir, "another daemon uses it");
   }
+}
+
+/** The bytes of an open file, or a part of them. */
+export async function readFrom(file: Deno.FsFile, from = 0, length = Infinity): Promise<Bytes> {
+  const { size } = await file.stat();
+  const bytes = new Uint8Array(Math.max(0, Math.min(length, size - from)));
+  await file.seek(from, Deno.SeekMode.Start);
+  for (let done = 0; done < bytes.length;) {
+    const read = await file.read(bytes.subarray(done));
+    if (read === null) return bytes.subarray(0, done);
+    done += read;
+  }
+  return bytes;
 }
 
 function lstat(path: string): Deno.FileInfo | undefined {
@@ -159,7 +190,7 @@ function makePrivate(dir: string, log: Log): void {
   const { mode } = Deno.statSync(dir);
   if (mode === null || (mode & 0o077) === 0) return;
   const isOurs = (name: string): boolean =>
-    [LOCK, SPARE, DAMAGED].includes(name) || firstOf(name) !== undefined;
+    [LOCK, SPARE, DRAFT, DAMAGED].includes(name) || firstOf(name) !== undefined;
   // A folder that serves others too, such as /tmp, is not ours to close; the files are 0600 all the same.
   if ([...Deno.readDirSync(dir)].every(({ name }) => isOurs(name))) Deno.chmodSync(dir, 0o700);
   else log.warn("the spool's folder is open to others and holds other files", { path: dir });

@@ -1,8 +1,8 @@
 import type { Bytes } from "../../base/bytes.ts";
 import type { Clock, Timer } from "../../base/clock.ts";
-import { ExitError } from "../../base/errors.ts";
+import { ExitError, messageOf } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
-import { cutReason, sizeOf } from "../policy.ts";
+import { cutReason } from "../policy.ts";
 import {
   type Changes,
   type NewRecord,
@@ -12,42 +12,35 @@ import {
   StorageError,
   type Usage,
 } from "../storage.ts";
-import { encodeCheckpoint } from "./checkpoint.ts";
-import { Contents, type Held, sizeOfEntry } from "./contents.ts";
+import { Contents } from "./contents.ts";
 import { asStorageError, Folder, unusable } from "./folder.ts";
-import type { Entry } from "./index.ts";
-import { readEntries } from "./reader.ts";
 import {
+  type Checkpoint,
+  encodeNote,
+  Kind,
   messageBytes,
-  RECORD_HEAD_BYTES,
-  RUN_BYTES,
+  readMessage,
+  recordAt,
   runsOf,
-  type StoredMessage,
+  sizeOfRecord,
   writeMessage,
-  writeRemoval,
 } from "./record.ts";
 import { Recovery } from "./recovery.ts";
-import { readRecords, Segment, segmentName } from "./segment.ts";
+import { rewrite, worthRewriting } from "./rewrite.ts";
+import { type Entry, Segment } from "./segment.ts";
 import { Writer } from "./writer.ts";
 
 /** Sizes of a segment, in bytes: a smaller spool has smaller ones. */
 const MIN_SEGMENT_BYTES = 524_288;
 const MAX_SEGMENT_BYTES = 1_048_576;
 
-/** What is encoded, or copied, at once, in bytes. */
+/** What is written at once, in bytes, and how many messages one record removes. */
 const STEP_BYTES = 262_144;
+const STEP_REMOVALS = 4_096;
+const MOST_BYTES_OF_RUN = 20;
 
 /** How often it is looked whether the folder is still there, in ms. */
 const FOLDER_CHECK_MS = 60_000;
-
-/** A segment of which less than this part lives is copied, unless it is being sent. */
-const SPARSE = 16;
-
-/** Files take so many times the bound at most, and two segments. */
-const DISK_FACTOR = 1.25;
-
-/** After a segment could not be copied, the next attempt comes so much later at the earliest, in ms. */
-const COPY_PAUSE_MS = 1_000;
 
 /** What {@linkcode openLog} needs. */
 export interface LogOptions {
@@ -67,11 +60,8 @@ export interface LogOptions {
 export async function openLog(options: LogOptions): Promise<SpoolStorage> {
   const folder = new Folder(options.dir, options.log);
   try {
-    const contents = new Contents();
-    const recovery = new Recovery(contents, folder, options.log);
-    const last = await recovery.begin();
-    const storage = new LogStorage(options, folder, contents, recovery);
-    await storage.start(last);
+    const storage = new LogStorage(options, folder);
+    await storage.start();
     return storage;
   } catch (error) {
     folder[Symbol.dispose]();
@@ -79,37 +69,30 @@ export async function openLog(options: LogOptions): Promise<SpoolStorage> {
   }
 }
 
+/** A spool in segments of a log. What writes, and what reads segments that may change, does so one after another. */
 class LogStorage implements SpoolStorage {
   readonly kind = "disk";
   readonly #options: LogOptions;
-  readonly #contents: Contents;
-  readonly #recovery: Recovery;
-  readonly #spoolId: number;
   readonly #segmentBytes: number;
+  #contents = new Contents();
   #folder: Folder;
+  #recovery: Recovery;
+  #spoolId = 0;
   #writer: Writer;
-  /** What writes does so alone, one after another. */
   #queue: Promise<unknown> = Promise.resolve();
   #recovered: Promise<void> = Promise.resolve();
-  #nextId: number;
   /** Written, and answered as failed: removed with the next removals, should they have reached the disk. */
   #voided: number[] = [];
-  #reading = 0;
-  #isCopying = false;
-  #copyAfter = -Infinity;
   #isFolderGone = false;
   #check: Timer | undefined;
   #closed = false;
 
-  constructor(options: LogOptions, folder: Folder, contents: Contents, recovery: Recovery) {
+  constructor(options: LogOptions, folder: Folder) {
     this.#options = options;
     this.#folder = folder;
-    this.#contents = contents;
-    this.#recovery = recovery;
-    this.#spoolId = recovery.spoolId!;
     const part = Math.floor(options.maxBytes / 8);
     this.#segmentBytes = Math.max(MIN_SEGMENT_BYTES, Math.min(MAX_SEGMENT_BYTES, part));
-    this.#nextId = contents.segments.size;
+    this.#recovery = new Recovery(this.#contents, folder, options.log);
     this.#writer = this.#makeWriter();
   }
 
@@ -121,19 +104,26 @@ class LogStorage implements SpoolStorage {
     return this.#contents.newestAt;
   }
 
-  /** Gets ready to write, and begins to read what is there. @param last What may be written on. */
-  async start(last: Segment | undefined): Promise<void> {
-    const own = this.#nextId;
+  /** Gets ready to write, and begins to read what is there. */
+  async start(): Promise<void> {
+    const canGoOn = await this.#recovery.begin();
+    this.#spoolId = this.#recovery.spoolId ?? crypto.getRandomValues(new Uint32Array(1))[0]!;
+    const last = this.#contents.segments.at(-1);
+    if (this.#recovery.isTorn) {
+      const kept = this.#folder.keepDamaged(last!.name);
+      this.#options.log.warn("the end of the spool was cut off, as by a loss of power", { kept });
+    }
+    const recovered = this.#recovery.run();
     try {
-      if (last === undefined) await this.#writer.reserve(0, "messages");
-      else await this.#writer.resume(last);
+      if (canGoOn) await this.#writer.resume(last!);
+      else await this.#writer.reserve(0, "messages");
     } catch (error) {
       await this.#writer.close();
       // A full disk must be drained all the same.
-      if (own === 0 || !asStorageError(error).full) throw error;
+      if (last === undefined || !asStorageError(error).full) throw error;
     }
+    this.#recovered = recovered.then(() => this.#onRecovered());
     this.#watchFolder();
-    this.#recovered = this.#recover(own);
   }
 
   commit(changes: Changes): Promise<readonly number[]> {
@@ -141,44 +131,30 @@ class LogStorage implements SpoolStorage {
   }
 
   async read(afterSeq: number, limit: number, maxBytes: number): Promise<readonly SpoolRecord[]> {
-    this.#reading++;
-    try {
-      while (true) {
-        const { progress } = this.#recovery;
-        const entries = this.#next(afterSeq, limit, maxBytes);
-        if (entries.length > 0) {
-          const records = await this.#load(entries);
-          if (records.length > 0) return records;
-        } else if (this.#recovery.isOver || this.#closed) return [];
-        else await progress;
-      }
-    } catch (error) {
-      if (error instanceof Deno.errors.NotFound) this.#lookForFolder();
-      throw asStorageError(error);
-    } finally {
-      this.#reading--;
-      this.#tidy();
+    while (true) {
+      const { progress, isOver } = this.#recovery;
+      const records = await this.#alone(() => this.#read(afterSeq, limit, maxBytes));
+      if (records.length > 0 || isOver || this.#closed) return records;
+      await progress;
     }
   }
 
   readQos0(afterSeq: number, limit: number): { seq: number; size: number }[] {
     const found: { seq: number; size: number }[] = [];
-    for (const entry of this.#contents.index.qos0After(afterSeq)) {
+    for (const { entry: { seq, length } } of this.#contents.after(afterSeq, true)) {
       if (found.length >= limit) break;
-      found.push({ seq: entry.seq, size: sizeOfEntry(entry) });
+      found.push({ seq, size: sizeOfRecord(length) });
     }
     return found;
   }
 
   oldestAcceptedAt(): number | undefined {
-    for (const { acceptedAt } of this.#contents.index.after(0)) return acceptedAt;
+    for (const { entry } of this.#contents.after(0)) return entry.acceptedAt;
     return undefined;
   }
 
   quarantined(): readonly Quarantined[] {
-    return [...this.#contents.quarantined.values()]
-      .map(({ seq, topic, reason, size }) => ({ seq, topic, reason, size }))
-      .sort((a, b) => a.seq - b.seq);
+    return [...this.#contents.held.values()].sort((a, b) => a.seq - b.seq);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -191,125 +167,166 @@ class LogStorage implements SpoolStorage {
     this.#folder[Symbol.dispose]();
   }
 
-  #makeWriter(): Writer {
-    return new Writer({
-      folder: this.#folder,
-      clock: this.#options.clock,
-      spoolId: this.#spoolId,
-      segmentBytes: this.#segmentBytes,
-      begin: () => this.#beginSegment(),
-    });
-  }
-
-  /** Runs what writes, after what writes now. */
+  /** Runs what writes, or reads what may be written, after what does so now. */
   #alone<T>(run: () => Promise<T>): Promise<T> {
     const result = this.#queue.then(run);
     this.#queue = result.then(() => {}, () => {});
     return result;
   }
 
-  async #commit({ append, remove, quarantine = [], release = [] }: Changes): Promise<number[]> {
+  /** Does what no client waits for; what fails is tried again when something was stored. */
+  #inBackground(run: () => Promise<void>): void {
+    this.#alone(async () => {
+      if (!this.#closed) await run();
+    }).catch((error) => {
+      this.#options.log.debug("cannot tidy the spool", { error: asStorageError(error).message });
+    });
+  }
+
+  async #commit(changes: Changes): Promise<number[]> {
+    const { append, remove, quarantine = [], release = [] } = changes;
     if (this.#closed) throw new StorageError("the spool is closed");
     const contents = this.#contents;
-    const fresh: Entry[] = [];
-    const held: Held[] = [];
-    const released: Entry[] = [];
-    const removed = remove.filter((seq) => contents.has(seq));
+    const fresh: (Entry & { readonly segment: Segment })[] = [];
+    const removed = [...new Set(remove)].filter((seq) => contents.find(seq) !== undefined);
     try {
       if (this.#isFolderGone) await this.#remakeFolder();
+      const held = await this.#named(quarantine);
       await this.#append(append, fresh);
-      for (const { seq, reason } of quarantine) await this.#hold(seq, cutReason(reason), held);
-      for (const seq of release) await this.#release(seq, released);
-      await this.#remove([...removed, ...this.#voided]);
+      for (const { seq, reason } of held) await this.#note(Kind.QUARANTINE, seq, reason);
+      for (const seq of release) await this.#note(Kind.RELEASE, seq, null);
+      await this.#writeRemovals([...removed, ...this.#voided]);
       await this.#writer.sync();
+      for (const { seq, topic, reason } of held) contents.hold(seq, topic, reason);
     } catch (error) {
       this.#voided.push(...fresh.map(({ seq }) => seq));
       if (error instanceof Deno.errors.NotFound) this.#lookForFolder();
       throw asStorageError(error);
     }
     this.#voided = [];
-    for (const entry of [...fresh, ...released]) contents.place(entry);
-    for (const one of held) contents.hold(one);
+    for (const entry of fresh) contents.add(entry.segment, entry);
+    for (const seq of release) contents.release(seq);
     for (const seq of removed) contents.remove(seq);
-    this.#tidy();
+    if (removed.length > 0) this.#tidy();
     return fresh.map(({ seq }) => seq);
   }
 
   /** Writes new messages, each step with one call. */
-  async #append(records: readonly NewRecord[], written: Entry[]): Promise<void> {
-    let to = 0;
-    while (to < records.length) {
-      const from = to;
+  async #append(records: readonly NewRecord[], written: (Entry & { segment: Segment })[]) {
+    for (let from = 0; from < records.length;) {
+      let to = from;
       let length = 0;
       do length += messageBytes(records[to++]!); while (
         to < records.length && length + messageBytes(records[to]!) <= STEP_BYTES
       );
-      const most = this.#writer.maxRecordBytes;
-      if (length > most) {
-        throw new StorageError(`message must be at most ${most} bytes, got ${length}`);
-      }
+      const most = this.#segmentBytes >> 1;
+      if (length > most) throw new StorageError(`message must be at most ${most} bytes`);
       await this.#writer.reserve(length, "messages");
       const bytes = new Uint8Array(length);
-      const ends: number[] = [0];
-      for (let n = from; n < to; n++) {
+      const entries: Entry[] = [];
+      for (let at = 0; from < to; from++) {
         const seq = this.#contents.nextSeq++;
-        ends.push(writeMessage(bytes, ends.at(-1)!, this.#spoolId, seq, records[n]!));
+        const { qos, acceptedAt } = records[from]!;
+        const end = writeMessage(bytes, at, this.#spoolId, seq, records[from]!);
+        entries.push({ seq, offset: at, length: end - at, acceptedAt, isQos0: qos === 0 });
+        at = end;
       }
-      const segment = this.#writer.segment!.id;
-      const start = this.#contents.nextSeq - (to - from);
-      const offset = this.#writer.write(bytes);
-      for (let n = from; n < to; n++) {
-        const at = ends[n - from]!;
-        const { qos, acceptedAt } = records[n]!;
-        written.push({
-          seq: start + n - from,
-          segment,
-          offset: offset + at,
-          length: ends[n - from + 1]! - at,
-          isQos0: qos === 0,
-          acceptedAt,
-        });
-      }
-    }
-  }
-
-  /** Writes a message again, with the reason of its quarantine. */
-  async #hold(seq: number, reason: string, held: Held[]): Promise<void> {
-    const before = this.#contents.index.get(seq);
-    const stored = before === undefined ? undefined : await this.#readOne(before);
-    if (stored === undefined) return;
-    const { topic, payload } = stored.record;
-    const entry = await this.#rewrite(before!, stored.record, reason);
-    held.push({ seq, topic, reason, size: sizeOf(topic, payload.length), entry });
-  }
-
-  /** Writes a message again, without a reason. */
-  async #release(seq: number, released: Entry[]): Promise<void> {
-    const before = this.#contents.quarantined.get(seq)?.entry;
-    const stored = before === undefined ? undefined : await this.#readOne(before);
-    if (stored !== undefined) released.push(await this.#rewrite(before!, stored.record));
-  }
-
-  async #rewrite(before: Entry, record: NewRecord, reason?: string): Promise<Entry> {
-    const bytes = new Uint8Array(messageBytes(record, reason));
-    writeMessage(bytes, 0, this.#spoolId, before.seq, record, reason);
-    await this.#writer.reserve(bytes.length, "removals");
-    const offset = this.#writer.write(bytes);
-    return { ...before, segment: this.#writer.segment!.id, offset, length: bytes.length };
-  }
-
-  async #remove(seqs: readonly number[]): Promise<void> {
-    const runs = runsOf(seqs);
-    const most = Math.floor(STEP_BYTES / RUN_BYTES);
-    for (let from = 0; from < runs.length; from += most) {
-      const part = runs.slice(from, from + most);
-      const bytes = new Uint8Array(RECORD_HEAD_BYTES + RUN_BYTES * part.length);
-      await this.#writer.reserve(bytes.length, "removals");
       const segment = this.#writer.segment!;
-      writeRemoval(bytes, 0, this.#spoolId, segment.removed, part);
-      this.#writer.write(bytes);
-      segment.removed += part.reduce((sum, { count }) => sum + count, 0);
+      const offset = this.#writer.write(bytes);
+      for (const entry of entries) {
+        written.push({ ...entry, offset: offset + entry.offset, segment });
+      }
     }
+  }
+
+  async #note(kind: number, seq: number, body: unknown): Promise<void> {
+    const bytes = encodeNote(this.#spoolId, kind, seq, body);
+    await this.#writer.reserve(bytes.length, "notes");
+    this.#writer.write(bytes);
+  }
+
+  async #writeRemovals(seqs: readonly number[]): Promise<void> {
+    const sorted = seqs.toSorted((a, b) => a - b);
+    for (let from = 0; from < sorted.length; from += STEP_REMOVALS) {
+      const part = sorted.slice(from, from + STEP_REMOVALS);
+      // The number of removals before is that of the segment which this one goes to.
+      await this.#writer.reserve(MOST_BYTES_OF_RUN * part.length + 100, "notes");
+      const segment = this.#writer.segment!;
+      await this.#note(Kind.REMOVAL, segment.removed, runsOf(part));
+      segment.removed += part.length;
+    }
+  }
+
+  /** Messages with their topics, which status names. */
+  async #named(quarantine: NonNullable<Changes["quarantine"]>) {
+    const named: { seq: number; topic: string; reason: string }[] = [];
+    for (const { seq, reason } of quarantine) {
+      const found = this.#contents.find(seq);
+      if (found === undefined) continue;
+      const [message] = await this.#load(found.segment, [found.segment.entry(found.row)]);
+      if (message !== undefined) {
+        named.push({ seq, topic: message.topic, reason: cutReason(reason) });
+      }
+    }
+    return named;
+  }
+
+  /** Messages of one segment that can be handed out, as many as may be read at once. */
+  async #read(afterSeq: number, limit: number, maxBytes: number): Promise<SpoolRecord[]> {
+    const { frontier } = this.#recovery;
+    let after = afterSeq;
+    while (true) {
+      const entries: Entry[] = [];
+      let from: Segment | undefined;
+      let bytes = 0;
+      for (const { segment, entry } of this.#contents.after(after)) {
+        bytes += sizeOfRecord(entry.length);
+        if (entry.seq >= frontier || entries.length >= limit || segment !== (from ?? segment)) {
+          break;
+        }
+        if (entries.length > 0 && bytes > maxBytes) break;
+        entries.push(entry);
+        from = segment;
+      }
+      if (from === undefined) return [];
+      const records = await this.#load(from, entries);
+      if (records.length > 0) return records;
+      after = entries.at(-1)!.seq;
+    }
+  }
+
+  /** Reads messages of one segment; what was damaged since is lost, and said. */
+  async #load(segment: Segment, entries: readonly Entry[]): Promise<SpoolRecord[]> {
+    const from = entries[0]!.offset;
+    const { offset, length } = entries.at(-1)!;
+    let bytes: Bytes;
+    try {
+      bytes = await this.#folder.read(segment.name, from, offset + length - from);
+    } catch (error) {
+      this.#lookForFolder();
+      throw asStorageError(error);
+    }
+    const records: SpoolRecord[] = [];
+    for (const { seq, offset, length } of entries) {
+      const record = recordAt(bytes, offset - from, this.#spoolId);
+      if (record?.seq === seq) {
+        records.push({ ...readMessage(bytes, record), seq, size: sizeOfRecord(length) });
+      } else if (this.#contents.remove(seq)) {
+        segment.isDamaged = true;
+        this.#options.log.error("a message in the spool is damaged and lost", { seq });
+      }
+    }
+    return records;
+  }
+
+  #makeWriter(): Writer {
+    return new Writer({
+      folder: this.#folder,
+      clock: this.#options.clock,
+      spoolId: () => this.#spoolId,
+      segmentBytes: this.#segmentBytes,
+      begin: () => this.#beginSegment(),
+    });
   }
 
   /** The segment that comes next, with what lives in the others, as soon as that is known. */
@@ -321,190 +338,74 @@ class LogStorage implements SpoolStorage {
     // Who has nothing to write to cannot wait for that.
     if (this.#writer.segment !== undefined) await this.#recovered;
     const contents = this.#contents;
-    for (const { first } of contents.segments.values()) {
-      if (first === contents.nextSeq) contents.nextSeq++;
-    }
-    const segment = new Segment(this.#nextId++, contents.nextSeq);
-    contents.segments.set(segment.id, segment);
+    if (contents.segments.at(-1)?.first === contents.nextSeq) contents.nextSeq++;
+    const segment = new Segment(contents.nextSeq);
     segment.isCheckpointed = this.#recovery.isOver;
-    return {
-      segment,
-      checkpoint: this.#recovery.isOver ? this.#checkpoint(segment) : new Uint8Array(0),
-    };
+    contents.segments.push(segment);
+    const checkpoint = segment.isCheckpointed ? this.#checkpoint(segment) : new Uint8Array(0);
+    return { segment, checkpoint };
   }
 
-  /** A checkpoint for the head of a segment, or its middle. */
+  /** A checkpoint for a segment. */
   #checkpoint(segment: Segment): Bytes {
-    const { newestAt, nextSeq } = this.#contents;
-    const segments = this.#contents.states(segment);
-    return encodeCheckpoint(this.#spoolId, nextSeq, { newestAt, segments });
+    const { newestAt, nextSeq, held } = this.#contents;
+    const quarantined = [...held.values()].map(({ seq, reason }) => [seq, reason] as const);
+    const body: Checkpoint = { newestAt, segments: this.#contents.states(segment), quarantined };
+    return encodeNote(this.#spoolId, Kind.CHECKPOINT, nextSeq, body);
   }
 
-  async #recover(own: number): Promise<void> {
-    const { log } = this.#options;
-    await this.#recovery.run(own);
-    const { lost, repeated, files } = this.#recovery.losses;
-    if (lost > 0 || repeated > 0 || files.length > 0) {
+  #onRecovered(): void {
+    const { lost, repeated } = this.#recovery;
+    const damaged = this.#contents.segments.filter(({ isDamaged }) => isDamaged);
+    if (lost + repeated + damaged.length > 0) {
+      const kept = damaged.map(({ name }) => this.#folder.keepDamaged(name)).join(" ");
       const { messages: read } = this.usage;
-      log.error("the spool was damaged", { read, lost, repeated, kept: files.join(" ") });
+      this.#options.log.error("the spool was damaged", { read, lost, repeated, kept });
     }
-    this.#inBackground(() => this.#writeCheckpoint());
-  }
-
-  /** The segment in use gets a checkpoint, if it began before one could be written. */
-  async #writeCheckpoint(): Promise<void> {
-    const segment = this.#writer.segment;
-    if (segment !== undefined && !segment.isCheckpointed) {
-      const bytes = this.#checkpoint(segment);
-      await this.#writer.reserve(bytes.length, "removals");
-      if (segment === this.#writer.segment) this.#writer.write(bytes);
-      await this.#writer.sync();
-      segment.isCheckpointed = true;
-    }
-    this.#tidy();
-  }
-
-  /** Does what no client waits for; what fails here is tried again when something was stored. */
-  #inBackground(run: () => Promise<void>): void {
-    this.#alone(async () => {
-      if (!this.#closed) await run();
-    }).catch((error) => {
-      this.#options.log.debug("cannot tidy the spool", { error: asStorageError(error).message });
-    });
-  }
-
-  /** Messages that can be handed out, as many as may be read at once. */
-  #next(afterSeq: number, limit: number, maxBytes: number): Entry[] {
-    const { frontier } = this.#recovery;
-    const entries: Entry[] = [];
-    let bytes = 0;
-    for (const entry of this.#contents.index.after(afterSeq)) {
-      bytes += sizeOfEntry(entry);
-      if (entry.seq >= frontier || entries.length >= limit) break;
-      if (entries.length > 0 && bytes > maxBytes) break;
-      entries.push(entry);
-    }
-    return entries;
-  }
-
-  #read(entries: readonly Entry[]): Promise<(StoredMessage | undefined)[]> {
-    const first = (id: number): number => this.#contents.segments.get(id)!.first;
-    return readEntries(this.#folder, this.#spoolId, entries, first);
-  }
-
-  async #readOne(entry: Entry): Promise<StoredMessage | undefined> {
-    return (await this.#read([entry]))[0];
-  }
-
-  /** The messages of entries that are still there; what was damaged since is lost, and said. */
-  async #load(entries: readonly Entry[]): Promise<SpoolRecord[]> {
-    const stored = await this.#read(entries);
-    const records: SpoolRecord[] = [];
-    entries.forEach((entry, n) => {
-      const { seq } = entry;
-      if (this.#contents.index.get(seq) === undefined) return;
-      if (stored[n] !== undefined) {
-        records.push({ ...stored[n].record, seq, size: sizeOfEntry(entry) });
-      } else if (this.#contents.remove(seq)) {
-        this.#contents.segments.get(entry.segment)!.isDamaged = true;
-        this.#options.log.error("a message in the spool is damaged and lost", { seq });
-      }
-    });
-    return records;
-  }
-
-  /** Deletes segments that nothing lives in, and moves what lives in one that is not worth keeping. */
-  #tidy(): void {
-    const active = this.#writer.segment;
-    if (this.#closed || this.#isFolderGone || !this.#recovery.isOver || !active?.isCheckpointed) {
-      return;
-    }
-    if (this.#reading === 0) this.#deleteEmpty(active);
-    const isPausing = this.#options.clock.now() < this.#copyAfter;
-    const segment = isPausing || this.#isCopying ? undefined : this.#notWorthKeeping(active);
-    if (segment === undefined) return;
-    this.#isCopying = true;
-    this.#copyAfter = this.#options.clock.now() + COPY_PAUSE_MS;
     this.#inBackground(async () => {
-      try {
-        await this.#copyForward(segment);
-        this.#copyAfter = -Infinity;
-      } finally {
-        this.#isCopying = false;
+      for (const { seq, topic, reason } of await this.#named(this.quarantined())) {
+        this.#contents.hold(seq, topic, reason);
+      }
+      const segment = this.#writer.segment;
+      if (segment?.isCheckpointed === false) {
+        const bytes = this.#checkpoint(segment);
+        await this.#writer.reserve(bytes.length, "notes");
+        if (segment === this.#writer.segment) this.#writer.write(bytes);
+        await this.#writer.sync();
+        segment.isCheckpointed = true;
       }
       this.#tidy();
     });
   }
 
-  #deleteEmpty(active: Segment): void {
-    for (const segment of this.#contents.segments.values()) {
-      if (segment === active || segment.messages > 0) continue;
-      const name = segmentName(segment.first);
-      try {
-        if (segment.isDamaged) this.#folder.keepDamaged(name, "move");
+  /** Has segments deleted that nothing lives in, and one rewritten that is not worth its room. */
+  #tidy(): void {
+    const active = this.#writer.segment;
+    if (!this.#recovery.isOver || !active?.isCheckpointed) return;
+    const worst = worthRewriting(this.#contents, active, this.#options.maxBytes);
+    if (worst !== undefined) worst.isBeingRewritten = true;
+    else if (!this.#contents.segments.some((one) => this.#isEmpty(one))) return;
+    this.#inBackground(async () => {
+      if (!this.#writer.segment?.isCheckpointed) return;
+      const empty = this.#contents.segments.filter((one) => this.#isEmpty(one));
+      for (const { name, isDamaged } of empty) {
+        // What could not be read may be readable elsewhere.
+        if (isDamaged) this.#folder.keepDamaged(name, "move");
         else this.#folder.remove(name);
-      } catch (error) {
-        this.#options.log.debug("cannot delete a segment", {
-          error: asStorageError(error).message,
-        });
-        return;
       }
-      this.#contents.segments.delete(segment.id);
-      this.#writer.hurry();
-    }
-  }
-
-  /** A damaged segment, one with little in it that is not being sent, or the emptiest one when the disk holds too much. */
-  #notWorthKeeping(active: Segment): Segment | undefined {
-    const sealed = [...this.#contents.segments.values()].filter((one) => one !== active);
-    const [oldest] = this.#contents.index.after(0);
-    const isSparse = ({ id, bytes, used }: Segment): boolean =>
-      bytes * SPARSE < used && id !== oldest?.segment;
-    const worst = sealed.find(({ isDamaged }) => isDamaged) ?? sealed.find(isSparse);
-    if (worst !== undefined) return worst;
-    const onDisk = sealed.reduce((sum, { used }) => sum + Math.max(used, this.#segmentBytes), 0);
-    if (onDisk <= this.#options.maxBytes * DISK_FACTOR) return undefined;
-    return sealed.sort((a, b) => a.bytes - b.bytes)[0];
-  }
-
-  /** Copies what lives in a segment to the one in use, a part at a time. */
-  async #copyForward(segment: Segment): Promise<void> {
-    const bytes = await Deno.readFile(this.#folder.path(segmentName(segment.first)));
-    await this.#copyLive(segment, bytes, STEP_BYTES);
-  }
-
-  /** Copies up to so many bytes of live records. */
-  async #copyLive(segment: Segment, bytes: Bytes, most: number): Promise<void> {
-    const live: Entry[] = [];
-    let length = 0;
-    readRecords(bytes, this.#spoolId, ({ seq, at, end }) => {
-      const entry = this.#contents.entryOf(seq);
-      if (entry?.segment !== segment.id || entry.offset !== at) return;
-      if (live.length > 0 && length + end - at > most) return;
-      live.push(entry);
-      length += end - at;
+      this.#contents.segments = this.#contents.segments.filter((one) => !empty.includes(one));
+      if (empty.length > 0) this.#writer.hurry();
+      if (worst === undefined || worst.messages === 0) return;
+      const bytes = await this.#folder.read(worst.name);
+      await rewrite(this.#folder, this.#spoolId, worst, bytes);
+      worst.isBeingRewritten = false;
+      this.#tidy();
     });
-    if (live.length === 0) return;
-    await this.#writer.reserve(length, "messages");
-    const copy = new Uint8Array(length);
-    let at = 0;
-    for (const { offset, length } of live) {
-      copy.set(bytes.subarray(offset, offset + length), at);
-      at += length;
-    }
-    at = this.#writer.write(copy);
-    const { id } = this.#writer.segment!;
-    await this.#writer.sync();
-    for (const entry of live) {
-      this.#moved({ ...entry, segment: id, offset: at });
-      at += entry.length;
-    }
   }
 
-  #moved(entry: Entry): void {
-    const held = this.#contents.quarantined.get(entry.seq);
-    if (held === undefined) this.#contents.place(entry);
-    else this.#contents.hold({ ...held, entry });
+  /** Whether nothing lives in a segment, which is not the one in use at this moment. */
+  #isEmpty(segment: Segment): boolean {
+    return segment.messages === 0 && segment !== this.#writer.segment;
   }
 
   #watchFolder(): void {
@@ -514,16 +415,14 @@ class LogStorage implements SpoolStorage {
     });
   }
 
-  /** Looks whether the folder is where it was; what is written to one that is gone would not be safe. */
+  /** Looks whether the folder is where it was: what is only in one that is gone is not safe. */
   #lookForFolder(): void {
     if (this.#isFolderGone || !this.#folder.isReplaced()) return;
     this.#isFolderGone = true;
-    const { log, dir } = this.#options;
-    log.error("the spool's folder was removed or replaced: it is made again", { path: dir });
     this.#inBackground(() => this.#remakeFolder());
   }
 
-  /** Makes the folder again, with what can still be read of it: the segment in use is open. */
+  /** Makes the folder again, with the messages of the segment in use, which is open; the others are gone. */
   async #remakeFolder(): Promise<void> {
     if (!this.#isFolderGone) return;
     await this.#recovered;
@@ -532,43 +431,21 @@ class LogStorage implements SpoolStorage {
     try {
       folder = new Folder(dir, log);
     } catch (error) {
-      throw new StorageError((error as Error).message);
+      throw new StorageError(messageOf(error));
     }
     const contents = this.#contents;
-    const segment = this.#writer.segment;
-    const bytes = await this.#salvage();
-    const before = contents.usage.messages;
-    for (const { seq, segment: id } of [...contents.index.after(0)]) {
-      if (id !== segment?.id) contents.remove(seq);
-    }
-    for (const { seq, entry } of [...contents.quarantined.values()]) {
-      if (entry.segment !== segment?.id) contents.remove(seq);
-    }
+    const { messages } = contents.usage;
+    const active = this.#writer.segment;
+    const bytes = await this.#writer.takeBytes();
+    await this.#writer.close();
     this.#folder[Symbol.dispose]();
     this.#folder = folder;
     this.#writer = this.#makeWriter();
+    contents.segments = active === undefined ? [] : [active];
+    for (const seq of contents.held.keys()) if (!contents.find(seq)) contents.held.delete(seq);
+    if (active !== undefined) await rewrite(folder, this.#spoolId, active, bytes);
     this.#isFolderGone = false;
-    if (segment !== undefined) await this.#copyLive(segment, bytes, Infinity);
-    for (const old of contents.segments.values()) {
-      if (old !== this.#writer.segment) contents.segments.delete(old.id);
-    }
-    const lost = before - contents.usage.messages;
-    if (lost > 0) log.error("messages were lost with the spool's folder", { lost });
-  }
-
-  /** The bytes of the segment in use, which is given up. */
-  async #salvage(): Promise<Bytes> {
-    const length = this.#writer.segment?.used ?? 0;
-    using file = this.#writer.giveUp();
-    await this.#writer.close();
-    const bytes = new Uint8Array(length);
-    if (file === undefined) return bytes;
-    await file.seek(0, Deno.SeekMode.Start);
-    for (let done = 0; done < length;) {
-      const read = await file.read(bytes.subarray(done));
-      if (read === null) break;
-      done += read;
-    }
-    return bytes;
+    const lost = messages - contents.usage.messages;
+    log.error("the spool's folder was removed or replaced: it was made again", { path: dir, lost });
   }
 }

@@ -1,10 +1,12 @@
+import { setImmediate } from "node:timers";
 import type { Bytes } from "../../base/bytes.ts";
 import type { Clock } from "../../base/clock.ts";
-import { asStorageError, type Folder, SPARE } from "./folder.ts";
-import { encodeHead, type Segment, segmentName } from "./segment.ts";
+import { asStorageError, type Folder, readFrom, SPARE } from "./folder.ts";
+import { encodeHead, type Segment } from "./segment.ts";
 
-/** What is written at once to take up room, in bytes. */
-const ZEROS = new Uint8Array(65_536);
+/** What is written with one call to take up room, and between two turns of the event loop, in bytes. */
+const PAGE = new Uint8Array(4_096);
+const FILL_BYTES = 65_536;
 
 /** How long after a disk without room for another segment it is looked at again, in ms. */
 const RETRY_MS = 1_000;
@@ -13,10 +15,10 @@ const RETRY_MS = 1_000;
 export interface WriterOptions {
   readonly folder: Folder;
   readonly clock: Clock;
-  readonly spoolId: number;
+  readonly spoolId: () => number;
   /** The size of a segment, in bytes. */
   readonly segmentBytes: number;
-  /** Names the next segment, and gives the checkpoint at its head, if what lives in earlier ones is known. */
+  /** Makes the next segment, with the checkpoint at its head if what lives in earlier ones is known. */
   readonly begin: () => Promise<{ readonly segment: Segment; readonly checkpoint: Bytes }>;
 }
 
@@ -44,14 +46,9 @@ export class Writer {
     return this.#active?.segment;
   }
 
-  /** Bytes that a message may take at most, with its head. */
-  get maxRecordBytes(): number {
-    return this.#options.segmentBytes >> 1;
-  }
-
   /** Goes on with a segment of an earlier run; what is behind its last record becomes zero. */
   async resume(segment: Segment): Promise<void> {
-    const path = this.#options.folder.path(segmentName(segment.first));
+    const path = this.#options.folder.path(segment.name);
     const file = await Deno.open(path, { read: true, write: true });
     this.#active = { segment, file, limit: this.#options.segmentBytes };
     const { size } = await file.stat();
@@ -62,7 +59,7 @@ export class Writer {
   }
 
   /** Sees to it that so many bytes fit in. @throws {StorageError} full when they are messages and the disk has no room. */
-  async reserve(length: number, what: "messages" | "removals"): Promise<void> {
+  async reserve(length: number, what: "messages" | "notes"): Promise<void> {
     const active = this.#active;
     if (active === undefined || active.segment.used + length > active.limit) {
       return await this.#rotate();
@@ -112,6 +109,12 @@ export class Writer {
     return file;
   }
 
+  /** What was written to the present segment, which is given up: its file is open, wherever it is. */
+  async takeBytes(): Promise<Bytes> {
+    using file = this.giveUp();
+    return file === undefined ? new Uint8Array(0) : await readFrom(file);
+  }
+
   /** There may be room on the disk again. */
   hurry(): void {
     this.#spare.hurry();
@@ -128,19 +131,20 @@ export class Writer {
     const { segment, checkpoint } = await this.#options.begin();
     const file = await this.#spare.take();
     try {
-      Deno.renameSync(folder.path(SPARE), folder.path(segmentName(segment.first)));
+      Deno.renameSync(folder.path(SPARE), folder.path(segment.name));
     } catch (error) {
       file.close();
       throw error;
     }
-    const old = this.#active?.file;
-    if (old !== undefined && !this.#dirty.has(old)) old.close();
+    const old = this.#active;
+    old?.file.truncateSync(old.segment.used);
+    if (old !== undefined && !this.#dirty.has(old.file)) old.file.close();
     this.#isNameNew = true;
     // A checkpoint of very many runs leaves room for half a segment all the same.
     const limit = Math.max(segmentBytes, checkpoint.length + (segmentBytes >> 1));
     this.#active = { segment, file, limit };
     segment.used = 0;
-    this.write(encodeHead(spoolId, segment.first));
+    this.write(encodeHead(spoolId(), segment.first));
     if (checkpoint.length > 0) this.write(checkpoint);
     this.#spare.prepare();
   }
@@ -204,8 +208,18 @@ class Spare {
   }
 }
 
-/** Writes zeros from one offset to another. A file system that stores them in no room keeps none in reserve. */
+/**
+ * Writes zeros from one offset to another, a page at a time: Linux would keep larger writes as larger units, and write such a unit back
+ * for each record in it. A file system that stores zeros in no room keeps none in reserve.
+ */
 async function fill(file: Deno.FsFile, from: number, to: number): Promise<void> {
   await file.seek(from, Deno.SeekMode.Start);
-  for (let at = from; at < to;) at += await file.write(ZEROS.subarray(0, to - at));
+  for (let at = from; at < to;) {
+    // Some at once: each takes microseconds.
+    const end = Math.min(to, at + FILL_BYTES);
+    while (at < end) {
+      at += file.writeSync(PAGE.subarray(0, Math.min(to - at, PAGE.length - at % PAGE.length)));
+    }
+    await new Promise((resolve) => setImmediate(resolve));
+  }
 }

@@ -25,6 +25,12 @@ export function brokerAvailable(): boolean {
   return mosquittoAvailable();
 }
 
+/** What a daemon of the stage may have beside the usual. */
+export interface Extra {
+  readonly flags?: readonly string[];
+  readonly env?: Record<string, string>;
+}
+
 /** What the benches with a broker share: mosquitto in a process of its own, credentials, clients, a folder. */
 export interface Stage extends AsyncDisposable {
   readonly dir: string;
@@ -40,8 +46,8 @@ export interface Stage extends AsyncDisposable {
   startBroker(): Promise<void>;
   /** Starts a daemon against the broker, without rate limits, and waits until it is connected. */
   daemon(id: string, ...args: readonly string[]): Promise<Daemon>;
-  /** The same, with further flags for Deno. */
-  daemonWith(flags: readonly string[], id: string, ...args: readonly string[]): Promise<Daemon>;
+  /** The same, with further flags for Deno or more in its environment. */
+  daemonWith(extra: Extra, id: string, ...args: readonly string[]): Promise<Daemon>;
   /** Arguments for `mqtt_alone.ts` and the like. */
   mqttArgs(): string[];
   /**
@@ -82,9 +88,9 @@ export async function openStage(): Promise<Stage> {
       await mosquitto.stop();
     },
     startBroker: () => mosquitto.start(),
-    daemon: (id, ...args) => startDaemon({ dir, files, broker: mosquitto }, [], id, args),
-    daemonWith: (flags, id, ...args) =>
-      startDaemon({ dir, files, broker: mosquitto }, flags, id, args),
+    daemon: (id, ...args) => startDaemon({ dir, files, broker: mosquitto }, {}, id, args),
+    daemonWith: (extra, id, ...args) =>
+      startDaemon({ dir, files, broker: mosquitto }, extra, id, args),
     mqttArgs: () => [
       `mqtts://${mosquitto.host}:${mosquitto.port}`,
       ...[files.rootca, files.cert, files.key],
@@ -130,7 +136,7 @@ function served(id: string, socket: string): Served {
 
 async function startDaemon(
   { dir, files, broker }: Place,
-  flags: readonly string[],
+  { flags = [], env = {} }: Extra,
   id: string,
   args: readonly string[],
 ): Promise<Daemon> {
@@ -140,7 +146,7 @@ async function startDaemon(
     ...["--endpoint", `${broker.host}:${broker.port}`, "--id", id, "--no-rate-limit"],
     ...["--rootca", files.rootca, "--cert", files.cert, "--key", files.key],
     ...["--bus-dir", busDir, ...args],
-  ]);
+  ], env);
   const socket = `${busDir}/aws_iot_mqtt`;
   const daemon: Daemon = {
     ...served(id, socket),

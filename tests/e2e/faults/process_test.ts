@@ -4,7 +4,7 @@ import { assert, assertEquals, assertMatch, assertRejects } from "../../deps.ts"
 import { BusError, Code, Exit } from "../../../src/base/errors.ts";
 import { connected, listen, publish, publishParams } from "../../support/daemon.ts";
 import { startFaultyProgram } from "../../support/faulty_program.ts";
-import { runProgram, startProgram } from "../../support/program.ts";
+import { FROM_SOURCE, runProgram, startProgram } from "../../support/program.ts";
 import { waitFor, within } from "../../support/wait.ts";
 import { assertServes, heard, missing, scene, stop, taken, world } from "./scene.ts";
 
@@ -103,64 +103,76 @@ Deno.test("a standard input that closes means nothing to the daemon", async () =
   assertEquals(await stop(place.program), 0);
 });
 
-Deno.test("a bug in one request's handling is FAILURE for its client and a line in the log; the daemon stands", async () => {
-  await using place = await world();
-  await using program = await startFaultyProgram(place.dir, place.args);
-  await program.logged("serving the core bus");
-  await using other = await connected(place.socket);
-  const error = await assertRejects(
-    () => publish(place.socket, { topic: "bug/handler", payload: "secret", qos: 1 }),
-    BusError,
-  );
-  assertEquals(error.code, Code.FAILURE);
-  await other.call("publish", publishParams({ topic: "good", qos: 1 }));
-  await assertServes(place.socket);
-  const [line] = /.*A request failed inside the daemon.*/.exec(program.log())!;
-  assertMatch(line, /error .* client=\d+ method=publish error="a bug in a handler" stack=/);
-  assert(!program.log().includes("secret"));
-  assertEquals(await stop(program), 0);
-});
+Deno.test(
+  "a bug in one request's handling is FAILURE for its client and a line in the log; the daemon stands",
+  FROM_SOURCE,
+  async () => {
+    await using place = await world();
+    await using program = await startFaultyProgram(place.dir, place.args);
+    await program.logged("serving the core bus");
+    await using other = await connected(place.socket);
+    const error = await assertRejects(
+      () => publish(place.socket, { topic: "bug/handler", payload: "secret", qos: 1 }),
+      BusError,
+    );
+    assertEquals(error.code, Code.FAILURE);
+    await other.call("publish", publishParams({ topic: "good", qos: 1 }));
+    await assertServes(place.socket);
+    const [line] = /.*A request failed inside the daemon.*/.exec(program.log())!;
+    assertMatch(line, /error .* client=\d+ method=publish error="a bug in a handler" stack=/);
+    assert(!program.log().includes("secret"));
+    assertEquals(await stop(program), 0);
+  },
+);
 
 for (const where of ["timer", "microtask", "rejection"]) {
-  Deno.test(`an error that nothing caught (${where}) ends the program with 70, its spool safe`, async () => {
+  Deno.test(
+    `an error that nothing caught (${where}) ends the program with 70, its spool safe`,
+    FROM_SOURCE,
+    async () => {
+      await using place = await world("--spool", "{dir}/spool");
+      const { core, dir, args, socket } = place;
+      await core.close();
+      {
+        await using program = await startFaultyProgram(dir, args);
+        await program.logged("serving the core bus");
+        await using client = await connected(socket);
+        const before = publishParams({ topic: "t", payload: "before", qos: 1 });
+        await client.call("publish", before);
+        const guilty = publishParams({ topic: `bug/${where}`, payload: "guilty", qos: 1 });
+        client.call("publish", guilty).catch(() => {});
+        assertEquals(await within("the end", program.exited), Exit.INTERNAL, program.log());
+        assertMatch(program.log(), /iotcored: unexpected error: a bug in a \w+\n/);
+        assertMatch(program.log(), /faulty_interface\.ts:\d+/);
+      }
+      await core.reopen();
+      await using again = await startProgram(args);
+      await waitFor("both messages", () => core.published.length === 2);
+      assertEquals(taken(core), ["before", "guilty"]);
+      assertEquals(await stop(again), 0);
+    },
+  );
+}
+
+Deno.test(
+  "an error that nothing caught at a signal ends the program with 70, and nothing accepted is lost",
+  FROM_SOURCE,
+  async () => {
     await using place = await world("--spool", "{dir}/spool");
     const { core, dir, args, socket } = place;
     await core.close();
     {
       await using program = await startFaultyProgram(dir, args);
       await program.logged("serving the core bus");
-      await using client = await connected(socket);
-      const before = publishParams({ topic: "t", payload: "before", qos: 1 });
-      await client.call("publish", before);
-      const guilty = publishParams({ topic: `bug/${where}`, payload: "guilty", qos: 1 });
-      client.call("publish", guilty).catch(() => {});
+      await publish(socket, { topic: "t", payload: "accepted", qos: 1 });
+      program.signal("SIGHUP");
       assertEquals(await within("the end", program.exited), Exit.INTERNAL, program.log());
-      assertMatch(program.log(), /iotcored: unexpected error: a bug in a \w+\n/);
-      assertMatch(program.log(), /faulty_interface\.ts:\d+/);
+      assertMatch(program.log(), /iotcored: unexpected error: a bug at a signal\n/);
+      assertMatch(program.log(), /faulty_signals\.ts:\d+/);
     }
     await core.reopen();
     await using again = await startProgram(args);
-    await waitFor("both messages", () => core.published.length === 2);
-    assertEquals(taken(core), ["before", "guilty"]);
+    await waitFor("the message", () => taken(core).includes("accepted"));
     assertEquals(await stop(again), 0);
-  });
-}
-
-Deno.test("an error that nothing caught at a signal ends the program with 70, and nothing accepted is lost", async () => {
-  await using place = await world("--spool", "{dir}/spool");
-  const { core, dir, args, socket } = place;
-  await core.close();
-  {
-    await using program = await startFaultyProgram(dir, args);
-    await program.logged("serving the core bus");
-    await publish(socket, { topic: "t", payload: "accepted", qos: 1 });
-    program.signal("SIGHUP");
-    assertEquals(await within("the end", program.exited), Exit.INTERNAL, program.log());
-    assertMatch(program.log(), /iotcored: unexpected error: a bug at a signal\n/);
-    assertMatch(program.log(), /faulty_signals\.ts:\d+/);
-  }
-  await core.reopen();
-  await using again = await startProgram(args);
-  await waitFor("the message", () => taken(core).includes("accepted"));
-  assertEquals(await stop(again), 0);
-});
+  },
+);

@@ -21,6 +21,7 @@ pureTest("the page shows everything at a glance", () => {
     "             window 29   slowed to 1,030 a minute   turned away 26   overdue 27   sent again 28",
     "received     19 messages",
     "clients      20 open   21 in all   22 subscribed   closed as slow 23   requests refused 24",
+    "             messages larger than a subscriber takes 26",
     "             clients is at 4,000 of 4,096",
     "config       waiting: Cannot reach \\u001b[2J",
   ]);
