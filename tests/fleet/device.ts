@@ -16,8 +16,11 @@ export interface Message {
 export interface Publish {
   readonly sentAt: number;
   readonly message: Message;
+  readonly device: Device;
   /** Links that the device had before. */
   readonly link: number;
+  /** Whether the account took it, as the PUBACK will say. */
+  isTaken: boolean;
 }
 
 /** What a device can do to the world. */
@@ -27,7 +30,7 @@ export interface World {
   wake(device: Device, at: number): void;
   /** Sends CONNECT; {@linkcode Device.connected} follows. */
   connect(device: Device, now: number): void;
-  publish(device: Device, publish: Publish): void;
+  publish(publish: Publish): void;
   onUp(device: Device, now: number): void;
   onDown(): void;
   onTaken(device: Device, message: Message, now: number): void;
@@ -107,10 +110,10 @@ export class Device {
   }
 
   /** PUBACK: the message was taken, or turned away with 0x97. */
-  answered(publish: Publish, taken: boolean, now: number): void {
+  answered(publish: Publish, now: number): void {
     if (publish.link !== this.#links || this.#state.type !== "up") return;
     this.#unanswered.delete(publish);
-    if (taken) {
+    if (publish.isTaken) {
       this.#window.acknowledged(publish, now);
       if (!publish.message.taken) {
         publish.message.taken = true;
@@ -161,12 +164,12 @@ export class Device {
 
   #send(message: Message, now: number): void {
     this.#rate.take(now, BYTES);
-    const publish = { sentAt: now, message, link: this.#links };
+    const publish = { sentAt: now, message, device: this, link: this.#links, isTaken: false };
     this.#unanswered.add(publish);
     this.#window.rate.sent(now);
     this.#window.sent(publish);
     if (this.#lookAt === Infinity) this.#lookAt = this.#window.dueAt ?? Infinity;
-    this.#world.publish(this, publish);
+    this.#world.publish(publish);
   }
 
   #wake(at: number): void {

@@ -44,34 +44,39 @@ export interface Figures {
 /** How long from the beginning of a connection to CONNACK, in ms. */
 const CONNECT_MS = 400;
 
-interface Answer {
-  readonly at: number;
+/** A CONNECT under way, sent at that time. */
+interface Connect {
+  readonly sentAt: number;
   readonly device: Device;
-  /** `undefined`: the answer to CONNECT. */
-  readonly publish: Publish | undefined;
-  readonly good: boolean;
 }
 
-/** A queue whose entries come in the order of their times. */
-class Answers {
-  #entries: Answer[] = [];
+/** Packets under way, that all take as long as each other. */
+class Way<T extends { readonly sentAt: number }> {
+  readonly #ms: number;
+  #packets: T[] = [];
   #head = 0;
 
+  constructor(ms: number) {
+    this.#ms = ms;
+  }
+
+  /** When the first arrives. */
   get nextAt(): number {
-    return this.#entries[this.#head]?.at ?? Infinity;
+    const next = this.#packets[this.#head];
+    return next === undefined ? Infinity : next.sentAt + this.#ms;
   }
 
-  push(answer: Answer): void {
-    this.#entries.push(answer);
+  push(packet: T): void {
+    this.#packets.push(packet);
   }
 
-  take(): Answer {
-    const answer = this.#entries[this.#head++]!;
-    if (this.#head > 4_096 && this.#head * 2 > this.#entries.length) {
-      this.#entries = this.#entries.slice(this.#head);
+  take(): T {
+    const packet = this.#packets[this.#head++]!;
+    if (this.#head > 4_096 && this.#head * 2 > this.#packets.length) {
+      this.#packets = this.#packets.slice(this.#head);
       this.#head = 0;
     }
-    return answer;
+    return packet;
   }
 }
 
@@ -82,8 +87,8 @@ export class Fleet implements World {
   readonly #account: Account;
   readonly #devices: Device[] = [];
   readonly #timers: Timers;
-  readonly #pubacks = new Answers();
-  readonly #connacks = new Answers();
+  readonly #pubacks: Way<Publish>;
+  readonly #connacks = new Way<Connect>(CONNECT_MS);
   readonly #everUp: Uint8Array;
   readonly #left: Int32Array;
   /** How long live messages took, in ms. */
@@ -105,6 +110,7 @@ export class Fleet implements World {
     this.#scene = scene;
     this.random = new Random(scene.seed);
     this.#account = new Account(scene.quota);
+    this.#pubacks = new Way(scene.roundTripMs);
     this.#timers = new Timers(scene.devices);
     this.#everUp = new Uint8Array(scene.devices);
     this.#left = new Int32Array(scene.devices).fill(scene.backlog);
@@ -135,14 +141,13 @@ export class Fleet implements World {
   }
 
   connect(device: Device, now: number): void {
-    this.#connacks.push({ at: now + CONNECT_MS, device, publish: undefined, good: now >= 0 });
+    this.#connacks.push({ sentAt: now, device });
   }
 
-  publish(device: Device, publish: Publish): void {
+  publish(publish: Publish): void {
     this.#sends++;
-    const good = this.#account.publishes(publish.sentAt);
-    if (!good && this.#scene.over === "silence") return;
-    this.#pubacks.push({ at: publish.sentAt + this.#scene.roundTripMs, device, publish, good });
+    publish.isTaken = this.#account.publishes(publish.sentAt);
+    if (publish.isTaken || this.#scene.over === "0x97") this.#pubacks.push(publish);
   }
 
   onUp(device: Device, now: number): void {
@@ -172,12 +177,12 @@ export class Fleet implements World {
     if (this.#drained === Math.ceil(this.#scene.devices * 0.99)) this.#drainedS = now / 1_000;
   }
 
-  #onPuback({ device, publish, good }: Answer): void {
-    device.answered(publish!, good, this.#now);
+  #onPuback(publish: Publish): void {
+    publish.device.answered(publish, this.#now);
   }
 
-  #onConnack({ device, good }: Answer): void {
-    if (!good) return device.connected("no network", this.#now);
+  #onConnack({ device, sentAt }: Connect): void {
+    if (sentAt < 0) return device.connected("no network", this.#now);
     const accepted = this.#account.connects(this.#now);
     if (!accepted) this.#refused++;
     device.connected(accepted ? "accepted" : "busy", this.#now);

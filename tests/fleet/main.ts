@@ -5,6 +5,7 @@
  * @module
  */
 
+import { play } from "./play.ts";
 import { isMet, type Row, rows } from "./scenes.ts";
 
 /** With other numbers, the quotas in proportion would not be whole. */
@@ -28,7 +29,7 @@ if (!Number.isSafeInteger(devices) || devices < MULTIPLE || devices % MULTIPLE >
 say(`${devices} devices, quotas in proportion\n`);
 say("| scene | figure | seen | goal |\n| --- | --- | --- | --- |");
 let missed = 0;
-for (const row of rows(devices)) {
+for await (const row of rows(devices, play)) {
   say(line(row));
   if (!isMet(row)) missed++;
 }

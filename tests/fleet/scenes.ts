@@ -1,4 +1,4 @@
-import { type Figures, Fleet, type Scene } from "./fleet.ts";
+import type { Figures, Scene } from "./fleet.ts";
 
 /** A figure beside its goal. */
 export interface Row {
@@ -74,33 +74,36 @@ export function healthy(): Scene {
   };
 }
 
+/** Plays a scene. */
+type Play = (scene: Scene) => Figures | Promise<Figures>;
+
 /** Plays the scenes with a fleet of `devices`, a multiple of 200 for the quotas to be whole numbers, and gives their rows. */
-export function* rows(devices: number): Generator<Row> {
-  yield* stormRows("silent loss", new Fleet(storm(devices, "silence")).run());
-  yield* stormRows("0x97", new Fleet(storm(devices, "0x97")).run());
+export async function* rows(devices: number, play: Play): AsyncGenerator<Row> {
+  const storms = (["silence", "0x97"] as const).map(async (over) => ({
+    over,
+    seen: await play(storm(devices, over)),
+  }));
+  for (const each of storms) {
+    const { over, seen } = await each;
+    yield* stormRows(over === "silence" ? "silent loss" : over, seen);
+  }
   const scene = "power comes back";
-  const { refused } = new Fleet(power(Math.max(2_000, devices))).run();
+  const { refused } = await play(power(Math.max(2_000, devices)));
   yield { scene, figure: "refused CONNECTs a device", seen: refused, goal: { atMost: 6 } };
-  for (const over of ["silence", "0x97"] as const) yield* aloneRows(over);
-  const late = new Fleet(slow()).run();
-  yield {
-    scene: "PUBACK after 65 s",
-    figure: "messages of 300 that are acknowledged",
-    seen: late.taken,
-    goal: { atLeast: 300 },
-  };
-  yield {
-    scene: "PUBACK after 65 s",
-    figure: "duplicates",
-    seen: late.sends - 300,
-    goal: { atMost: 300 },
-  };
-  yield {
-    scene: "healthy account",
-    figure: "1,000 messages drained, s",
-    seen: new Fleet(healthy()).run().drainedS,
-    goal: { atMost: 12 },
-  };
+  for (const over of ["silence", "0x97"] as const) {
+    yield* aloneRows(alone(over), await play(alone(over)));
+  }
+  yield* slowRows(await play(slow()));
+  const { drainedS } = await play(healthy());
+  const figure = "1,000 messages drained, s";
+  yield { scene: "healthy account", figure, seen: drainedS, goal: { atMost: 12 } };
+}
+
+function* slowRows({ taken, sends }: Figures): Generator<Row> {
+  const scene = "PUBACK after 65 s";
+  const figure = "messages of 300 that are acknowledged";
+  yield { scene, figure, seen: taken, goal: { atLeast: 300 } };
+  yield { scene, figure: "duplicates", seen: sends - 300, goal: { atMost: 300 } };
 }
 
 function* stormRows(scene: string, seen: Figures): Generator<Row> {
@@ -119,18 +122,11 @@ function* stormRows(scene: string, seen: Figures): Generator<Row> {
   yield row("live messages while draining, p99, s", seen.liveP99S, { atMost: 4_960 });
 }
 
-function* aloneRows(over: Scene["over"]): Generator<Row> {
-  const scene = `one device, account of 20/s, ${over}`;
-  const { quota, untilMs } = alone(over);
-  const seen = new Fleet(alone(over)).run();
-  const share = seen.taken / (quota.publishes * untilMs / 1_000);
-  yield { scene, figure: "share of what it takes, %", seen: share * 100, goal: { atLeast: 85 } };
-  yield {
-    scene,
-    figure: "sends per message taken",
-    seen: seen.sends / seen.taken,
-    goal: { atMost: 1.2 },
-  };
+function* aloneRows({ over, quota, untilMs }: Scene, { taken, sends }: Figures): Generator<Row> {
+  const scene = `one device, account of ${quota.publishes}/s, ${over}`;
+  const share = taken / (quota.publishes * untilMs / 1_000) * 100;
+  yield { scene, figure: "share of what it takes, %", seen: share, goal: { atLeast: 85 } };
+  yield { scene, figure: "sends per message taken", seen: sends / taken, goal: { atMost: 1.2 } };
 }
 
 /** Whether a row's goal is met. */
