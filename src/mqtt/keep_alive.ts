@@ -41,8 +41,8 @@ export class KeepAlive {
     this.#timer = undefined;
   }
 
-  /** A packet that was sent at `sentAt` has its answer; `undefined`: a PINGREQ. */
-  answered(sentAt = this.#pingedAt): void {
+  /** A packet that was sent at `sentAt`, in ms of the clock, has its answer. */
+  answered(sentAt: number): void {
     this.#provenAt = Math.max(this.#provenAt, sentAt);
   }
 

@@ -14,11 +14,12 @@ function setUp() {
     ms: 60_000,
     bytesRead: () => link.bytesRead,
     ping: () => {
-      pings.push(clock.now() / 1_000);
+      const sentAt = clock.now();
+      pings.push(sentAt / 1_000);
       if (!link.answers) return;
       clock.after(100, () => {
         link.bytesRead += 2;
-        keepAlive.answered();
+        keepAlive.answered(sentAt);
       });
     },
     onDead: () => dead.push(clock.now() / 1_000),
