@@ -185,7 +185,7 @@ export class PoisonDetector {
       return phase.fence === "due" ? this.#unproven.allProvableFrom ?? now : undefined;
     }
     const from = this.#unproven.provableFrom;
-    if (from === undefined) return undefined;
+    if (from === undefined || this.#unproven.hasFenceSince(from)) return undefined;
     // What would answer in its place may have been discarded.
     const waitMs = this.#unproven.hasAnswerableSince(from) ? FENCE_SPACING_MS : 0;
     return Math.max(from + waitMs, this.#lastFenceAt + FENCE_SPACING_MS);

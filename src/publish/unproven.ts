@@ -84,6 +84,12 @@ export class Unproven {
     return this.#lastAnswerableAt >= at;
   }
 
+  /** Whether the PINGRESP of a PINGREQ that was written since that time is still to come. */
+  hasFenceSince(at: number): boolean {
+    for (const writtenAt of this.#fences.values()) if (writtenAt >= at) return true;
+    return false;
+  }
+
   /** A packet was written that will be answered; returns what to give {@linkcode answered}. */
   wrote(packet: Answerable): number {
     this.#order++;
