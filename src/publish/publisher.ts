@@ -1,3 +1,9 @@
+/**
+ * Messages on their way out: accepted by the intake, sent by the publisher within rate and window.
+ *
+ * @module
+ */
+
 import type { Clock } from "../base/clock.ts";
 import type { FaultHook } from "../base/fault.ts";
 import type { Log } from "../base/log.ts";
