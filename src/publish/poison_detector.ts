@@ -282,11 +282,11 @@ export class PoisonDetector {
     const suspicions = this.#unproven.accused(accused);
     if (accused === "none") return NOTHING;
     if (phase.type !== "trial") {
-      return { ...NOTHING, suspected: this.#standings.suspect(suspicions, now) };
+      return { ...NOTHING, suspected: this.#standings.suspect(suspicions, end.code, now) };
     }
     const { suspicion } = phase;
     if (!suspicions.some(({ subject }) => isSame(subject, suspicion.subject))) return NOTHING;
-    if (!this.#standings.soleInFlight(suspicion, now)) return { ...NOTHING, trial: true };
+    if (!this.#standings.soleInFlight(suspicion, end.code, now)) return { ...NOTHING, trial: true };
     const reason =
       `the broker closed the connection for it while nothing else was in flight: ${end.reason}`;
     const refusal = this.#standings.condemn(suspicion.subject, reason, now);
