@@ -1,5 +1,6 @@
 import { assertEquals } from "../../deps.ts";
 import { Quarantine } from "../../../src/publish/quarantine.ts";
+import { HEAD_START_MS } from "../../../src/publish/poison_detector.ts";
 import { REFUSAL_MS } from "../../../src/publish/standings.ts";
 import { OK, setUp } from "./publisher_scene.ts";
 
@@ -13,11 +14,13 @@ function condemned() {
   for (const text of ["1", "2", "3"]) publish(text, 1, { topic: "forbidden" });
   up();
   for (let close = 0; close < 3; close++) {
+    clock.advance(HEAD_START_MS);
     lose();
     clock.advance(1_000);
     up();
   }
   assertEquals(quarantine.list(0, 10).map(({ seq }) => seq), [1, 2, 3]);
+  clock.advance(HEAD_START_MS);
   link.sent.length = 0;
   return { ...scene, quarantine };
 }
@@ -50,6 +53,7 @@ Deno.test("a message that closes the connection again is back in quarantine", pu
   const { quarantine, clock, lose, up } = condemned();
   assertEquals(quarantine.retry([1]), 1);
   for (let close = 0; close < 2; close++) {
+    clock.advance(HEAD_START_MS);
     lose();
     clock.advance(1_000);
     up();
@@ -77,6 +81,7 @@ Deno.test(
     const { quarantine, clock, lose, up, link } = condemned();
     clock.advance(REFUSAL_MS);
     for (let close = 0; close < 2; close++) {
+      clock.advance(HEAD_START_MS);
       assertEquals(link.texts.at(-1), "2");
       lose();
       clock.advance(1_000);

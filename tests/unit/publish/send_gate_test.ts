@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "../../deps.ts";
-import { FENCE_SPACING_MS } from "../../../src/publish/poison_detector.ts";
+import { FENCE_SPACING_MS, HEAD_START_MS } from "../../../src/publish/poison_detector.ts";
 import { SendGate } from "../../../src/publish/send_gate.ts";
 import { SendGates } from "../../../src/publish/send_gates.ts";
 import { PROOF_MS } from "../../../src/publish/unproven.ts";
@@ -35,6 +35,7 @@ function setUp() {
 function condemn(gate: SendGate, link: Pings, write: () => void): void {
   for (let close = 0; close < 3; close++) {
     gate.up(link);
+    link.clock.advance(HEAD_START_MS);
     write();
     gate.down(CLOSED);
   }
@@ -77,11 +78,12 @@ Deno.test("QoS 1 alone needs no PINGREQ and no timer", pure, () => {
 });
 
 Deno.test("who waits is told when a trial is over", pure, () => {
-  const { gate, link } = setUp();
+  const { clock, gate, link } = setUp();
   gate.up(link);
   gate.wroteQos1("topic", 1, 10);
   gate.down(CLOSED);
   gate.up(link);
+  clock.advance(HEAD_START_MS);
   let told = 0;
   gate.onChange = () => told++;
   assertEquals(gate.ask({ kind: "topic", name: "topic" }, 1), "alone");
@@ -108,7 +110,6 @@ Deno.test("what one connection found counts for all, until it may have changed",
   const gates = new SendGates(clock, fakeLog());
   const filter = { kind: "filter", name: "bad/#" } as const;
   condemn(gates.of(1), new Pings(clock), () => {
-    clock.advance(1_000);
     gates.of(1).ask(filter);
     gates.of(1).wroteFilters([filter.name]);
   });
