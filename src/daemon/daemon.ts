@@ -189,7 +189,7 @@ class LocalDaemon implements Daemon, PoolHandler {
     const limits = config.rateLimit ? AWS_RATE_LIMITS : undefined;
     const { maxInFlight, keepQos0WhenOffline, maxConnections } = config;
     this.#publisher = new Publisher({ ...shared, log, random, limits, maxInFlight });
-    this.#quarantine = new Quarantine({ spool: this.#spool, gate });
+    this.#quarantine = new Quarantine({ spool: this.#spool, gate, clock });
     this.#intake = new Intake({ ...shared, publisher: this.#publisher, keepQos0WhenOffline });
     this.#queue = queue;
     this.#files = new CredentialFiles(log, clock);
@@ -303,6 +303,7 @@ class LocalDaemon implements Daemon, PoolHandler {
     this.#publisher.stop();
     this.#waiters.stop();
     this.#gates.stop();
+    this.#quarantine.stop();
     this.#readiness.down();
     this.#subscriptions.stop();
     this.#files.close();

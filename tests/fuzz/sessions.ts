@@ -70,7 +70,7 @@ function daemonTable(clock: FakeClock, log: Log): MethodTable {
     clients: () => undefined,
     waiting: () => undefined,
   });
-  const quarantine = new Quarantine({ spool, gate });
+  const quarantine = new Quarantine({ spool, gate, clock });
   const reconnect = (): void => {};
   return busMethods({
     ...{ intake, subscriptions, connection, status, quarantine, reconnect, log },

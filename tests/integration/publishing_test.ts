@@ -164,6 +164,38 @@ Deno.test("a message that closes the connection each time is put in quarantine, 
   assertEquals([core.accepted.length - 1, payloads(core).includes("poison")], [closes, false]);
 });
 
+Deno.test("a refused topic is tried again at once after the method reconnect", async () => {
+  let isForbidden = true;
+  await using core = await startAwsIotCore({
+    behaviour: {
+      refusePublish: (topic) => isForbidden && topic === "poison" ? "close" : undefined,
+    },
+  });
+  await using daemon = await startTestDaemon(core);
+  await untilConnected(daemon.socket);
+  await publish(daemon.socket, { topic: "poison", payload: "first", qos: 1 });
+  const refused = async (): Promise<BusError | undefined> => {
+    try {
+      await publish(daemon.socket, { topic: "poison", payload: "second", qos: 0 });
+    } catch (error) {
+      if (error instanceof BusError) return error;
+      throw error;
+    }
+    return undefined;
+  };
+  await waitFor("a refusal", async () => (await refused())?.code === Code.REMOTE, 20_000);
+  isForbidden = false;
+  const links = core.sent("connack").length;
+  {
+    await using client = await connected(daemon.socket);
+    await client.call("reconnect", new Map());
+  }
+  await waitFor("another link", () => core.sent("connack").length > links);
+  await untilConnected(daemon.socket);
+  assertEquals(await refused(), undefined);
+  await waitFor("the message", () => payloads(core).includes("second"));
+});
+
 Deno.test("a broker whose quota is exceeded (0x97) gets the messages again, more slowly", async () => {
   let refusals = 3;
   await using core = await startAwsIotCore({

@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertLessOrEqual } from "../../deps.ts";
 import { Code } from "../../../src/base/errors.ts";
+import { HEAD_START_MS } from "../../../src/publish/poison_detector.ts";
 import { AWS_RATE_LIMITS } from "../../../src/aws/rate_window.ts";
 import type { OutgoingPublish, PublishResult } from "../../../src/mqtt/link.ts";
 import { FakeLink, LOST, numbers, OK, setUp } from "./publisher_scene.ts";
@@ -416,6 +417,7 @@ Deno.test(
     clock.advance(5_000);
     assertEquals(link.texts, ["a"]);
     up();
+    clock.advance(HEAD_START_MS);
     assertEquals(link.texts, ["a", "b"]);
   },
 );
