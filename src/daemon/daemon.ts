@@ -188,7 +188,7 @@ class LocalDaemon implements Daemon, PoolHandler {
     const shared = { spool: this.#spool, queue, waiters: this.#waiters, gate, clock, fault };
     const limits = config.rateLimit ? AWS_RATE_LIMITS : undefined;
     const { maxInFlight, keepQos0WhenOffline, maxConnections } = config;
-    this.#publisher = new Publisher({ ...shared, log, limits, maxInFlight });
+    this.#publisher = new Publisher({ ...shared, log, random, limits, maxInFlight });
     this.#quarantine = new Quarantine({ spool: this.#spool, gate, clock });
     this.#intake = new Intake({ ...shared, publisher: this.#publisher, keepQos0WhenOffline });
     this.#queue = queue;
