@@ -193,14 +193,9 @@ class LocalDaemon implements Daemon, PoolHandler {
     const limits = config.rateLimit ? AWS_RATE_LIMITS : undefined;
     const { maxInFlight, keepQos0WhenOffline, maxConnections } = config;
     const readGate = this.#readGate = new ReadGate(clock);
-    this.#publisher = new Publisher({
-      linkClock: readGate.clock,
-      ...shared,
-      log,
-      limits,
-      maxInFlight,
-    });
-    this.#quarantine = new Quarantine({ spool: this.#spool, gate });
+    const linkClock = readGate.clock;
+    this.#publisher = new Publisher({ ...shared, linkClock, log, random, limits, maxInFlight });
+    this.#quarantine = new Quarantine({ spool: this.#spool, gate, clock });
     this.#intake = new Intake({ ...shared, publisher: this.#publisher, keepQos0WhenOffline });
     this.#queue = queue;
     this.#files = new CredentialFiles(log, clock);
@@ -317,6 +312,7 @@ class LocalDaemon implements Daemon, PoolHandler {
     this.#publisher.stop();
     this.#waiters.stop();
     this.#gates.stop();
+    this.#quarantine.stop();
     this.#readiness.down();
     this.#subscriptions.stop();
     this.#files.close();

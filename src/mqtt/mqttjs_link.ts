@@ -1,6 +1,6 @@
 import type { Qos } from "../aws/limits.ts";
 import type { TLSSocket } from "node:tls";
-import { loadMqtt, type MqttClient } from "../../deps.ts";
+import { type IClientPublishOptions, loadMqtt, type MqttClient } from "../../deps.ts";
 import { Deque } from "../base/deque.ts";
 import { type Clock, systemClock, type Timer } from "../base/clock.ts";
 import { messageOf } from "../base/errors.ts";
@@ -9,6 +9,7 @@ import type { ConnStream } from "./conn_stream.ts";
 import { ConnectError, exceptionIn, faultIn, fromSocketError } from "./connect_error.ts";
 import { CoalescingStream } from "./coalescing_stream.ts";
 import { Inbound } from "./inbound.ts";
+import { KeepAlive } from "./keep_alive.ts";
 import { disconnectBytes, mqttJsInput, pubackBytes } from "./mqttjs_input.ts";
 import { clientOptions, type LinkOptions, startsClean } from "./mqttjs_options.ts";
 import type { Properties } from "./properties.ts";
@@ -33,12 +34,10 @@ import {
   type ServerPublish,
 } from "./server_packet.ts";
 import { type SecureStream, streamError } from "./tls.ts";
+import { TopicAliases } from "./topic_aliases.ts";
 
 /** How long a broker may take to hang up after DISCONNECT, in ms. */
 export const CLOSE_MS = 1_000;
-
-/** How long one packet may take in all while something of it comes, in times the keep-alive. */
-const PACKET_KEEP_ALIVES = 6;
 
 /** DISCONNECT with reason 0, the same two bytes in both versions [MQTT-3.14.1-1], [MQTT5-3.14.2.1]. */
 const DISCONNECT = new Uint8Array([0xe0, 0x00]);
@@ -102,12 +101,12 @@ class MqttJsLink implements MqttLink {
   /** The packet being handled, of which MQTT.js gets only what it needs to call the one who waits for it. */
   #packet: ServerPacket | undefined;
   #sawConnack = false;
-  #bytesAtPing = 0;
-  /** Whole packets that had come at a look, and when that number was first seen, in ms of the clock. */
-  #seen = { packets: 0, at: 0 };
-  #stuckTimer: Timer | undefined;
+  #aliases = new TopicAliases(0);
+  readonly #keepAlive: KeepAlive;
   /** Who waits for a PINGRESP, in the order of the PINGREQs; `undefined` for one of the keep-alive [MQTT-3.12.4-1]. */
-  readonly #pings = new Deque<{ readonly done: (() => void) | undefined }>();
+  readonly #pings = new Deque<
+    { readonly sentAt: number; readonly done: (() => void) | undefined }
+  >();
 
   constructor(
     Client: typeof MqttClient,
@@ -142,6 +141,16 @@ class MqttJsLink implements MqttLink {
       onPacket: (raw) => this.#onRaw(raw),
       guarded: (name, fn) => this.#guarded(name, fn),
     });
+    this.#keepAlive = new KeepAlive({
+      clock: this.#clock,
+      ms: options.keepAliveS * 1_000,
+      ping: () => this.#sendPing(),
+      bytesRead: () => tcp.bytesRead,
+      stuckMs: () => tcp.stuckMs,
+      held: () => options.gate.held,
+      inbound: this.#inbound,
+      onDead: this.#guarded("keep-alive", (reason) => this.#finish({ by: "keep-alive", reason })),
+    });
     this.#listen();
     const { connackTimeoutMs: ms, signal } = options;
     this.#connackTimer = this.#clock.after(
@@ -162,11 +171,11 @@ class MqttJsLink implements MqttLink {
 
   publish(message: OutgoingPublish, done: (result: PublishResult | undefined) => void): void {
     if (this.#phase !== "open") return done(undefined);
-    const { topic, qos, dup = false, messageExpiry } = message;
+    const { qos, dup = false, messageExpiry } = message;
     const payload = message.payload as Uint8Array as Buffer;
-    const options = messageExpiry === undefined || this.#options.version !== "5"
-      ? { qos, dup }
-      : { qos, dup, properties: { messageExpiryInterval: messageExpiry } };
+    const { topic, alias } = this.#aliases.use(message.topic);
+    const properties = this.#options.version === "5" ? propertiesOf(messageExpiry, alias) : {};
+    const options = { qos, dup, ...properties };
     if (qos === 0) {
       // With a callback, MQTT.js would add a listener for `drain` per message while the stream is full.
       this.#guarded("publish", () => this.#client.publish(topic, payload, options))();
@@ -176,10 +185,12 @@ class MqttJsLink implements MqttLink {
       return;
     }
     const onEnd = (): void => done(undefined);
+    const sentAt = this.#clock.now();
     this.#pending.add(onEnd);
     const onAnswer = this.#guarded("publish answer", () => {
       // An answer without PUBACK is the end of the link, which answers for itself.
       if (this.#packet?.type !== "puback" || !this.#pending.delete(onEnd)) return;
+      this.#keepAlive.answered(sentAt);
       done(resultOf(this.#packet.code, this.#packet.properties));
     });
     this.#guarded("publish", () => this.#client.publish(topic, payload, options, onAnswer))();
@@ -238,7 +249,9 @@ class MqttJsLink implements MqttLink {
     return new Promise((resolve) => {
       const onEnd = (): void => resolve(undefined);
       this.#pending.add(onEnd);
+      const sentAt = this.#clock.now();
       const answer = (value: T): void => {
+        this.#keepAlive.answered(sentAt);
         if (this.#pending.delete(onEnd)) resolve(value);
       };
       this.#guarded("request", () => send(answer))();
@@ -267,13 +280,9 @@ class MqttJsLink implements MqttLink {
     client.on("error", this.#guarded("client error", (error) => this.#onClientError(error)));
     const sendPing = client.sendPing.bind(client);
     this.#sendPing = this.#guarded("ping", (done?: () => void) => {
-      this.#bytesAtPing = this.#tcp.bytesRead;
-      this.#countPackets();
-      this.#pings.push({ done });
+      this.#pings.push({ sentAt: this.#clock.now(), done });
       sendPing();
     });
-    client.sendPing = () => this.#sendPing();
-    client.onKeepaliveTimeout = this.#guarded("keep-alive", () => this.#onKeepAlive());
   }
 
   /** A callback for MQTT.js or a stream: what it throws ends the link, as the broker's fault or as ours. */
@@ -293,45 +302,6 @@ class MqttJsLink implements MqttLink {
 
   #isOver(): boolean {
     return this.#phase === "over" || this.#stream.destroyed;
-  }
-
-  /**
-   * Called at 1.5 times the keep-alive and each half of it after. A PINGRESP may be stuck behind messages on a slow link, or behind
-   * what is held back here: what arrives at all proves that the link lives, unless one packet never ends.
-   */
-  #onKeepAlive(): void {
-    const { keepalive } = this.#client;
-    if (this.#endIfStuck(keepalive * 1_500)) return;
-    this.#countPackets();
-    const packetMs = this.#clock.now() - this.#seen.at;
-    const isEndless = this.#inbound.inPacket && packetMs > PACKET_KEEP_ALIVES * keepalive * 1_000;
-    const lives = this.#options.gate.held || this.#tcp.bytesRead !== this.#bytesAtPing;
-    if (lives && !isEndless) return this.#client.sendPing();
-    const reason = isEndless
-      ? `a packet was not complete after ${PACKET_KEEP_ALIVES * keepalive} s`
-      : `nothing came for ${keepalive * 1.5} s`;
-    this.#finish({ by: "keep-alive", reason });
-  }
-
-  #countPackets(): void {
-    const { packets } = this.#inbound;
-    if (packets !== this.#seen.packets) this.#seen = { packets, at: this.#clock.now() };
-  }
-
-  /** Ends a link whose other side has taken nothing for so long, whatever it sends; looks again when that may be so. */
-  #endIfStuck(limitMs: number): boolean {
-    this.#stuckTimer?.cancel();
-    const { stuckMs } = this.#tcp;
-    if (stuckMs >= limitMs) {
-      const reason = `nothing of what is to be sent was taken for ${limitMs / 1_000} s`;
-      this.#finish({ by: "keep-alive", reason });
-      return true;
-    }
-    if (stuckMs > 0) {
-      const rest = Math.ceil(limitMs - stuckMs);
-      this.#stuckTimer = this.#clock.after(rest, () => this.#endIfStuck(limitMs));
-    }
-    return false;
   }
 
   #onRaw(raw: RawPacket): void {
@@ -360,10 +330,17 @@ class MqttJsLink implements MqttLink {
       case "unsuback":
         return this.#awaited.came(packet, packet.type === "suback" || this.#rules.version === "5");
       case "pingresp":
-        return this.#pings.shift()?.done?.();
+        return this.#onPingresp();
       case "disconnect":
         return this.#onDisconnect(packet);
     }
+  }
+
+  #onPingresp(): void {
+    const ping = this.#pings.shift();
+    if (ping === undefined) return;
+    this.#keepAlive.answered(ping.sentAt);
+    ping.done?.();
   }
 
   /** PUBACK goes out behind this, so it never comes before the message was handed over. */
@@ -384,6 +361,7 @@ class MqttJsLink implements MqttLink {
     if (sessionPresent && startsClean(this.#options)) {
       throw new ProtocolError(Breach.PROTOCOL, "CONNACK says session present for a clean start");
     }
+    this.#aliases = new TopicAliases(properties.topicAliasMaximum ?? 0);
     this.connack = { sessionPresent, receiveMaximum: properties.receiveMaximum ?? 65_535 };
   }
 
@@ -391,6 +369,7 @@ class MqttJsLink implements MqttLink {
     if (this.#phase !== "connecting") return;
     this.#phase = "open";
     this.#disarm();
+    this.#keepAlive.start();
     this.#resolve(this);
   }
 
@@ -446,8 +425,8 @@ class MqttJsLink implements MqttLink {
     const opened = this.#phase !== "connecting";
     this.#phase = "over";
     this.#disarm();
+    this.#keepAlive.stop();
     this.#closeTimer?.cancel();
-    this.#stuckTimer?.cancel();
     this.#inbound.discard();
     if (last === undefined) this.#stream.destroy();
     else this.#sayAndClose(last);
@@ -475,6 +454,20 @@ function endOfStream(where: string, error: unknown): ConnectError {
   return error === undefined
     ? new ConnectError("connack", "closed", `${where} closed the connection before CONNACK`)
     : fromSocketError("connack", where, error);
+}
+
+/** The properties of a PUBLISH, if it has any. */
+function propertiesOf(
+  messageExpiryInterval: number | undefined,
+  topicAlias: number | undefined,
+): Pick<IClientPublishOptions, "properties"> {
+  if (messageExpiryInterval === undefined && topicAlias === undefined) return {};
+  return {
+    properties: {
+      ...messageExpiryInterval === undefined ? {} : { messageExpiryInterval },
+      ...topicAlias === undefined ? {} : { topicAlias },
+    },
+  };
 }
 
 const SUCCESS: PublishResult = { code: 0, reason: "" };
