@@ -12,7 +12,6 @@ Deno.test("a message in quarantine is listed, outlives a restart, and is sent or
   let isForbidden = true;
   await using core = await startAwsIotCore({
     behaviour: {
-      // The program is started again right after a connect.
       connectSpacingMs: 0,
       refusePublish: (topic) => isForbidden && topic === "forbidden" ? "close" : undefined,
     },
