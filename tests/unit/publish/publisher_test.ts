@@ -588,3 +588,37 @@ Deno.test("an overdue message gives its place in the window to the next", pure, 
   clock.advance(10_000);
   assertEquals(link.texts.length > 4, true);
 });
+
+Deno.test("two PUBACKs of one message before it is removed from the disk count once", pure, () => {
+  const { clock, spool, gate, publisher, publish } = setUp();
+  const held: ((result: PublishResult | undefined) => void)[] = [];
+  let removals = 0;
+  spool.settled = () => void removals++;
+  const link = {
+    buffered: 0,
+    renew: () => {},
+    ping: () => {},
+    publish: (_: OutgoingPublish, done: (result: PublishResult | undefined) => void) =>
+      held.push(done) > 0,
+  };
+  gate.up(link);
+  publisher.up(link, 100);
+  publish("a");
+  clock.advance(60_000);
+  for (const done of held) done(OK);
+  assertEquals([held.length, removals, publisher.counters.acknowledged], [2, 1, 1]);
+});
+
+Deno.test("when PUBACKs were only late, sending goes on at once", pure, () => {
+  const { clock, publisher, link, publishMany, up } = setUp();
+  up();
+  publishMany(0, 30);
+  // By now the next message waits for the better part of a minute.
+  clock.advance(58_000);
+  assert(link.sent.length < 20, `${link.sent.length} were sent`);
+  assertEquals(publisher.throttledBy, "account");
+  link.auto = () => OK;
+  link.answer();
+  clock.advance(1);
+  assertEquals([link.sent.length, publisher.throttledBy], [30, undefined]);
+});
