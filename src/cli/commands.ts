@@ -1,7 +1,7 @@
 import type { Exit as ExitCode } from "../base/errors.ts";
 import { VERSION } from "../base/version.ts";
 import { parseOptions, usage } from "./args.ts";
-import { bashCompletions, COMPLETIONS } from "./completions.ts";
+import { COMPLETIONS, SHELLS } from "./completions.ts";
 import { type Command, helpText, OFFLINE_OPTIONS, overviewText } from "./help.ts";
 import { runTool, type Tool } from "./tool.ts";
 import { print } from "./output.ts";
@@ -79,10 +79,12 @@ async function help(args: readonly string[]): Promise<ExitCode> {
 async function completions(args: readonly string[]): Promise<ExitCode> {
   const { values, words } = parseOptions(args, COMPLETIONS.options, "completions");
   if (values.has("help")) return print(helpText(COMPLETIONS));
-  if (words.length !== 1 || words[0] !== "bash") {
-    throw usage("completions are there for bash: iotcored completions bash", "completions");
+  const [shell = "nothing", surplus] = words;
+  if (surplus !== undefined) throw usage(`unexpected argument ${surplus}`, "completions");
+  if (!Object.hasOwn(SHELLS, shell)) {
+    throw usage(`completions needs ${Object.keys(SHELLS).join(", ")}, got ${shell}`, "completions");
   }
-  return print(bashCompletions(await allCommands()));
+  return print(SHELLS[shell]!(await allCommands()));
 }
 
 /** Every subcommand, `run` first. */
