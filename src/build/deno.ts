@@ -10,14 +10,15 @@ export interface Ran {
   readonly stderr: string;
 }
 
-/** Runs this same Deno in the project's folder. */
+/** Runs this same Deno, in the project's folder unless told otherwise. */
 export async function runDeno(
   args: readonly string[],
   env: Record<string, string> = {},
+  cwd: string = ROOT,
 ): Promise<Ran> {
   const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args: [...args],
-    cwd: ROOT,
+    cwd,
     env: { ...env, NO_COLOR: "1", DENO_NO_UPDATE_CHECK: "1" },
     stdin: "null",
   }).output();
