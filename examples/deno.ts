@@ -1,13 +1,9 @@
-// Publishes a message over the daemon, and prints it when it comes back:
-//
-//   deno run -A deno.ts [SOCKET]
-//
+// Publishes a message over the daemon, and prints it when it comes back: deno run -A deno.ts [SOCKET]
 // deno-lint-ignore-file no-console -- it prints what it gets
-import { connect } from "../src/client/mod.ts"; // elsewhere: "jsr:@iotcored/client"
+import { connect } from "../src/client/mod.ts"; // elsewhere it is "jsr:@iotcored/client"
 
-const [socket] = Deno.args;
-await using client = await connect(socket ? { socket } : {});
-await using messages = client.subscribe("examples/#", { qos: 1 });
+await using client = await connect({ socket: Deno.args[0] });
+const messages = client.subscribe("examples/#", { qos: 1 });
 await messages.accepted;
 await client.publish("examples/hello", "hello from here", { qos: 1 });
 for await (const { topic, payload } of messages) {

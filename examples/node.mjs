@@ -6,8 +6,7 @@
 import process from "node:process";
 import { BusError, connect } from "iotcored-client";
 
-const [, , socket] = process.argv;
-const client = await connect(socket ? { socket } : {});
+const client = await connect({ socket: process.argv[2] });
 try {
   const messages = client.subscribe("examples/#", { qos: 1, signal: AbortSignal.timeout(10_000) });
   await messages.accepted;

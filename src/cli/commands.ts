@@ -1,5 +1,11 @@
+/**
+ * The command line: finds the subcommand and runs it.
+ *
+ * @module
+ */
+
 import type { Exit as ExitCode } from "../base/errors.ts";
-import { VERSION } from "../base/version.ts";
+import { versionText } from "../base/version.ts";
 import { parseOptions, usage } from "./args.ts";
 import { COMPLETIONS, SHELLS } from "./completions.ts";
 import { type Command, helpText, OFFLINE_OPTIONS, overviewText } from "./help.ts";
@@ -55,14 +61,12 @@ async function runFrom(args: readonly string[]): Promise<ExitCode> {
   const { parseRunArgs } = await import("./run.ts");
   const run = parseRunArgs(args);
   if (run.instead === "help") return await help([]);
-  if (run.instead === "version") return print(await versionText(run.verbose));
+  if (run.instead === "version") {
+    const { permissionsText } = await import("../process/permitted.ts");
+    return print(versionText() + (run.verbose ? permissionsText() : ""));
+  }
   const { runDaemon } = await import("../process/run.ts");
   return await runDaemon(run);
-}
-
-async function versionText(verbose: boolean): Promise<string> {
-  const version = `iotcored ${VERSION}\n`;
-  return verbose ? version + (await import("../process/permitted.ts")).permissionsText() : version;
 }
 
 async function help(args: readonly string[]): Promise<ExitCode> {

@@ -30,7 +30,7 @@ const MESSAGE_OVERHEAD_BYTES = 64;
 /** What {@linkcode connect} can be told. */
 export interface ConnectOptions {
   /** The path of the daemon's socket; {@linkcode DEFAULT_SOCKET} by default. */
-  readonly socket?: string;
+  readonly socket?: string | undefined;
   /** How long the daemon may be gone before publishes that wait for it fail, in ms; 30 s by default. */
   readonly timeoutMs?: number;
 }
