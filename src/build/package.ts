@@ -94,7 +94,12 @@ async function compiled(target: Target): Promise<string> {
 }
 
 async function checkBinary(binary: string, target: Target): Promise<void> {
-  if (await isProgramFor(binary, target)) return;
+  try {
+    if (await isProgramFor(binary, target)) return;
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    throw new ExitError(Exit.NOINPUT, `Cannot package: ${binary} is missing`);
+  }
   throw new ExitError(Exit.USAGE, `Cannot package: ${binary} is no program for ${target}`);
 }
 

@@ -1,3 +1,4 @@
+import { importMapFlags, type Ran, runDeno } from "../../src/build/deno.ts";
 import { makePackages } from "../../src/build/package.ts";
 import type { Target } from "../../src/build/options.ts";
 import { assert, assertEquals, assertStringIncludes } from "../deps.ts";
@@ -142,3 +143,25 @@ Deno.test({
   assert(!await root.exists("var/lib/iotcored"), "the spool must go with a purge");
   assertEquals(await root.read("usr/bin/iotcored"), "the C daemon");
 });
+
+Deno.test(
+  "task package names a program that is missing, or for another machine",
+  FROM_SOURCE,
+  async () => {
+    await using dir = await tempDir();
+    const other = TARGET.startsWith("x86_64") ? "aarch64" : "x86_64";
+    const target = `${other}-unknown-linux-gnu`;
+    const task = async (...args: string[]): Promise<Ran> =>
+      await runDeno([
+        ...["run", "-q", "-P=compile", ...importMapFlags(), "src/build/package.ts"],
+        ...["--target", target, "--output", dir.path, ...args],
+      ]);
+    const wrong = await task("--binary", PLACEHOLDERS[0]);
+    assertEquals([wrong.code, wrong.stderr], [
+      64,
+      `Cannot package: ${PLACEHOLDERS[0]} is no program for ${target}\n`,
+    ]);
+    const none = await task("--binary", `${dir.path}/none`);
+    assertEquals([none.code, none.stderr], [66, `Cannot package: ${dir.path}/none is missing\n`]);
+  },
+);
