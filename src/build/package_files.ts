@@ -64,6 +64,7 @@ export async function archiveFiles(source: PackageSource): Promise<PackageFile[]
       mode: 0o644,
       content: { copyOf: root + name },
     })),
+    made(`${DOC}/changelog.gz`, compressed(await Deno.readTextFile(`${root}CHANGELOG.md`))),
     made(`${DOC}/copyright`, encoded(await copyright(root))),
     made(`${DOC}/iotcored.cdx.json`, encoded(sbom)),
   ];
@@ -93,12 +94,12 @@ export function debianVersion(version: string): string {
   return `${version.replace("-", "~")}-1`;
 }
 
-/** The documents in the package: those of the top folder, and of `docs`. */
+/** The documents in the package: those of the top folder, and of `docs`; the changelog has a name of its own there. */
 async function documents(root: string): Promise<string[]> {
   const names: string[] = [];
   for (const folder of ["", "docs/"]) {
     for await (const { name, isFile } of Deno.readDir(root + folder)) {
-      if (isFile && name.endsWith(".md")) names.push(folder + name);
+      if (isFile && name.endsWith(".md") && name !== "CHANGELOG.md") names.push(folder + name);
     }
   }
   return names.sort();
@@ -118,7 +119,7 @@ function debianChangelog(version: string, date: Date): string {
   const day = date.toUTCString().replace("GMT", "+0000");
   return `iotcored (${debianVersion(version)}) unstable; urgency=medium
 
-  * Version ${version}; CHANGELOG.md and the release tell what has changed.
+  * Version ${version}; changelog.gz says what has changed.
 
  -- the iotcored authors <iotcored@users.noreply.github.com>  ${day}
 `;

@@ -50,6 +50,7 @@ Deno.test({
     "usr/share/bash-completion/completions/iotcored",
     "usr/share/zsh/vendor-completions/_iotcored",
     "usr/share/fish/vendor_completions.d/iotcored.fish",
+    "usr/share/doc/iotcored/changelog.gz",
     "usr/share/doc/iotcored/copyright",
     "usr/share/doc/iotcored/README.md",
     "usr/share/doc/iotcored/iotcored.cdx.json",
