@@ -1,22 +1,32 @@
 import type { Qos } from "../aws/limits.ts";
 import type { TLSSocket } from "node:tls";
-import { type ClientSubscribeCallback, loadMqtt, type MqttClient } from "../../deps.ts";
+import {
+  type ClientSubscribeCallback,
+  type IPublishPacket,
+  loadMqtt,
+  type MqttClient,
+} from "../../deps.ts";
 import type { Bytes } from "../base/bytes.ts";
 import { type Clock, systemClock, type Timer } from "../base/clock.ts";
 import { messageOf } from "../base/errors.ts";
 import type { ConnStream } from "./conn_stream.ts";
 import { ConnectError, exceptionIn, faultIn, fromSocketError } from "./connect_error.ts";
+import { type ConnackProperties, limitsOf } from "./broker_limits.ts";
 import { CoalescingStream } from "./coalescing_stream.ts";
 import { clientOptions, type LinkOptions } from "./mqttjs_options.ts";
-import type {
-  ConnackInfo,
-  LinkEnd,
-  LinkHandler,
-  MqttLink,
-  OutgoingPublish,
-  PublishResult,
-  SubscribeResult,
+import {
+  type ConnackInfo,
+  type Delivery,
+  type LinkEnd,
+  type LinkHandler,
+  type MqttLink,
+  type OutgoingPublish,
+  PLAIN,
+  type PublishResult,
+  type SubscribeOptions,
+  type SubscribeResult,
 } from "./link.ts";
+import { PacketIds } from "./packet_ids.ts";
 import { describeCode, reasonName } from "./reason_codes.ts";
 import { type SecureStream, streamError } from "./tls.ts";
 
@@ -31,7 +41,7 @@ interface Packet {
   readonly returnCode?: number;
   readonly sessionPresent?: boolean;
   readonly granted?: readonly number[];
-  readonly properties?: { readonly reasonString?: string; readonly receiveMaximum?: number };
+  readonly properties?: ConnackProperties & { readonly reasonString?: string };
 }
 
 /** DISCONNECT with reason 0, the same two bytes in both versions [MQTT-3.14.1-1], [MQTT5-3.14.2.1]. */
@@ -74,6 +84,7 @@ class MqttJsLink implements MqttLink {
   readonly #options: LinkOptions;
   readonly #handler: LinkHandler;
   readonly #client: MqttClient;
+  readonly #packetIds: PacketIds;
   /** What to call when the link ends first: MQTT.js forgets its callbacks then. */
   readonly #pending = new Set<() => void>();
   /** Who sent QoS 0 messages that the stream has not taken yet. */
@@ -104,6 +115,7 @@ class MqttJsLink implements MqttLink {
     this.#stream = stream;
     this.#tcp = tcp;
     this.#options = options;
+    this.#packetIds = options.packetIds ?? new PacketIds();
     this.#handler = handler;
     this.#resolve = resolve;
     this.#reject = reject;
@@ -114,7 +126,7 @@ class MqttJsLink implements MqttLink {
     const coalesced = this.#coalesced = new CoalescingStream(stream, this.#clock);
     this.#client = new Client(
       () => coalesced as unknown as ReturnType<MqttClient["streamBuilder"]>,
-      clientOptions(options),
+      clientOptions(options, this.#packetIds),
     );
     this.#listen();
     const { connackTimeoutMs: ms, signal } = options;
@@ -136,7 +148,7 @@ class MqttJsLink implements MqttLink {
 
   publish(message: OutgoingPublish, done: (result: PublishResult | undefined) => void): void {
     if (this.#phase !== "open") return done(undefined);
-    const { topic, qos, dup = false, messageExpiry } = message;
+    const { topic, qos, dup = false, key, messageExpiry } = message;
     const payload = message.payload as Uint8Array as Buffer;
     const options = messageExpiry === undefined || this.#options.version !== "5"
       ? { qos, dup }
@@ -156,10 +168,17 @@ class MqttJsLink implements MqttLink {
       if (this.#packet?.cmd !== "puback" || !this.#pending.delete(onEnd)) return;
       done(resultOf(this.#packet.reasonCode ?? 0, this.#packet));
     });
-    this.#guarded("publish", () => this.#client.publish(topic, payload, options, onAnswer))();
+    this.#guarded("publish", () => {
+      if (key !== undefined) this.#packetIds.next({ key, again: dup });
+      this.#client.publish(topic, payload, options, onAnswer);
+    })();
   }
 
-  subscribe(filters: readonly string[], qos: Qos): Promise<readonly SubscribeResult[] | undefined> {
+  subscribe(
+    filters: readonly string[],
+    qos: Qos,
+    options: SubscribeOptions = {},
+  ): Promise<readonly SubscribeResult[] | undefined> {
     return this.#request((answer) => {
       const onAnswer: ClientSubscribeCallback = (error, _granted, packet) => {
         const suback = (packet ?? (error as { packet?: Packet } | null)?.packet) as
@@ -172,18 +191,28 @@ class MqttJsLink implements MqttLink {
         const why = error === null ? "codes are missing" : messageOf(error);
         this.#breach(`SUBACK does not fit SUBSCRIBE: ${why}`);
       };
-      this.#client.subscribe([...filters], { qos }, this.#guarded("subscribe answer", onAnswer));
+      this.#client.subscribe(
+        [...filters],
+        this.#subscribeOptions(qos, options),
+        this.#guarded("subscribe answer", onAnswer),
+      );
     });
   }
 
-  async unsubscribe(filters: readonly string[]): Promise<boolean> {
-    const answered = await this.#request<true>((answer) => {
-      const onAnswer = this.#guarded("unsubscribe answer", (error?: Error | null) => {
-        if (!error) answer(true);
-      });
-      this.#client.unsubscribe([...filters], onAnswer);
+  unsubscribe(filters: readonly string[]): Promise<readonly SubscribeResult[] | undefined> {
+    return this.#request((answer) => {
+      const onAnswer = (error?: Error | null, packet?: unknown): void => {
+        if (error) return;
+        const unsuback = packet as Packet | undefined;
+        // MQTT 3.1.1 has no codes here.
+        const codes = unsuback?.granted ?? filters.map(() => 0);
+        if (codes.length === filters.length) {
+          return answer(codes.map((code) => resultOf(code, unsuback)));
+        }
+        this.#breach("UNSUBACK does not fit UNSUBSCRIBE: codes are missing");
+      };
+      this.#client.unsubscribe([...filters], this.#guarded("unsubscribe answer", onAnswer));
     });
-    return answered ?? false;
   }
 
   close(force = false): Promise<void> {
@@ -202,6 +231,14 @@ class MqttJsLink implements MqttLink {
         () => this.#finish({ by: "local", reason: "closed here" }),
       );
     });
+  }
+
+  #subscribeOptions(qos: Qos, { identifier, onlyNew = false }: SubscribeOptions) {
+    if (this.#options.version !== "5") return { qos };
+    const properties = identifier === undefined
+      ? {}
+      : { properties: { subscriptionIdentifier: identifier } };
+    return { qos, rh: onlyNew ? 1 : 0, ...properties };
   }
 
   /** Runs a request whose answer may never come. */
@@ -240,7 +277,11 @@ class MqttJsLink implements MqttLink {
     // PUBACK goes out when the callback is called, so it never comes before the message was handed over.
     client.handleMessage = this.#guarded("message", (packet, callback) => {
       if (this.#phase === "closing" || this.#phase === "over") return;
-      this.#handler.onMessage(packet.topic, packet.payload as Uint8Array as Bytes);
+      this.#handler.onMessage(
+        packet.topic,
+        packet.payload as Uint8Array as Bytes,
+        deliveryOf(packet),
+      );
       callback();
     });
     const sendPing = client.sendPing.bind(client);
@@ -299,9 +340,16 @@ class MqttJsLink implements MqttLink {
       this.#fail("connack", `${this.#options.where} answered CONNACK ${said}`, code);
       return;
     }
+    const { sessionPresent = false, properties } = packet;
+    const { cleanStart, version } = this.#options;
+    if (cleanStart && sessionPresent) {
+      return this.#breach("CONNACK says that a session is present, which was not asked for");
+    }
+    this.#packetIds.connected(sessionPresent);
     this.connack = {
-      sessionPresent: packet.sessionPresent ?? false,
-      receiveMaximum: packet.properties?.receiveMaximum ?? 65_535,
+      ...limitsOf(version, properties),
+      sessionPresent,
+      receiveMaximum: properties?.receiveMaximum ?? 65_535,
     };
   }
 
@@ -379,6 +427,16 @@ function endOfStream(where: string, error: unknown): ConnectError {
 }
 
 const SUCCESS: PublishResult = { code: 0, reason: "" };
+
+/** Of most messages: one for all of them. */
+function deliveryOf(packet: IPublishPacket): Delivery {
+  const identifier = packet.properties?.subscriptionIdentifier;
+  if (identifier === undefined && !packet.retain) return PLAIN;
+  return {
+    retain: packet.retain,
+    identifiers: identifier === undefined ? [] : [identifier].flat(),
+  };
+}
 
 function resultOf(code: number, packet: Packet | undefined): PublishResult {
   if (code === 0) return SUCCESS;

@@ -9,7 +9,7 @@ export const SUBSCRIBE_PACKETS_PER_SECOND = 20;
 /** What {@linkcode FilterSync} needs of a connection that is up. */
 export interface FilterLink {
   subscribe(filters: readonly string[], qos: Qos): Promise<readonly SubscribeResult[] | undefined>;
-  unsubscribe(filters: readonly string[]): Promise<boolean>;
+  unsubscribe(filters: readonly string[]): Promise<readonly SubscribeResult[] | undefined>;
 }
 
 /** Who wants to know what became of the filters. */
@@ -160,8 +160,8 @@ export class FilterSync {
       this.#made.delete(filter);
       this.#stale.add(filter);
     }
-    const done = await link.unsubscribe(filters);
-    if (!done || this.#link !== link) return;
+    const results = await link.unsubscribe(filters);
+    if (results === undefined || this.#link !== link) return;
     for (const filter of filters) this.#stale.delete(filter);
   }
 

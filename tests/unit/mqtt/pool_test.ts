@@ -26,7 +26,7 @@ function setUp() {
       buffered: 0,
       publish: () => {},
       subscribe: () => Promise.resolve(undefined),
-      unsubscribe: () => Promise.resolve(false),
+      unsubscribe: () => Promise.resolve(undefined),
       close: () => {
         handler.onEnd({ by: "local", reason: "closed here" });
         return Promise.resolve();

@@ -23,9 +23,9 @@ class FakeBroker implements FilterLink {
     );
   }
 
-  unsubscribe(filters: readonly string[]): Promise<boolean> {
+  unsubscribe(filters: readonly string[]): Promise<readonly SubscribeResult[] | undefined> {
     this.packets.push(`unsubscribe ${filters.join(" ")}`);
-    return this.#answer(true).then((answer) => answer ?? false);
+    return this.#answer(filters.map(() => ({ code: 0, reason: "" })));
   }
 
   /** Answers what was held back. */
