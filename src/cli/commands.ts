@@ -6,11 +6,12 @@ import { type Command, helpText, OFFLINE_OPTIONS, overviewText } from "./help.ts
 import { runTool, type Tool } from "./tool.ts";
 import { print } from "./output.ts";
 
-/** The subcommands that talk to the daemon; loaded when they are needed, so that each starts fast. */
+/** The subcommands beside the daemon; loaded when they are needed, so that each starts fast. */
 const TOOLS: Readonly<Record<string, () => Promise<Tool>>> = {
   publish: async () => (await import("./publish.ts")).PUBLISH,
   subscribe: async () => (await import("./subscribe.ts")).SUBSCRIBE,
   status: async () => (await import("./status.ts")).STATUS,
+  spool: async () => (await import("./spool.ts")).SPOOL,
 };
 
 const HELP: Command = {

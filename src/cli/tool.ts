@@ -15,6 +15,8 @@ import { toolError } from "./tool_errors.ts";
 /** A subcommand with what it does. */
 export interface Tool {
   readonly command: Command;
+  /** Whether it takes words that belong to no option. */
+  readonly takesWords?: true;
   /** @throws {ExitError} */
   run(parsed: Parsed): Promise<ExitCode>;
 }
@@ -36,10 +38,15 @@ export const TOOL_OPTIONS: readonly Option[] = [
 export const QOS_OPTION: Option = { option: "qos", short: "q", value: "0|1", help: "the QoS [0]" };
 
 /** Reads the command line of a tool and runs it, or prints its help. */
-export async function runTool({ command, run }: Tool, args: readonly string[]): Promise<ExitCode> {
+export async function runTool(
+  { command, run, takesWords }: Tool,
+  args: readonly string[],
+): Promise<ExitCode> {
   const parsed = parseOptions(args, command.options, command.name);
   if (parsed.values.has("help")) return print(helpText(command));
-  if (parsed.words.length > 0) throw usage(`unexpected argument ${parsed.words[0]}`, command.name);
+  if (parsed.words.length > 0 && !takesWords) {
+    throw usage(`unexpected argument ${parsed.words[0]}`, command.name);
+  }
   return await run(parsed);
 }
 

@@ -34,6 +34,12 @@ export type Config =
     readonly connectionCeiling: number;
   };
 
+/** The part of the configuration that is needed to serve clients, connected or not. */
+export type LocalConfig = Omit<
+  Config,
+  "host" | "port" | "id" | "rootca" | "cert" | "key" | "mqttVersion" | "keepAliveS" | "proxy"
+>;
+
 /** The texts of the command line, by setting. */
 export type Given = { readonly [N in SettingName]?: string };
 
@@ -58,40 +64,52 @@ export function resolveConfig(
   values: ConfigValues = new Map(),
   ceiling = 1,
 ): Config {
-  checkGiven(given, ceiling);
-  const read = <N extends SettingName>(name: N): SettingValue<N> | undefined =>
-    readSetting(name, given, values);
-  const need = <N extends SettingName>(name: N): SettingValue<N> => {
-    const { fallback, parse }: Setting<unknown> = SETTINGS[name];
-    const value = read(name);
-    if (value !== undefined) return value;
-    if (fallback === undefined) throw missing(name);
-    return parse(fallback) as SettingValue<N>;
-  };
+  const local = resolveLocal(given, environment, values, ceiling);
+  const need = <N extends SettingName>(name: N): SettingValue<N> =>
+    needSetting(name, given, values);
   const endpoint = need("endpoint");
-  const spool = read("spool") ?? configuredSpool(values) ?? defaultSpool(environment);
+  const port = readSetting("port", given, values);
   return Object.freeze({
+    ...local,
     host: endpoint.host,
-    port: choosePort(given, endpoint.port, read("port")) ?? need("port"),
+    port: choosePort(given, endpoint.port, port) ?? need("port"),
     id: need("id"),
     rootca: need("rootca"),
     cert: need("cert"),
     key: need("key"),
-    interfaceName: need("interfaceName"),
-    busDir: need("busDir"),
     mqttVersion: need("mqttVersion"),
     keepAliveS: need("keepAliveS"),
-    maxConnections: checkCeiling(
-      read("maxConnections") ?? ceiling,
-      ceiling,
-      given.maxConnections !== undefined,
-    ),
+    proxy: chooseProxy(given, environment, values),
+  });
+}
+
+/**
+ * Resolves what is needed to serve clients; without `values`, before the config service has said anything.
+ *
+ * @throws {ExitError} 64 and 78, as {@linkcode resolveConfig} does
+ */
+export function resolveLocal(
+  given: Given,
+  environment: Environment = {},
+  values: ConfigValues = new Map(),
+  ceiling = 1,
+): LocalConfig {
+  checkGiven(given, ceiling);
+  const read = <N extends SettingName>(name: N): SettingValue<N> | undefined =>
+    readSetting(name, given, values);
+  const need = <N extends SettingName>(name: N): SettingValue<N> =>
+    needSetting(name, given, values);
+  const spool = read("spool") ?? configuredSpool(values) ?? defaultSpool(environment);
+  const maxConnections = read("maxConnections") ?? ceiling;
+  return Object.freeze({
+    interfaceName: need("interfaceName"),
+    busDir: need("busDir"),
+    maxConnections: checkCeiling(maxConnections, ceiling, given.maxConnections !== undefined),
     connectionCeiling: ceiling,
     maxInFlight: need("maxInFlight"),
     spool,
     spoolMaxBytes: read("spoolMaxBytes") ?? SPOOL_DEFAULT_BYTES[spool.kind],
     keepQos0WhenOffline: need("keepQos0WhenOffline"),
-    proxy: chooseProxy(given, environment, values),
     rateLimit: !need("noRateLimit"),
     logLevel: need("logLevel"),
     logFormat: need("logFormat"),
@@ -146,6 +164,18 @@ function missing(name: SettingName): ExitError {
     Exit.CONFIG,
     `Cannot start: ${nameOf(name)} is required and was given nowhere`,
   );
+}
+
+function needSetting<N extends SettingName>(
+  name: N,
+  given: Given,
+  values: ConfigValues,
+): SettingValue<N> {
+  const value = readSetting(name, given, values);
+  if (value !== undefined) return value;
+  const { fallback, parse }: Setting<unknown> = SETTINGS[name];
+  if (fallback === undefined) throw missing(name);
+  return parse(fallback) as SettingValue<N>;
 }
 
 function readSetting<N extends SettingName>(

@@ -15,10 +15,8 @@ import { Spool } from "../spool/spool.ts";
 import { MemoryStorage } from "../spool/memory_storage.ts";
 import { openLog } from "../spool/log/log_storage.ts";
 import type { SpoolStorage } from "../spool/storage.ts";
-import type { Config } from "../config/resolve.ts";
-import { nextConfig } from "../config/change.ts";
-import { RevertedError } from "../config/watch.ts";
-import { probe, Trial } from "./config_trial.ts";
+import type { Config, LocalConfig } from "../config/resolve.ts";
+import { ConfigUpdater } from "./config_updater.ts";
 import { targetOf } from "./target.ts";
 import { Readiness } from "./readiness.ts";
 import { busMethods } from "./bus_methods.ts";
@@ -31,9 +29,6 @@ import { Subscriptions } from "../subscribe/subscriptions.ts";
 
 /** How long a stop waits for answers to clients and for PUBACKs, in ms. */
 export const STOP_GRACE_MS = 3_000;
-
-/** Characters of a reason that the status shows: a value of the config may be long. */
-const SHOWN_CHARS = 2_000;
 
 /** What the daemon takes from outside. */
 export interface DaemonDependencies {
@@ -55,6 +50,12 @@ export interface Daemon {
   readonly finished: Promise<void>;
   /** Stops: answers in progress finish, messages in flight get {@linkcode STOP_GRACE_MS}, then DISCONNECT. */
   stop(): Promise<void>;
+  /**
+   * Begins to connect (iotcored-2), with the first whole configuration; the spool in use stays.
+   *
+   * @throws {ExitError} 78 for credential files that cannot be used
+   */
+  connect(config: Config): Promise<void>;
   /** Connects anew, with credentials that are read again. */
   reconnect(reason: string): void;
   /**
@@ -84,7 +85,23 @@ export async function startDaemon(
   config: Config,
   dependencies: DaemonDependencies,
 ): Promise<Daemon> {
+  // Before anything is served: a supervisor hears of a bad file by the exit code, and clients wait.
   await readCredentials(config);
+  const daemon = await serveClients(config, dependencies);
+  await daemon.connect(config);
+  return daemon;
+}
+
+/**
+ * Serves clients without a connection: messages of QoS 1 are accepted into the spool. {@linkcode Daemon.connect} says where to
+ * connect to.
+ *
+ * @throws {ExitError} 73 and 78
+ */
+export async function serveClients(
+  config: LocalConfig,
+  dependencies: DaemonDependencies,
+): Promise<Daemon> {
   const storage = await openStorage(config, dependencies);
   try {
     const daemon = new LocalDaemon(config, dependencies, storage);
@@ -97,7 +114,7 @@ export async function startDaemon(
 }
 
 async function openStorage(
-  { spool, spoolMaxBytes: maxBytes }: Config,
+  { spool, spoolMaxBytes: maxBytes }: LocalConfig,
   { clock, log }: DaemonDependencies,
 ): Promise<SpoolStorage> {
   if (spool.kind === "disk") return await openLog({ dir: spool.dir, maxBytes, clock, log });
@@ -126,7 +143,7 @@ async function startBus(
 /** The daemon: it owns the connections, the spool and the socket, and hands on what happens on them. */
 class LocalDaemon implements Daemon, PoolHandler {
   readonly finished: Promise<void>;
-  #config: Config;
+  readonly #config: ConfigUpdater;
   readonly #dependencies: DaemonDependencies;
   readonly #spool: Spool;
   readonly #queue: Qos0Queue;
@@ -141,18 +158,17 @@ class LocalDaemon implements Daemon, PoolHandler {
   #server: BusServer | undefined;
   #receiveMaximum = 0;
   #stopping: Promise<void> | undefined;
-  /** The last configuration that brought a connection; `undefined` before the first. */
-  #proven: Config | undefined;
-  #trial: Trial | undefined;
-  /** Why a changed configuration is not used. */
-  #refused: string | undefined;
-  /** What of the configuration waits for another start. */
-  #restart: readonly string[] = [];
 
-  constructor(config: Config, dependencies: DaemonDependencies, storage: SpoolStorage) {
+  constructor(config: LocalConfig, dependencies: DaemonDependencies, storage: SpoolStorage) {
     const { clock, log, random, fault } = dependencies;
-    this.#config = config;
     this.#dependencies = dependencies;
+    this.#config = new ConfigUpdater(config, {
+      clock,
+      log,
+      apply: (next) => this.#apply(next),
+      start: () => this.#pool.start(),
+      reconnect: (reason) => this.reconnect(reason),
+    });
     this.finished = this.#end.promise;
     this.#spool = new Spool({ storage, maxBytes: config.spoolMaxBytes, clock, log, fault });
     const queue = new Qos0Queue();
@@ -166,7 +182,7 @@ class LocalDaemon implements Daemon, PoolHandler {
     this.#files = new CredentialFiles(log, clock);
     this.#files.onMended = () => this.reconnect("the credential files can be used again");
     this.#pool = new ConnectionPool({
-      target: (index) => targetOf(this.#config, index),
+      target: (index) => targetOf(this.#config.config, index),
       dial: createDial({ log, clock, files: this.#files }),
       handler: this,
       clock,
@@ -188,10 +204,10 @@ class LocalDaemon implements Daemon, PoolHandler {
     });
   }
 
-  /** Listens, then begins to connect. @throws {ExitError} 73 */
+  /** Listens. @throws {ExitError} 73 */
   async serve(): Promise<void> {
     const { clock, log, fd } = this.#dependencies;
-    const { busDir, interfaceName } = this.#config;
+    const { busDir, interfaceName } = this.#config.local;
     const path = `${busDir}/${interfaceName}`;
     const table = busMethods({
       intake: this.#intake,
@@ -206,8 +222,8 @@ class LocalDaemon implements Daemon, PoolHandler {
         queue: this.#queue,
         spool: this.#spool,
         clients: () => this.#server?.counters(),
-        config: () => this.#config,
-        waiting: () => this.#waiting(),
+        config: () => this.#config.local,
+        waiting: () => this.#config.waiting,
       }),
       log,
     });
@@ -216,27 +232,20 @@ class LocalDaemon implements Daemon, PoolHandler {
     this.#subscriptions.start();
   }
 
+  connect(config: Config): Promise<void> {
+    return this.#config.connect(config);
+  }
+
   reconnect(reason: string): void {
     this.#pool.reconnect(reason);
   }
 
-  async update(config: Config, signal: AbortSignal = new AbortController().signal): Promise<void> {
-    const { next, fields, restart, link, route, credentials } = nextConfig(this.#config, config);
-    if (route && this.#proven !== undefined) await this.#probe(next, signal);
-    else if (credentials) await readCredentials(next);
-    signal.throwIfAborted();
-    if (this.#stopping !== undefined) return;
-    const { log } = this.#dependencies;
-    if (fields.length > 0) {
-      log.info("the configuration has changed", { changed: fields.join(" ") });
-    }
-    this.#tellRestart(restart);
-    this.#use(next);
-    if (link) await this.#connectWithIt(signal);
+  update(config: Config, signal: AbortSignal = new AbortController().signal): Promise<void> {
+    return this.#config.update(config, signal);
   }
 
   showWaiting(why: string | undefined): void {
-    this.#refused = why?.slice(0, SHOWN_CHARS);
+    this.#config.showWaiting(why);
   }
 
   async stop(): Promise<void> {
@@ -265,12 +274,12 @@ class LocalDaemon implements Daemon, PoolHandler {
 
   async #stop(): Promise<void> {
     const { clock, log } = this.#dependencies;
-    this.#trial?.end();
+    this.#config.stop();
     const deadline = clock.now() + STOP_GRACE_MS;
     await this.#server?.close(STOP_GRACE_MS);
     await this.#publisher.drain(
       Math.max(0, deadline - clock.now()),
-      this.#config.spool.kind === "memory",
+      this.#config.local.spool.kind === "memory",
     );
     this.#publisher.stop();
     this.#waiters.stop();
@@ -290,59 +299,17 @@ class LocalDaemon implements Daemon, PoolHandler {
     log.info("stopped");
   }
 
-  #use(config: Config): void {
-    this.#config = config;
+  #apply(config: Config): void {
     this.#publisher.update(config);
     this.#intake.update(config);
     this.#subscriptions.update(config);
-  }
-
-  async #probe(config: Config, signal: AbortSignal): Promise<void> {
-    try {
-      await probe(config, signal, this.#dependencies.clock);
-    } catch (error) {
-      if (error instanceof ExitError || signal.aborted) throw error;
-      throw new ExitError(Exit.CONFIG, `Cannot use the changed configuration: ${messageOf(error)}`);
-    }
-  }
-
-  /** Makes the link anew with the configuration, and goes back to the last that brought one when this brings none. */
-  async #connectWithIt(signal: AbortSignal): Promise<void> {
-    const back = this.#proven;
-    if (back === undefined) return this.reconnect("the configuration changed");
-    const trial = new Trial(this.#dependencies.clock, () => this.reconnect("tried once more"));
-    const end = (): void => trial.end();
-    signal.addEventListener("abort", end);
-    this.#trial = trial;
-    this.reconnect("the configuration changed");
-    const why = await trial.outcome;
-    this.#trial = undefined;
-    signal.removeEventListener("abort", end);
-    if (why === undefined || this.#stopping !== undefined) return;
-    this.#use(back);
-    this.reconnect("back to the configuration before");
-    throw new RevertedError(`Cannot connect with the changed configuration: ${why}`);
-  }
-
-  #tellRestart(fields: readonly string[]): void {
-    this.#restart = fields;
-    if (fields.length === 0) return;
-    const waiting = fields.join(" ");
-    this.#dependencies.log.warn("a part of the changed configuration needs a restart", { waiting });
-  }
-
-  #waiting(): string | undefined {
-    const restart = this.#restart.map((field) => `${field} needs a restart`);
-    const all = [...this.#refused === undefined ? [] : [this.#refused], ...restart];
-    return all.length === 0 ? undefined : all.join("; ");
   }
 
   /** @inheritdoc */
   onUp(connection: PooledConnection, connack: ConnackInfo): void {
     if (connection.index === 0) {
       this.#receiveMaximum = connack.receiveMaximum;
-      this.#proven = this.#config;
-      this.#trial?.end();
+      this.#config.connected();
       this.#readiness.up();
     }
     this.#subscriptions.up(connection, connack);
@@ -367,8 +334,7 @@ class LocalDaemon implements Daemon, PoolHandler {
   onFailed(connection: PooledConnection, error: ExitError): void {
     // Connection 0 finds out by itself when the credentials are no good any more.
     if (connection.index > 0) this.#subscriptions.refused(connection, error.message);
-    else if (this.#trial !== undefined) this.#trial.refused(error);
-    else this.#fail(error);
+    else if (!this.#config.refused(error)) this.#fail(error);
   }
 
   #onSend(): void {

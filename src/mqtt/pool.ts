@@ -55,6 +55,7 @@ export class ConnectionPool {
   readonly #connections = new Map<number, PooledConnection>();
   readonly #closing = new Set<Promise<void>>();
   #wokenAt = -Infinity;
+  #started = false;
 
   constructor(options: PoolOptions) {
     this.#options = options;
@@ -65,7 +66,13 @@ export class ConnectionPool {
     return this.#connections;
   }
 
-  /** Makes the connection of a number that is not open, and begins to connect (iotcored-2). */
+  /** Begins to connect (iotcored-2); until then connections that are opened wait. */
+  start(): void {
+    this.#started = true;
+    for (const connection of this.#connections.values()) connection.start();
+  }
+
+  /** Makes the connection of a number that is not open. */
   open(index: number): PooledConnection {
     const { target, dial, handler, clock, log, random } = this.#options;
     const connection: PooledConnection = new PooledConnection(index, {
@@ -83,7 +90,7 @@ export class ConnectionPool {
       },
     });
     this.#connections.set(index, connection);
-    connection.start();
+    if (this.#started) connection.start();
     return connection;
   }
 

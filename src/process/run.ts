@@ -3,11 +3,23 @@ import { Exit, type Exit as ExitCode, ExitError, messageOf, stackOf } from "../b
 import { createLog, type Log } from "../base/log.ts";
 import { RateLimitedLog } from "../base/rate_limited_log.ts";
 import { onUncaught } from "../base/uncaught.ts";
-import { checkGiven, type Config, type Environment, type Given } from "../config/resolve.ts";
+import {
+  checkGiven,
+  type Config,
+  type Environment,
+  type Given,
+  type LocalConfig,
+  resolveLocal,
+} from "../config/resolve.ts";
 import { loadConfig, needsConfigService } from "../config/load.ts";
 import { CONFIG_INTERFACE, ConfigService } from "../config/service.ts";
 import { ConfigWatch, type WatchOptions } from "../config/watch.ts";
-import { type Daemon, startDaemon } from "../daemon/daemon.ts";
+import {
+  type Daemon,
+  type DaemonDependencies,
+  serveClients,
+  startDaemon,
+} from "../daemon/daemon.ts";
 import { SETTINGS } from "../config/settings.ts";
 import { forgetFailures } from "./failures.ts";
 import { LineWriter } from "./log_writer.ts";
@@ -25,6 +37,11 @@ const VARIABLES = [
   "JOURNAL_STREAM",
   ...SYSTEMD_VARIABLES,
 ];
+
+/** How long the config service may take before clients are served without it, in ms: one that is there answers sooner. */
+const SERVE_WITHOUT_CONFIG_MS = 1_000;
+
+const WORLD = { clock: systemClock, random: Math.random };
 
 /** How long the last lines of the log may take to be read, in ms. */
 const FLUSH_MS = 500;
@@ -79,16 +96,16 @@ export async function runDaemon(options: RunOptions): Promise<ExitCode> {
   }
 }
 
-async function run({ given, ceiling }: RunOptions, around: Surroundings): Promise<void> {
+async function run(options: RunOptions, around: Surroundings): Promise<void> {
   const { environment, log, signals, notifier, fault } = around;
-  const world = { clock: systemClock, log, random: Math.random };
+  const { given, ceiling } = options;
   const source = configService(given, systemClock);
-  const inputs = { given, environment, ceiling, source, ...world };
+  const inputs = { given, environment, ceiling, source, ...WORLD, log };
   notifier.status("waiting for the configuration");
   const loading = loadConfig({ ...inputs, signal: signals.stopped });
-  const config = await Promise.race([loading, fault]);
-  if (config === undefined) return log.info("stopped before the config was there");
-  const daemon = await Promise.race([start(config, around), fault]);
+  const started = await Promise.race([start(loading, options, around), fault]);
+  if (started === undefined) return log.info("stopped before the config was there");
+  const { daemon, config } = started;
   const watch = needsConfigService(given)
     ? new ConfigWatch({ ...inputs, current: config, ...applyTo(daemon, around) })
     : undefined;
@@ -103,26 +120,63 @@ async function run({ given, ceiling }: RunOptions, around: Surroundings): Promis
   }
 }
 
-/** Starts the daemon, and tells systemd how it is from then on. */
+/**
+ * Starts the daemon. A config service that is not there yet is not waited for with serving: messages are accepted into the spool
+ * meanwhile, which is then the one that command line and environment say. `undefined` when a signal came first.
+ */
 async function start(
-  config: Config,
+  loading: Promise<Config | undefined>,
+  { given, ceiling }: RunOptions,
+  around: Surroundings,
+): Promise<{ readonly daemon: Daemon; readonly config: Config } | undefined> {
+  const late = sleep(systemClock, SERVE_WITHOUT_CONFIG_MS).then(() => "late" as const);
+  const soon = await Promise.race([loading, late]);
+  if (soon === undefined) return undefined;
+  if (soon !== "late") {
+    const fd = activated(soon, around);
+    checkPermissions(soon, fd !== undefined);
+    const daemon = await startDaemon(soon, dependencies(around, fd));
+    ready(around, "not connected yet");
+    return { daemon, config: soon };
+  }
+  const local = resolveLocal(given, around.environment, new Map(), ceiling);
+  const fd = activated(local, around);
+  const daemon = await serveClients(local, dependencies(around, fd));
+  ready(around, "waiting for the configuration");
+  try {
+    const config = await loading;
+    if (config !== undefined) {
+      checkPermissions(config, fd !== undefined);
+      await daemon.connect(config);
+      return { daemon, config };
+    }
+  } catch (error) {
+    await daemon.stop();
+    throw error;
+  }
+  await daemon.stop();
+  return undefined;
+}
+
+function activated(config: LocalConfig, { environment }: Surroundings): number | undefined {
+  return activatedFd(environment, Deno.pid, config.interfaceName);
+}
+
+function dependencies(
   { environment, log, notifier }: Surroundings,
-): Promise<Daemon> {
-  const fd = activatedFd(environment, Deno.pid, config.interfaceName);
-  checkPermissions(config, fd !== undefined);
-  const daemon = await startDaemon(config, {
-    clock: systemClock,
-    log,
-    random: Math.random,
-    fd,
-    onConnected: (connected) => {
-      notifier.status(connected ? "connected" : "not connected");
-      if (connected) forgetFailures(environment);
-    },
-  });
-  notifier.ready("not connected yet");
+  fd: number | undefined,
+): DaemonDependencies {
+  const onConnected = (connected: boolean): void => {
+    notifier.status(connected ? "connected" : "not connected");
+    if (connected) forgetFailures(environment);
+  };
+  return { ...WORLD, log, fd, onConnected };
+}
+
+/** Tells systemd that clients are served, and how the daemon is from then on. */
+function ready({ environment, notifier }: Surroundings, status: string): void {
+  notifier.ready(status);
   notifier.watch(watchdogMs(environment, Deno.pid), systemClock);
-  return daemon;
 }
 
 /** How a watch of the config reaches the daemon. */

@@ -103,7 +103,7 @@ export class Subscriptions {
     });
   }
 
-  /** Opens the first connection (iotcored-2). */
+  /** Opens the first connection, which has filters from then on. */
   start(): void {
     this.#assignments.start();
   }

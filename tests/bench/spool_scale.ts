@@ -52,13 +52,18 @@ async function open(dir: string, messages: number): Promise<void> {
   const usable = performance.now() - started;
   await spool.appended({ topic: "new", payload: new Uint8Array(1), qos: 1 });
   const accepted = performance.now() - started;
+  // Resolves when everything is known.
+  await storage.read(Number.MAX_SAFE_INTEGER, 1, 1);
+  const opened = performance.now() - started;
+  const { now } = memory();
   let first = 0;
   let taken = 0;
   const { promise, resolve } = Promise.withResolvers<void>();
   const take = (): void => {
     for (let some = spool.take(100, 1e6); some.length > 0; some = spool.take(100, 1e6)) {
       first ||= performance.now() - started;
-      for (const { payload } of some) {
+      for (const { payload, seq } of some) {
+        spool.settled(seq);
         const isNew = payload.length === 1;
         const number = isNew
           ? messages
@@ -73,9 +78,9 @@ async function open(dir: string, messages: number): Promise<void> {
   await promise;
   const all = performance.now() - started;
   clearInterval(watch);
-  const { now, peak } = memory();
+  const { peak } = memory();
   if (log.lines.length > 0) throw new Error(log.lines.join());
-  print(JSON.stringify([usable, accepted, first, all, longest, now, peak]));
+  print(JSON.stringify([usable, accepted, opened, first, all, longest, now, peak]));
   Deno.exit(0);
 }
 
@@ -101,9 +106,20 @@ if (Deno.args[0] === "--open") await open(Deno.args[1]!, Number(Deno.args[2]));
 const [parent, ...backlogs] = Deno.args;
 const dir = Deno.makeTempDirSync({ prefix: "iotc-scale-", ...(parent && { dir: parent }) });
 try {
-  const heads = ["filled", "usable", "accepted", "first", "all", "longest", "rss", "peak", "disk"];
+  const heads = [
+    "filled",
+    "usable",
+    "accepted",
+    "opened",
+    "first",
+    "all",
+    "longest",
+    "rss",
+    "peak",
+    "disk",
+  ];
   print(
-    "ms to fill; ms until a start is usable, has accepted, has taken the first and all; the longest turn; MB",
+    "ms to fill; ms until a start is usable, has accepted, knows all, has taken the first and all; the longest turn; MB",
   );
   print(["backlog", ...heads].map((head) => head.padStart(9)).join(" "));
   for (const backlog of backlogs.length > 0 ? backlogs.map(Number) : BACKLOGS) {

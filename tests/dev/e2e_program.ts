@@ -20,6 +20,12 @@ import { FOLDERS } from "../support/temp.ts";
 /** The bus folders that tests make, or fail to make, within their own. */
 const BUS_FOLDERS = ["", "/bus", "/other", "/file/bus"];
 
+/** The daemons of the benchmarks, each with a bus folder of its name. */
+const BENCH_DAEMONS = [
+  ...["busy", "disk", "fan", "idle", "memory", "quiet", "subscribers"],
+  ...["flood-0", "flood-1", "full-disk", "full-memory"],
+];
+
 /** Where not even root may make a folder. */
 const NOWHERE = { bus: "/proc/iotcored", spool: "/proc/iotcored-spool" };
 
@@ -28,13 +34,13 @@ export function compileOptions(dir: string): string[] {
   const folders = Array.from({ length: FOLDERS }, (_, number) => `${dir}/${number}`);
   const option = (name: string, values: readonly string[]): string[] =>
     values.flatMap((value) => [`--${name}`, value]);
+  const busDirs = folders.flatMap((dir) => BUS_FOLDERS.map((bus) => dir + bus));
+  // A benchmark takes the first one, as nothing runs beside it.
+  const benchDirs = BENCH_DAEMONS.map((name) => `${folders[0]}/${name}`);
   return [
     ...option("endpoint", ["localhost:*", "127.0.0.1:*", "broker.invalid"]),
     ...option("spool", [...folders, NOWHERE.spool]),
-    ...option("bus-dir", [
-      ...folders.flatMap((dir) => BUS_FOLDERS.map((bus) => dir + bus)),
-      NOWHERE.bus,
-    ]),
+    ...option("bus-dir", [...busDirs, ...benchDirs, NOWHERE.bus]),
     ...option("interface-name", ["aws_iot_mqtt", "bus", "other", "occupied"]),
   ];
 }

@@ -1,9 +1,12 @@
 import { utf8 } from "../../src/base/bytes.ts";
-import { connectBus } from "../../src/bus/client.ts";
+import { BusError, Code } from "../../src/base/errors.ts";
+import { call, connectBus } from "../../src/bus/client.ts";
+import { readStatus } from "../../src/status/codec.ts";
 import type { Value } from "../../src/wire/object.ts";
-import { assert, assertEquals, assertStringIncludes } from "../deps.ts";
+import { assert, assertEquals, assertRejects, assertStringIncludes } from "../deps.ts";
 import { type AwsIotCore, startAwsIotCore } from "../support/aws_iot_core.ts";
 import { type ConfigValue, requiredValues, startGgConfig } from "../support/gg_config.ts";
+import { listen, publish } from "../support/daemon.ts";
 import { createPki, writePki } from "../support/pki.ts";
 import { runProgram, startProgram } from "../support/program.ts";
 import { tempDir } from "../support/temp.ts";
@@ -68,6 +71,42 @@ Deno.test("iotcored-7: the program waits for a config service that starts later,
   await client.closed;
   program.signal("SIGTERM");
   assertEquals(await within("the end", program.exited), 0);
+});
+
+Deno.test("while the config service is not there clients are served, and QoS 1 is accepted into the spool", async () => {
+  await using dir = await tempDir();
+  const files = await writePki(dir.path, pki);
+  await using core = await startAwsIotCore({ pki, devices: [files.device] });
+  const spool = `${dir.path}/spool`;
+  await using program = await startProgram(["--bus-dir", dir.path, "--spool", spool]);
+  await program.logged("serving the core bus");
+  const socket = `${dir.path}/aws_iot_mqtt`;
+  await using listener = await listen(socket, "in");
+  const sent = Array.from({ length: 20 }, (_, i) => `m${i}`);
+  for (const payload of sent) await publish(socket, { topic: "t", payload, qos: 1 });
+  const refused = await assertRejects(() => publish(socket, { topic: "t", qos: 0 }), BusError);
+  assertEquals(refused.code, Code.NOCONN);
+  await using _config = await startGgConfig(dir.path, requiredValues(core, files));
+  await waitFor("every message", () => core.published.length === sent.length, 20_000);
+  assertEquals(payloads(core), sent);
+  await waitFor("the subscription", () => core.connections[0]?.subscriptions.includes("in"));
+  core.publish("in", "hello", 1);
+  await waitFor("the message in", () => listener.texts().includes("hello"));
+});
+
+Deno.test("what was accepted before the config was there is kept by a stop and by the next start", async () => {
+  await using dir = await tempDir();
+  const spool = `${dir.path}/spool`;
+  const socket = `${dir.path}/aws_iot_mqtt`;
+  await using program = await startProgram(["--bus-dir", dir.path, "--spool", spool]);
+  await program.logged("serving the core bus");
+  await publish(socket, { topic: "t", payload: "kept", qos: 1 });
+  program.signal("SIGTERM");
+  assertEquals(await within("the end", program.exited), 0);
+  await using again = await startProgram(["--bus-dir", dir.path, "--spool", spool]);
+  await again.logged("serving the core bus");
+  const { spool: { messages } } = readStatus(await call(socket, "status"));
+  assertEquals(messages, 1);
 });
 
 const REFUSED: readonly (readonly [string, Record<string, ConfigValue>, string])[] = [

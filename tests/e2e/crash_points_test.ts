@@ -2,15 +2,22 @@
 
 import { assertEquals, assertGreater, assertLessOrEqual } from "../deps.ts";
 import { FAULT_POINTS, type FaultPoint } from "../../src/base/fault.ts";
-import { type CrashRig, kill, REPEATED, startCrashRig, stop } from "../support/crash_rig.ts";
+import {
+  ALL_KILLS,
+  type CrashRig,
+  kill,
+  REPEATED,
+  startCrashRig,
+  stop,
+} from "../support/crash_rig.ts";
 import type { Ledger, Tally } from "../support/ledger.ts";
 import { createPki, type Pki } from "../support/pki.ts";
 import { FROM_SOURCE, type Program } from "../support/program.ts";
 import { Random } from "../support/random.ts";
 import { within } from "../support/wait.ts";
 
-/** How often the process is killed at each point. */
-const KILLS = 20;
+/** How often the process is killed at each point; `task test:crash` does all. */
+const KILLS = ALL_KILLS ? 20 : 8;
 
 /** Chains of kills that run at the same time. */
 const LANES = 3;

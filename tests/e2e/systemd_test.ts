@@ -207,7 +207,11 @@ Deno.test({
       await arrived(core, payload);
     }
     const got = Promise.withResolvers<Value>();
-    const topic = new Map<string, Value>([["topic_filter", utf8("in")], ["qos", 1n]]);
+    const topic = new Map<string, Value>([
+      ["topic_filter", utf8("in")],
+      ["qos", 1n],
+      ["max_frame", 1_048_576n],
+    ]);
     const subscription = subscribe(socket, "subscribe", topic, got.resolve);
     await subscription.accepted;
     // Larger than what is read at once.

@@ -1,10 +1,11 @@
 import { ExitError } from "../../src/base/errors.ts";
-import { FORMAT_VERSION } from "../../src/spool/log/segment.ts";
+import { FORMAT_VERSION, readRecords } from "../../src/spool/log/segment.ts";
 import { crc32c } from "../../src/spool/log/crc32c.ts";
 import { StorageError } from "../../src/spool/storage.ts";
 import { assert, assertEquals, assertGreater, assertMatch, assertRejects } from "../deps.ts";
 import { hold, put, readAll, record, remove, spoolOn, topics } from "../support/spool_contract.ts";
 import { FakeClock } from "../support/fake_clock.ts";
+import { Random } from "../support/random.ts";
 import { copySpool, namesIn, openDisk, segmentsIn } from "../support/spool_disk.ts";
 import { tempDir } from "../support/temp.ts";
 import { canMount, mountTmpfs } from "../support/tmpfs.ts";
@@ -211,6 +212,75 @@ Deno.test("what is stored before the last segment was read again hides nothing o
     [...round === 0 ? [] : [0], 1, 2, 3, 4].map((n) => `t/${round * 10 + n}`)
   );
   assertEquals(topics(await readAll(disk.storage)), wanted);
+});
+
+Deno.test("what lives after thousands of commits at once is there after a restart, and nothing else", async (t) => {
+  await using dir = await tempDir();
+  const seed = crypto.getRandomValues(new Uint32Array(1))[0]!;
+  await t.step(`seed ${seed}`, async () => {
+    const random = new Random(seed);
+    const wanted = new Map<number, string>();
+    const quarantined = new Set<number>();
+    let n = 0;
+    for (let start = 0; start < 6; start++) {
+      await using disk = await openDisk(dir.path, new FakeClock(), 2_000_000);
+      const { storage } = disk;
+      await readAll(storage);
+      for (let round = 0; round < 60; round++) {
+        await Promise.all(Array.from({ length: 5 }, async () => {
+          const some = [...wanted.keys()].filter(() => random.int(3) > 0);
+          const much = wanted.size > 60 || random.int(4) === 0;
+          const append = much ? [] : Array.from(
+            { length: random.int(4) },
+            () => record(n++, random.int(2) ? 1 : 0, { payload: random.bytes(60_000) }),
+          );
+          const remove = much ? some : some.slice(0, random.int(3));
+          const quarantine = random.int(9) > 0
+            ? []
+            : some.slice(-1).map((seq) => ({ seq, reason: "why" }));
+          const release = random.int(9) > 0 ? [] : [...quarantined].slice(0, 1);
+          for (const seq of remove) wanted.delete(seq);
+          for (const { seq } of quarantine) if (wanted.has(seq)) quarantined.add(seq);
+          for (const seq of release) quarantined.delete(seq);
+          for (const seq of remove) quarantined.delete(seq);
+          const seqs = await storage.commit({ append, remove, quarantine, release });
+          seqs.forEach((seq, m) => wanted.set(seq, append[m]!.topic));
+        }));
+      }
+      assertEquals(disk.log.lines, []);
+    }
+    await using disk = await openDisk(dir.path, new FakeClock(), 2_000_000);
+    const read = await readAll(disk.storage);
+    assertEquals(disk.log.lines, []);
+    assertEquals(new Set(disk.storage.quarantined().map(({ seq }) => seq)), quarantined);
+    const free = [...wanted].filter(([seq]) => !quarantined.has(seq)).sort(([a], [b]) => a - b);
+    assertEquals(read.map(({ seq, topic }) => [seq, topic]), free);
+  });
+});
+
+Deno.test("a commit that begins in one segment and ends in the next one loses nothing, and repeats nothing", async () => {
+  for (let left = 0; left < 90; left += 9) {
+    await using dir = await tempDir();
+    {
+      await using disk = await openDisk(dir.path);
+      const { storage } = disk;
+      const payload = new Uint8Array(100_000);
+      const seqs: number[] = [];
+      for (let n = 0; n < 5; n++) seqs.push(...await put(storage, record(n, 1, { payload })));
+      const bytes = Deno.readFileSync(`${dir.path}/${segmentsIn(dir.path)[0]}`);
+      const { end } = readRecords(bytes, undefined, () => {});
+      const fits = new Uint8Array(bytes.length - end - 46 - 3 - left);
+      await storage.commit({
+        append: [record(5, 1, { payload: fits })],
+        remove: [seqs[1]!, seqs[4]!],
+        quarantine: [{ seq: seqs[2]!, reason: "why" }],
+      });
+    }
+    await using disk = await openDisk(dir.path);
+    assertEquals(topics(await readAll(disk.storage)), ["t/0", "t/3", "t/5"], `${left} left`);
+    assertEquals(topics(disk.storage.quarantined()), ["t/2"]);
+    assertEquals(disk.log.lines, []);
+  }
 });
 
 Deno.test("a second opener gets exit code 73, in this process and in another", async () => {
@@ -524,6 +594,36 @@ Deno.test("a folder that was replaced is noticed at the next segment, and what i
   await spool.flush();
   assertEquals(segmentsIn(path).length, 2);
   await spool.close();
+});
+
+Deno.test("after a sync that failed nothing of it is believed, and another segment is begun", async () => {
+  await using dir = await tempDir();
+  const { syncData } = Deno.FsFile.prototype;
+  const syncs: string[] = [];
+  {
+    await using disk = await openDisk(dir.path);
+    const { storage } = disk;
+    const [one] = await put(storage, record(1), record(2));
+    await waitFor("the next segment", () => namesIn(dir.path).includes("spare.log"));
+    Deno.FsFile.prototype.syncData = () => {
+      syncs.push("failed");
+      return Promise.reject(new Error("Input/output error (os error 5)"));
+    };
+    try {
+      const changes = { append: [record(3)], remove: [one!] };
+      const error = await assertRejects(async () => await storage.commit(changes), StorageError);
+      assertEquals(error.full, false);
+    } finally {
+      Deno.FsFile.prototype.syncData = syncData;
+    }
+    assertEquals(storage.usage.messages, 2, "nothing of the commit took place");
+    await put(storage, record(4));
+    assertEquals([syncs, segmentsIn(dir.path).length], [["failed"], 2]);
+    assertEquals(topics(await readAll(storage)), ["t/1", "t/2", "t/4"]);
+  }
+  await using disk = await openDisk(dir.path);
+  assertEquals(topics(await readAll(disk.storage)), ["t/1", "t/2", "t/4"]);
+  assertEquals(disk.log.lines, []);
 });
 
 Deno.test("a closed storage says so", async () => {

@@ -1,6 +1,6 @@
 /** Many subscriptions over few connections to a broker that enforces its limits. */
 
-import { assert, assertEquals, assertRejects, assertStringIncludes } from "../deps.ts";
+import { assert, assertEquals, assertLess, assertRejects, assertStringIncludes } from "../deps.ts";
 import { BusError, Code } from "../../src/base/errors.ts";
 import { type AwsIotCore, startAwsIotCore } from "../support/aws_iot_core.ts";
 import {
@@ -8,11 +8,15 @@ import {
   type Listener,
   listenSoon,
   listenToStatus,
+  publish,
   startTestDaemon,
   type TestDaemon,
   untilConnected,
 } from "../support/daemon.ts";
-import { waitFor } from "../support/wait.ts";
+import { utf8 } from "../../src/base/bytes.ts";
+import { connect } from "../../src/client/client.ts";
+import { cSubscribe } from "../support/c_client.ts";
+import { waitFor, within } from "../support/wait.ts";
 
 /** Subscribes many clients, one filter each, at once. */
 async function listenMany(
@@ -263,4 +267,55 @@ Deno.test("filters that overlap on two connections bring each message once to a 
   assertEquals(across.texts(), ["1", "2", "3", "4"]);
   assertEquals(second.texts(), ["1", "2", "4"]);
   assertEquals(virtual.texts(), ["1", "2", "4"]);
+});
+
+Deno.test("a SUBACK after 5 s is waited for 1 s by its client, and by nobody who publishes", async () => {
+  await using core = await startAwsIotCore();
+  await using daemon = await startTestDaemon(core);
+  await untilConnected(daemon.socket);
+  core.behaviour.subackDelayMs = 5_000;
+  const asked = performance.now();
+  await using listener = await listen(daemon.socket, "slow");
+  assertLess(performance.now() - asked, 3_000);
+  await publish(daemon.socket, { topic: "t", payload: "meanwhile", qos: 1 });
+  await waitFor("the message", () => core.published.length === 1, 2_000);
+  assertEquals(core.received("subscribe").length, 1);
+  await waitFor("the SUBACK", () => core.connections[0]?.subscriptions.includes("slow"));
+  core.publish("slow", "hello", 1);
+  await waitFor("what was subscribed to", () => listener.texts().includes("hello"));
+});
+
+Deno.test("a SUBSCRIBE that is refused after 3 s closes the client that was accepted, and no other", async () => {
+  await using core = await startAwsIotCore();
+  await using daemon = await startTestDaemon(core);
+  await untilConnected(daemon.socket);
+  await using other = await listen(daemon.socket, "allowed");
+  core.behaviour.subackDelayMs = 3_000;
+  core.behaviour.refuseSubscribe = (filter) => filter === "forbidden" ? 0x87 : undefined;
+  await using listener = await listen(daemon.socket, "forbidden");
+  await within("the close", listener.closed, 10_000);
+  assertStringIncludes(warnings(daemon), "the broker refused a subscription");
+  core.publish("allowed", "hello", 1);
+  await waitFor("the other's message", () => other.texts().includes("hello"));
+});
+
+Deno.test("a message larger than a C client takes is left out for it, and its subscription goes on", async () => {
+  await using core = await startAwsIotCore();
+  await using daemon = await startTestDaemon(core);
+  await untilConnected(daemon.socket);
+  await using client = await cSubscribe(
+    daemon.socket,
+    "subscribe",
+    new Map([["topic_filter", utf8("in")]]),
+  );
+  await using library = await connect({ socket: daemon.socket });
+  const messages = library.subscribe("in");
+  await messages.accepted;
+  for (const text of ["x".repeat(100_000), "small"]) core.publish("in", text, 1);
+  await waitFor("the small one", () => client.got.length === 1);
+  assertEquals(client.ended, undefined);
+  const sizes: number[] = [];
+  for await (const { payload } of messages) if (sizes.push(payload.length) === 2) break;
+  assertEquals(sizes, [100_000, 5]);
+  assertEquals((await library.status()).clients.too_large, 1);
 });

@@ -9,6 +9,9 @@ import { daemonArgs, type Program, programCommand, startCommand } from "./progra
 import { tempDir } from "./temp.ts";
 import { waitFor, within } from "./wait.ts";
 
+/** Whether every kill is to be done, as `task test:crash` asks. */
+export const ALL_KILLS: boolean = Deno.env.get("IOTCORED_KILLS") === "all";
+
 /** QoS 1 messages in flight at most: small, so that one duplicate too many shows. */
 export const WINDOW = 20;
 

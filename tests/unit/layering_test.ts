@@ -32,7 +32,9 @@ const ALLOWED: Readonly<Record<string, { readonly code: string[]; readonly types
     ],
   },
   process: { code: ["config", "daemon"] },
-  cli: { code: ["aws", "bus", "client", "config", "deps.ts", "process", "status", "topic"] },
+  cli: {
+    code: ["aws", "bus", "client", "config", "deps.ts", "process", "spool", "status", "topic"],
+  },
   build: { code: ["bus", "cli", "config", "daemon", "deno.json", "status"] },
   "main.ts": { code: ["cli"] },
 };

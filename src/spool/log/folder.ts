@@ -36,7 +36,7 @@ export function asStorageError(error: unknown): StorageError {
 export class Folder implements Disposable {
   readonly #dir: string;
   readonly #handle: Deno.FsFile;
-  readonly #lock: Deno.FsFile;
+  readonly #lock: Deno.FsFile | undefined;
 
   /**
    * Makes the folder (0700) if it is missing.
@@ -56,7 +56,7 @@ export class Folder implements Disposable {
       this.#lock = this.#takeLock(shared);
     } catch (error) {
       this.#handle.close();
-      throw error instanceof ExitError ? error : unusable(dir, messageOf(error));
+      throw error instanceof ExitError ? error : unusable(dir, folderProblem(dir, error));
     }
   }
 
@@ -127,12 +127,13 @@ export class Folder implements Disposable {
     await this.sync();
   }
 
-  /** Copies a damaged file to where it can be looked at, in place of the oldest ones there; the path, or why not. */
-  keepDamaged(name: string): string {
+  /** Puts a damaged file where it can be looked at, in place of the oldest ones there; the path, or why not. */
+  keepDamaged(name: string, how: "copy" | "move" = "copy"): string {
     const dir = this.path(DAMAGED);
     try {
       Deno.mkdirSync(dir, { recursive: true, mode: 0o700 });
-      Deno.copyFileSync(this.path(name), `${dir}/${name}`);
+      const put = how === "move" ? Deno.renameSync : Deno.copyFileSync;
+      put(this.path(name), `${dir}/${name}`);
       const kept = [...Deno.readDirSync(dir)].map((entry) => entry.name).sort();
       for (const old of kept.slice(0, -MAX_DAMAGED_FILES)) Deno.removeSync(`${dir}/${old}`);
       return `${dir}/${name}`;
@@ -143,15 +144,15 @@ export class Folder implements Disposable {
 
   [Symbol.dispose](): void {
     this.#handle.close();
-    this.#lock.close();
+    this.#lock?.close();
   }
 
-  /** Takes the lock, which the system gives back when the process ends. */
-  #takeLock(shared: boolean): Deno.FsFile {
+  /** Takes the lock, which the system gives back when the process ends; who only reads needs none where there is none. */
+  #takeLock(shared: boolean): Deno.FsFile | undefined {
     const path = this.path(LOCK);
-    if (lstat(path)?.isSymlink) {
-      throw unusable(this.dir, `${LOCK} must be a file, got a symbolic link`);
-    }
+    const there = lstat(path);
+    if (there?.isSymlink) throw unusable(this.dir, `${LOCK} must be a file, got a symbolic link`);
+    if (shared && there === undefined) return undefined;
     const options = shared
       ? { read: true }
       : { read: true, write: true, create: true, mode: 0o600 };

@@ -25,12 +25,14 @@ import {
 const SKIPPED = 65_536;
 
 /**
- * Reads the segments of an earlier run. The last one is read at once, for what comes next; then those from the last checkpoint on,
+ * Reads the segments of an earlier run, and changes nothing. The last one is read at once, for what comes next; then those from the last checkpoint on,
  * which say what lives; then the earlier ones, whose messages can be sent as soon as their segment was read.
  */
 export class Recovery {
   /** Whether everything is known. */
   isOver = false;
+  /** Whether the last segment ends in the middle of something. */
+  isTorn = false;
   /** Messages that are gone, and those that are sent again because their removal is gone. */
   lost = 0;
   repeated = 0;
@@ -83,10 +85,7 @@ export class Recovery {
     segment.used = scan.end;
     segment.isDamaged = !scan.isSound;
     if (!scan.isSound || scan.isTorn) contents.nextSeq += SKIPPED;
-    if (scan.isTorn) {
-      const kept = this.folder.keepDamaged(segment.name);
-      this.log.warn("the end of the spool was cut off, as by a loss of power", { kept });
-    }
+    this.isTorn = scan.isTorn;
     return scan.isSound;
   }
 

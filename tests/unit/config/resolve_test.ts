@@ -283,3 +283,21 @@ pureTest("a configuration is frozen and can be sent to a worker", () => {
   assert(Object.isFrozen(config));
   assertEquals(structuredClone(config), config);
 });
+
+pureTest(
+  "a key or certificate in hardware is 78 in one line that says what is taken, wherever it comes from",
+  () => {
+    const values = ["handle:0x81000001", "pkcs11:token=t;object=k", "tpm2:0x81000001"];
+    for (const value of values) {
+      for (const name of ["key", "cert"] as const) {
+        const { exit, message } = refusal(() => resolve({ [name]: value }));
+        assertEquals(exit, Exit.CONFIG);
+        assertStringIncludes(message, "PEM files");
+        assertStringIncludes(message, value.slice(0, 6));
+      }
+      const given = { endpoint: "b", id: "t", rootca: "/r", cert: "/c" };
+      const config = new Map([["system/privateKeyPath", value]]);
+      assertEquals(refusal(() => resolveConfig(given, {}, config)).exit, Exit.CONFIG);
+    }
+  },
+);

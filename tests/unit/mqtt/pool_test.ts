@@ -1,14 +1,12 @@
 import type { Dial, Target } from "../../../src/mqtt/dial.ts";
 import { ConnectionPool, WAKE_SPACING_MS } from "../../../src/mqtt/pool.ts";
 import type { LinkHandler, MqttLink } from "../../../src/mqtt/link.ts";
-import { assertEquals } from "../../deps.ts";
+import { assertEquals, pureTest } from "../../deps.ts";
 import { FakeClock } from "../../support/fake_clock.ts";
 import { fakeLog } from "../../support/fake_log.ts";
 
-const pure = { permissions: "none" } as const;
-
 /** A pool whose broker is the test: a link stands as soon as it is dialled, unless the broker is away. */
-function setUp() {
+function setUp(started = true) {
   const clock = new FakeClock();
   const log = fakeLog();
   const heard: string[] = [];
@@ -53,6 +51,7 @@ function setUp() {
     log,
     random: () => 0.99,
   });
+  if (started) pool.start();
   const open = async (index: number) => {
     const connection = pool.open(index);
     await settle();
@@ -70,9 +69,8 @@ async function settle(): Promise<void> {
   for (let turn = 0; turn < 20; turn++) await Promise.resolve();
 }
 
-Deno.test(
+pureTest(
   "what happens on a connection is told with the connection it happened on",
-  pure,
   async () => {
     const { pool, heard, links, open, lose } = setUp();
     await open(0);
@@ -84,9 +82,8 @@ Deno.test(
   },
 );
 
-Deno.test(
+pureTest(
   "a connection that was closed says nothing more, also when its number is opened again",
-  pure,
   async () => {
     const { clock, pool, heard, links, open } = setUp();
     await open(0);
@@ -101,9 +98,8 @@ Deno.test(
   },
 );
 
-Deno.test(
+pureTest(
   "a connection that comes up makes those try at once that wait for their next attempt, but not over and over",
-  pure,
   async () => {
     const { clock, log, pool, dialled, away, open, lose } = setUp();
     const connections = [await open(0), await open(1), await open(2)];
@@ -123,3 +119,15 @@ Deno.test(
     assertEquals(clock.timers, 0);
   },
 );
+
+pureTest("connections that are opened before the start wait for it", async () => {
+  const { pool, dialled, heard } = setUp(false);
+  pool.open(0);
+  pool.reconnect("before the start");
+  await settle();
+  assertEquals(dialled, []);
+  pool.start();
+  await settle();
+  assertEquals([dialled, heard], [[0], ["0 up"]]);
+  await pool.stop();
+});
