@@ -11,6 +11,7 @@ const TOOLS: Readonly<Record<string, () => Promise<Tool>>> = {
   publish: async () => (await import("./publish.ts")).PUBLISH,
   subscribe: async () => (await import("./subscribe.ts")).SUBSCRIBE,
   status: async () => (await import("./status.ts")).STATUS,
+  quarantine: async () => (await import("./quarantine.ts")).QUARANTINE,
   spool: async () => (await import("./spool.ts")).SPOOL,
 };
 

@@ -23,6 +23,8 @@ import { busMethods } from "./bus_methods.ts";
 import { Intake } from "../publish/intake.ts";
 import { PubackWaiters } from "../publish/puback.ts";
 import { Publisher } from "../publish/publisher.ts";
+import { Quarantine } from "../publish/quarantine.ts";
+import { SendGates } from "../publish/send_gates.ts";
 import { Qos0Queue } from "../publish/qos0_queue.ts";
 import { StatusReport } from "./status_report.ts";
 import { Subscriptions } from "../subscribe/subscriptions.ts";
@@ -148,6 +150,8 @@ class LocalDaemon implements Daemon, PoolHandler {
   readonly #spool: Spool;
   readonly #queue: Qos0Queue;
   readonly #waiters: PubackWaiters;
+  readonly #gates: SendGates;
+  readonly #quarantine: Quarantine;
   readonly #intake: Intake;
   readonly #publisher: Publisher;
   readonly #files: CredentialFiles;
@@ -173,10 +177,13 @@ class LocalDaemon implements Daemon, PoolHandler {
     this.#spool = new Spool({ storage, maxBytes: config.spoolMaxBytes, clock, log, fault });
     const queue = new Qos0Queue();
     this.#waiters = new PubackWaiters(clock);
-    const shared = { spool: this.#spool, queue, waiters: this.#waiters, clock, fault };
+    this.#gates = new SendGates(clock, log);
+    const gate = this.#gates.of(0);
+    const shared = { spool: this.#spool, queue, waiters: this.#waiters, gate, clock, fault };
     const limits = config.rateLimit ? AWS_RATE_LIMITS : undefined;
     const { maxInFlight, keepQos0WhenOffline, maxConnections } = config;
     this.#publisher = new Publisher({ ...shared, log, limits, maxInFlight });
+    this.#quarantine = new Quarantine({ spool: this.#spool, gate });
     this.#intake = new Intake({ ...shared, publisher: this.#publisher, keepQos0WhenOffline });
     this.#queue = queue;
     this.#files = new CredentialFiles(log, clock);
@@ -192,6 +199,8 @@ class LocalDaemon implements Daemon, PoolHandler {
     this.#subscriptions = new Subscriptions({
       maxConnections,
       pool: this.#pool,
+      gate: (index) => this.#gates.of(index),
+      refusal: (name) => this.#gates.refusal({ kind: "filter", name })?.reason,
       clock,
       log,
       onSynced: () => this.#readiness.synced(),
@@ -219,12 +228,15 @@ class LocalDaemon implements Daemon, PoolHandler {
         subscriptions: this.#subscriptions,
         intake: this.#intake,
         publisher: this.#publisher,
+        gates: this.#gates,
         queue: this.#queue,
         spool: this.#spool,
         clients: () => this.#server?.counters(),
         config: () => this.#config.local,
         waiting: () => this.#config.waiting,
       }),
+      quarantine: this.#quarantine,
+      reconnect: (reason) => this.reconnect(reason),
       log,
     });
     this.#server = await startBus(path, { table, log, clock }, fd);
@@ -237,6 +249,7 @@ class LocalDaemon implements Daemon, PoolHandler {
   }
 
   reconnect(reason: string): void {
+    this.#gates.retryRefused();
     this.#pool.reconnect(reason);
   }
 
@@ -283,6 +296,7 @@ class LocalDaemon implements Daemon, PoolHandler {
     );
     this.#publisher.stop();
     this.#waiters.stop();
+    this.#gates.stop();
     this.#readiness.down();
     this.#subscriptions.stop();
     this.#files.close();
@@ -312,15 +326,22 @@ class LocalDaemon implements Daemon, PoolHandler {
       this.#config.connected();
       this.#readiness.up();
     }
+    this.#gates.of(connection.index).up(connection);
     this.#subscriptions.up(connection, connack);
     this.#pool.wakeOthers(connection);
   }
 
   /** @inheritdoc */
   onDown(connection: PooledConnection, end: LinkEnd): void {
+    const { culprit, trial } = this.#gates.of(connection.index).down(end);
     this.#subscriptions.down(connection);
+    if (culprit?.subject.kind === "filter") {
+      this.#subscriptions.refuse(culprit.subject.name, culprit.refusal.reason);
+    }
+    // Nothing is wrong with the network or the broker: there is nothing to wait for but the spacing of CONNECTs.
+    if (trial) connection.reconnect("to find what the broker closes the connection for");
     if (connection.index > 0) return;
-    this.#publisher.down(end);
+    this.#publisher.down(culprit);
     this.#readiness.down();
   }
 

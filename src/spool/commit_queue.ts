@@ -58,7 +58,7 @@ export class CommitQueue {
   /** Until they are committed: seq -> size. */
   readonly #removals = new Map<number, number>();
   #removedBytes = 0;
-  readonly #quarantine = new Map<number, string>();
+  readonly #quarantine = new Map<number, { readonly reason: string; readonly size: number }>();
   readonly #release = new Set<number>();
   #timer: Timer | undefined;
   #isSoon = false;
@@ -79,6 +79,13 @@ export class CommitQueue {
   /** Removals that are not committed. */
   get removals(): number {
     return this.#removals.size;
+  }
+
+  /** Bytes of messages that go into quarantine with the next commits. */
+  get quarantineBytes(): number {
+    let bytes = 0;
+    for (const { size } of this.#quarantine.values()) bytes += size;
+    return bytes;
   }
 
   /** Whether a stored message is not to be handed out. */
@@ -112,8 +119,8 @@ export class CommitQueue {
   }
 
   /** Adds a message that is kept, but not sent. */
-  quarantine(seq: number, reason: string): void {
-    this.#quarantine.set(seq, reason);
+  quarantine(seq: number, size: number, reason: string): void {
+    this.#quarantine.set(seq, { reason, size });
     this.soon();
   }
 
@@ -155,7 +162,7 @@ export class CommitQueue {
     const batch: Batch = {
       append,
       remove: [...settled, ...evictions.keys()],
-      quarantine: [...this.#quarantine].map(([seq, reason]) => ({ seq, reason })),
+      quarantine: [...this.#quarantine].map(([seq, { reason }]) => ({ seq, reason })),
       release: [...this.#release].slice(0, MAX_SETTLED),
       dones,
       bytes,

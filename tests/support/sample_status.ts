@@ -52,6 +52,32 @@ export const SAMPLE_STATUS: Status = {
     waiting_qos0_messages: 17,
     waiting_qos0_bytes: 18,
   },
+  suspicion: {
+    suspects: 1,
+    refused: 1,
+    trials: 26,
+    condemned: 27,
+    refused_messages: 28,
+    dropped_messages: 29,
+    subjects: [
+      {
+        kind: "topic",
+        name: "bad/topic",
+        state: "refused",
+        since: 1_767_225_600_000,
+        until: 1_767_225_600_000 + 8_019_000,
+        reason: "the broker closed the connection for it\x1b[2J",
+      },
+      {
+        kind: "filter",
+        name: "suspect/#",
+        state: "suspect",
+        since: 1_767_225_600_000,
+        until: null,
+        reason: null,
+      },
+    ],
+  },
   received: 19,
   clients: {
     open: 20,
