@@ -1,6 +1,7 @@
 import type { Qos } from "../aws/limits.ts";
 import { utf8 } from "../base/bytes.ts";
 import type { MqttVersion } from "./link.ts";
+import type { Properties } from "./properties.ts";
 
 /** What a broker's CONNACK says that it allows [MQTT5-3.2.2.3]; what is absent is not limited, and nothing is by MQTT 3.1.1. */
 export interface BrokerLimits {
@@ -24,22 +25,8 @@ export interface BrokerLimits {
   readonly assignedClientId?: string;
 }
 
-/** The properties of a CONNACK that are read, by the names that MQTT.js gives them. */
-export interface ConnackProperties {
-  readonly receiveMaximum?: number;
-  readonly maximumPacketSize?: number;
-  readonly maximumQoS?: number;
-  readonly retainAvailable?: boolean;
-  readonly wildcardSubscriptionAvailable?: boolean;
-  readonly sharedSubscriptionAvailable?: boolean;
-  readonly subscriptionIdentifiersAvailable?: boolean;
-  readonly serverKeepAlive?: number;
-  readonly sessionExpiryInterval?: number;
-  readonly assignedClientIdentifier?: string;
-}
-
 /** The limits that a CONNACK states. */
-export function limitsOf(version: MqttVersion, properties: ConnackProperties = {}): BrokerLimits {
+export function limitsOf(version: MqttVersion, properties: Properties): BrokerLimits {
   if (version !== "5") return {};
   const {
     maximumPacketSize,
@@ -50,10 +37,10 @@ export function limitsOf(version: MqttVersion, properties: ConnackProperties = {
   return {
     ...maximumPacketSize === undefined ? {} : { maximumPacketSize },
     ...properties.maximumQoS === 0 ? { maximumQos: 0 } : {},
-    ...properties.retainAvailable === false ? { retainAvailable: false } : {},
-    ...properties.wildcardSubscriptionAvailable === false ? { wildcardAvailable: false } : {},
-    ...properties.sharedSubscriptionAvailable === false ? { sharedAvailable: false } : {},
-    ...properties.subscriptionIdentifiersAvailable === false ? {} : { identifiersAvailable: true },
+    ...properties.retainAvailable === 0 ? { retainAvailable: false } : {},
+    ...properties.wildcardSubscriptionAvailable === 0 ? { wildcardAvailable: false } : {},
+    ...properties.sharedSubscriptionAvailable === 0 ? { sharedAvailable: false } : {},
+    ...properties.subscriptionIdentifiersAvailable === 0 ? {} : { identifiersAvailable: true },
     ...keepAliveS === undefined ? {} : { keepAliveS },
     ...sessionExpiryS === undefined ? {} : { sessionExpiryS },
     ...assignedClientId === undefined ? {} : { assignedClientId },

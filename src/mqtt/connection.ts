@@ -307,6 +307,9 @@ export class Connection {
     }
     const reason = state.type === "condemned" ? state.end : end;
     if (reason.by === "fault") this.#logFault(reason.cause);
+    if (reason.bytes !== undefined) {
+      this.#options.log.debug("the packet that broke the protocol", { bytes: reason.bytes });
+    }
     if (reason.by !== "local") this.#lastError = reason.reason;
     this.#call = undefined;
     this.#since = undefined;

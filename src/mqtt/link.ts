@@ -64,6 +64,8 @@ export interface LinkEnd {
   readonly reason: string;
   /** The reason code of the broker's DISCONNECT [MQTT5-3.14.2.1]; 0x8E is "session taken over". */
   readonly code?: number;
+  /** The packet at fault, with `protocol`: its beginning in hex, without payload. */
+  readonly bytes?: string;
   /** What was thrown, with `fault`. */
   readonly cause?: unknown;
 }

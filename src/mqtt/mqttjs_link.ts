@@ -1,20 +1,19 @@
 import type { Qos } from "../aws/limits.ts";
 import type { TLSSocket } from "node:tls";
-import {
-  type ClientSubscribeCallback,
-  type IPublishPacket,
-  loadMqtt,
-  type MqttClient,
-} from "../../deps.ts";
-import type { Bytes } from "../base/bytes.ts";
+import { loadMqtt, type MqttClient } from "../../deps.ts";
 import { Deque } from "../base/deque.ts";
 import { type Clock, systemClock, type Timer } from "../base/clock.ts";
 import { messageOf } from "../base/errors.ts";
+import { AwaitedAnswers, type SentPacket } from "./awaited_answers.ts";
 import type { ConnStream } from "./conn_stream.ts";
 import { ConnectError, exceptionIn, faultIn, fromSocketError } from "./connect_error.ts";
-import { type ConnackProperties, limitsOf } from "./broker_limits.ts";
+import { limitsOf } from "./broker_limits.ts";
 import { CoalescingStream } from "./coalescing_stream.ts";
+import { Inbound } from "./inbound.ts";
+import { disconnectBytes, mqttJsInput, pubackBytes } from "./mqttjs_input.ts";
 import { clientOptions, type LinkOptions } from "./mqttjs_options.ts";
+import type { Properties } from "./properties.ts";
+import { Breach, ProtocolError } from "./protocol_error.ts";
 import {
   type ConnackInfo,
   type Delivery,
@@ -29,21 +28,22 @@ import {
 } from "./link.ts";
 import { PacketIds } from "./packet_ids.ts";
 import { describeCode, reasonName } from "./reason_codes.ts";
+import {
+  type Connack,
+  type PacketRules,
+  type RawPacket,
+  readServerPacket,
+  type ServerDisconnect,
+  type ServerPacket,
+  type ServerPublish,
+} from "./server_packet.ts";
 import { type SecureStream, streamError } from "./tls.ts";
 
 /** How long a broker may take to hang up after DISCONNECT, in ms. */
 export const CLOSE_MS = 1_000;
 
-/** A packet as MQTT.js reports it: what is read here of any of them. */
-interface Packet {
-  readonly cmd: string;
-  readonly qos?: number;
-  readonly reasonCode?: number;
-  readonly returnCode?: number;
-  readonly sessionPresent?: boolean;
-  readonly granted?: readonly number[];
-  readonly properties?: ConnackProperties & { readonly reasonString?: string };
-}
+/** How long one packet may take in all while something of it comes, in times the keep-alive. */
+const PACKET_KEEP_ALIVES = 6;
 
 /** DISCONNECT with reason 0, the same two bytes in both versions [MQTT-3.14.1-1], [MQTT5-3.14.2.1]. */
 const DISCONNECT = new Uint8Array([0xe0, 0x00]);
@@ -102,12 +102,18 @@ class MqttJsLink implements MqttLink {
     ...systemClock,
     after: (ms, fn) => systemClock.after(ms, this.#guarded("timer", fn)),
   };
-  /** The packet being handled: MQTT.js does not pass a PUBACK on to the callback of a success. */
-  #packet: Packet | undefined;
+  readonly #inbound: Inbound;
+  #rules: PacketRules;
+  readonly #awaited = new AwaitedAnswers();
+  /** The packet being handled, of which MQTT.js gets only what it needs to call the one who waits for it. */
+  #packet: ServerPacket | undefined;
   #sawConnack = false;
   #bytesAtPing = 0;
   /** Who waits for a PINGRESP, in the order of the PINGREQs; `undefined` for one of the keep-alive [MQTT-3.12.4-1]. */
   readonly #pings = new Deque<{ readonly done: (() => void) | undefined }>();
+  /** Whole packets that had come at a look, and when that number was first seen, in ms of the clock. */
+  #seen = { packets: 0, at: 0 };
+  #stuckTimer: Timer | undefined;
 
   constructor(
     Client: typeof MqttClient,
@@ -133,6 +139,16 @@ class MqttJsLink implements MqttLink {
       () => coalesced as unknown as ReturnType<MqttClient["streamBuilder"]>,
       clientOptions(options, this.#packetIds),
     );
+    this.#rules = {
+      version: options.version,
+      topicAliasMaximum: 0,
+      subscriptionIdentifiers: false,
+    };
+    this.#inbound = new Inbound({
+      ...{ stream, gate: options.gate, clock: systemClock },
+      onPacket: (raw) => this.#onRaw(raw),
+      guarded: (name, fn) => this.#guarded(name, fn),
+    });
     this.#listen();
     const { connackTimeoutMs: ms, signal } = options;
     this.#connackTimer = this.#clock.after(
@@ -170,8 +186,8 @@ class MqttJsLink implements MqttLink {
     this.#pending.add(onEnd);
     const onAnswer = this.#guarded("publish answer", () => {
       // An answer without PUBACK is the end of the link, which answers for itself.
-      if (this.#packet?.cmd !== "puback" || !this.#pending.delete(onEnd)) return;
-      done(resultOf(this.#packet.reasonCode ?? 0, this.#packet));
+      if (this.#packet?.type !== "puback" || !this.#pending.delete(onEnd)) return;
+      done(resultOf(this.#packet.code, this.#packet.properties));
     });
     this.#guarded("publish", () => {
       if (key !== undefined) this.#packetIds.next({ key, again: dup });
@@ -185,16 +201,11 @@ class MqttJsLink implements MqttLink {
     options: SubscribeOptions = {},
   ): Promise<readonly SubscribeResult[] | undefined> {
     return this.#request((answer) => {
-      const onAnswer: ClientSubscribeCallback = (error, _granted, packet) => {
-        const suback = (packet ?? (error as { packet?: Packet } | null)?.packet) as
-          | Packet
-          | undefined;
-        const codes = suback?.granted;
-        if (codes?.length === filters.length) {
-          return answer(codes.map((code) => resultOf(code, suback)));
-        }
-        const why = error === null ? "codes are missing" : messageOf(error);
-        this.#breach(`SUBACK does not fit SUBSCRIBE: ${why}`);
+      const onAnswer = (): void => {
+        // Without SUBACK it is the end of the link, which answers for itself.
+        if (this.#packet?.type !== "suback") return;
+        const { codes, properties } = this.#packet;
+        answer(codes.map((code) => resultOf(code, properties)));
       };
       this.#client.subscribe(
         [...filters],
@@ -206,17 +217,13 @@ class MqttJsLink implements MqttLink {
 
   unsubscribe(filters: readonly string[]): Promise<readonly SubscribeResult[] | undefined> {
     return this.#request((answer) => {
-      const onAnswer = (error?: Error | null, packet?: unknown): void => {
-        if (error) return;
-        const unsuback = packet as Packet | undefined;
+      const onAnswer = this.#guarded("unsubscribe answer", () => {
+        if (this.#packet?.type !== "unsuback") return;
+        const { codes, properties } = this.#packet;
         // MQTT 3.1.1 has no codes here.
-        const codes = unsuback?.granted ?? filters.map(() => 0);
-        if (codes.length === filters.length) {
-          return answer(codes.map((code) => resultOf(code, unsuback)));
-        }
-        this.#breach("UNSUBACK does not fit UNSUBSCRIBE: codes are missing");
-      };
-      this.#client.unsubscribe([...filters], this.#guarded("unsubscribe answer", onAnswer));
+        answer(filters.map((_, index) => resultOf(codes[index] ?? 0, properties)));
+      });
+      this.#client.unsubscribe([...filters], onAnswer);
     });
   }
 
@@ -228,12 +235,15 @@ class MqttJsLink implements MqttLink {
     return new Promise((resolve) => {
       if (this.#stream.closed) return resolve();
       this.#stream.once("close", () => resolve());
-      if (force) return this.#finish({ by: "local", reason: "closed here" });
+      if (force) {
+        this.#finish({ by: "local", reason: "closed here" });
+        this.#stream.destroy();
+        return;
+      }
       if (this.#phase !== "open") return;
       this.#phase = "closing";
       // What still arrives is for the next link; unread, it would keep the end of the stream from being seen.
-      this.#stream.unpipe();
-      this.#stream.resume();
+      this.#inbound.discard();
       this.#coalesced.end(DISCONNECT);
       this.#closeTimer = this.#clock.after(
         CLOSE_MS,
@@ -278,32 +288,23 @@ class MqttJsLink implements MqttLink {
     this.#stream.on("drain", onDrain);
     withoutCopies(client);
     client.on(
-      "packetreceive",
-      this.#guarded("packet", (packet) => this.#onPacket(packet as Packet)),
+      "packetsend",
+      this.#guarded("packet to send", (packet) => this.#awaited.sent(packet as SentPacket)),
     );
     client.on("connect", this.#guarded("connect", () => this.#onConnect()));
     client.on("error", this.#guarded("client error", (error) => this.#onClientError(error)));
-    // PUBACK goes out when the callback is called, so it never comes before the message was handed over.
-    client.handleMessage = this.#guarded("message", (packet, callback) => {
-      if (this.#phase === "closing" || this.#phase === "over") return;
-      this.#handler.onMessage(
-        packet.topic,
-        packet.payload as Uint8Array as Bytes,
-        deliveryOf(packet),
-      );
-      callback();
-    });
     const sendPing = client.sendPing.bind(client);
     this.#sendPing = this.#guarded("ping", (done?: () => void) => {
       this.#bytesAtPing = this.#tcp.bytesRead;
       this.#pings.push({ done });
+      this.#countPackets();
       sendPing();
     });
     client.sendPing = () => this.#sendPing();
     client.onKeepaliveTimeout = this.#guarded("keep-alive", () => this.#onKeepAlive());
   }
 
-  /** A callback for MQTT.js or a stream: what it throws ends the link. */
+  /** A callback for MQTT.js or a stream: what it throws ends the link, as the broker's fault or as ours. */
   #guarded<A extends unknown[]>(name: string, fn: (...args: A) => void): (...args: A) => void {
     const { where, hook } = this.#options;
     return (...args) => {
@@ -311,6 +312,7 @@ class MqttJsLink implements MqttLink {
         hook?.(`mqtt ${name}`);
         fn(...args);
       } catch (cause) {
+        if (cause instanceof ProtocolError) return this.#breach(cause);
         const end = { by: "fault", reason: exceptionIn(name, cause), cause } as const;
         this.#end(end, () => faultIn("connack", where, name, cause));
       }
@@ -322,46 +324,109 @@ class MqttJsLink implements MqttLink {
   }
 
   /**
-   * Called at 1.5 times the keep-alive and each half of it after. A PINGRESP may be stuck behind messages on a slow link;
-   * what arrives at all proves that the link lives.
+   * Called at 1.5 times the keep-alive and each half of it after. A PINGRESP may be stuck behind messages on a slow link, or behind
+   * what is held back here: what arrives at all proves that the link lives, unless one packet never ends.
    */
   #onKeepAlive(): void {
-    if (this.#tcp.bytesRead !== this.#bytesAtPing) return this.#client.sendPing();
-    const seconds = this.#client.keepalive * 1.5;
-    this.#finish({ by: "keep-alive", reason: `nothing came for ${seconds} s` });
+    const { keepalive } = this.#client;
+    if (this.#endIfStuck(keepalive * 1_500)) return;
+    this.#countPackets();
+    const packetMs = this.#clock.now() - this.#seen.at;
+    const isEndless = this.#inbound.inPacket && packetMs > PACKET_KEEP_ALIVES * keepalive * 1_000;
+    const lives = this.#options.gate.held || this.#tcp.bytesRead !== this.#bytesAtPing;
+    if (lives && !isEndless) return this.#client.sendPing();
+    const reason = isEndless
+      ? `a packet was not complete after ${PACKET_KEEP_ALIVES * keepalive} s`
+      : `nothing came for ${keepalive * 1.5} s`;
+    this.#finish({ by: "keep-alive", reason });
   }
 
-  #onPacket(packet: Packet): void {
-    if (this.#phase === "over") return;
-    this.#packet = packet;
-    if (packet.cmd === "connack") return this.#onConnack(packet);
-    if (!this.#sawConnack) return this.#breach(`${packet.cmd.toUpperCase()} came before CONNACK`);
-    if (packet.cmd === "disconnect") return this.#onDisconnect(packet);
-    if (packet.cmd === "pingresp") return this.#pings.shift()?.done?.();
-    if (packet.cmd === "publish" && packet.qos === 2) {
-      this.#breach("a message of QoS 2 came, which nobody subscribed to");
+  #countPackets(): void {
+    const { packets } = this.#inbound;
+    if (packets !== this.#seen.packets) this.#seen = { packets, at: this.#clock.now() };
+  }
+
+  /** Ends a link whose other side has taken nothing for so long, whatever it sends; looks again when that may be so. */
+  #endIfStuck(limitMs: number): boolean {
+    this.#stuckTimer?.cancel();
+    const { stuckMs } = this.#tcp;
+    if (stuckMs >= limitMs) {
+      const reason = `nothing of what is to be sent was taken for ${limitMs / 1_000} s`;
+      this.#finish({ by: "keep-alive", reason });
+      return true;
+    }
+    if (stuckMs > 0) {
+      const rest = Math.ceil(limitMs - stuckMs);
+      this.#stuckTimer = this.#clock.after(rest, () => this.#endIfStuck(limitMs));
+    }
+    return false;
+  }
+
+  #onRaw(raw: RawPacket): void {
+    if (this.#phase === "closing" || this.#phase === "over") return;
+    try {
+      const packet = readServerPacket(raw, this.#rules);
+      this.#packet = packet;
+      this.#onPacket(packet);
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      return this.#breach(error, excerptOf(raw));
+    }
+    const packet = this.#packet;
+    if (this.#isOver()) return;
+    const input = mqttJsInput(packet, raw, this.#options.version);
+    if (input !== undefined) this.#coalesced.arrived(input);
+  }
+
+  #onPacket(packet: ServerPacket): void {
+    if (packet.type === "connack") return this.#onConnack(packet);
+    if (!this.#sawConnack) {
+      throw new ProtocolError(
+        Breach.PROTOCOL,
+        `${packet.type.toUpperCase()} came before CONNACK`,
+      );
+    }
+    switch (packet.type) {
+      case "publish":
+        return this.#onPublish(packet);
+      case "puback":
+      case "suback":
+      case "unsuback":
+        return this.#awaited.came(packet, packet.type === "suback" || this.#rules.version === "5");
+      case "pingresp":
+        return this.#pings.shift()?.done?.();
+      case "disconnect":
+        return this.#onDisconnect(packet);
     }
   }
 
-  #onConnack(packet: Packet): void {
-    if (this.#sawConnack) return this.#breach("a second CONNACK came");
+  /** PUBACK goes out behind this, so it never comes before the message was handed over. */
+  #onPublish(packet: ServerPublish): void {
+    const { topic, payload, qos, id, fault } = packet;
+    if (fault === undefined) this.#handler.onMessage(topic, payload, deliveryOf(packet));
+    else this.#options.onRejected(fault);
+    if (qos === 1 && !this.#isOver()) this.#coalesced.write(pubackBytes(id));
+  }
+
+  #onConnack({ code, sessionPresent, properties }: Connack): void {
+    if (this.#sawConnack) throw new ProtocolError(Breach.PROTOCOL, "a second CONNACK came");
     this.#sawConnack = true;
-    const code = (this.#options.version === "5" ? packet.reasonCode : packet.returnCode) ?? 0;
     if (code !== 0) {
-      const said = describeCode(code, packet.properties?.reasonString);
+      const said = describeCode(code, properties.reasonString);
       this.#fail("connack", `${this.#options.where} answered CONNACK ${said}`, code);
       return;
     }
-    const { sessionPresent = false, properties } = packet;
-    const { cleanStart, version } = this.#options;
-    if (cleanStart && sessionPresent) {
-      return this.#breach("CONNACK says that a session is present, which was not asked for");
+    if (sessionPresent && this.#options.cleanStart) {
+      throw new ProtocolError(Breach.PROTOCOL, "CONNACK says session present for a clean start");
     }
     this.#packetIds.connected(sessionPresent);
+    const limits = limitsOf(this.#options.version, properties);
+    const subscriptionIdentifiers = limits.identifiersAvailable === true;
+    this.#rules = { ...this.#rules, subscriptionIdentifiers };
     this.connack = {
-      ...limitsOf(version, properties),
+      ...limits,
       sessionPresent,
-      receiveMaximum: properties?.receiveMaximum ?? 65_535,
+      receiveMaximum: properties.receiveMaximum ?? 65_535,
     };
   }
 
@@ -372,16 +437,15 @@ class MqttJsLink implements MqttLink {
     this.#resolve(this);
   }
 
-  #onDisconnect(packet: Packet): void {
-    const code = packet.reasonCode ?? 0;
-    const said = describeCode(code, packet.properties?.reasonString);
+  #onDisconnect({ code, properties }: ServerDisconnect): void {
+    const said = describeCode(code, properties.reasonString);
     this.#finish({ by: "peer", reason: `the broker sent DISCONNECT ${said}`, code });
   }
 
-  /** MQTT.js reports what it cannot parse, and answers that fit no request, but goes on. */
+  /** MQTT.js reports what it cannot use, but goes on. */
   #onClientError(error: Error): void {
     if (this.#phase === "over" || streamError(this.#stream) === error) return;
-    this.#breach(messageOf(error));
+    this.#breach(new ProtocolError(Breach.PROTOCOL, messageOf(error)));
   }
 
   #onStreamEnd(error: unknown): void {
@@ -400,9 +464,17 @@ class MqttJsLink implements MqttLink {
     this.#finish({ by: isStated ? "network" : "peer", reason: messageOf(error) });
   }
 
-  #breach(reason: string): void {
+  #breach({ code, message: reason }: ProtocolError, bytes?: string): void {
     const message = `${this.#options.where} broke the MQTT protocol: ${reason}`;
-    this.#end({ by: "protocol", reason }, () => new ConnectError("connack", "protocol", message));
+    this.#end(
+      {
+        by: "protocol",
+        reason: `the broker broke the MQTT protocol: ${reason}`,
+        ...bytes === undefined ? {} : { bytes },
+      },
+      () => new ConnectError("connack", "protocol", message),
+      this.#options.version === "5" ? disconnectBytes(code) : undefined,
+    );
   }
 
   #fail(kind: "timeout" | "connack" | "aborted", message: string, code?: number): void {
@@ -415,20 +487,29 @@ class MqttJsLink implements MqttLink {
     this.#end(end, () => new ConnectError("connack", "closed", end.reason));
   }
 
-  /** The one way out: `failure` for a link that never opened, `end` for one that did. */
-  #end(end: LinkEnd, failure: () => ConnectError): void {
+  /** The one way out: `failure` for a link that never opened, `end` for one that did; `last` is still sent, if that can be done. */
+  #end(end: LinkEnd, failure: () => ConnectError, last?: Uint8Array): void {
     if (this.#phase === "over") return;
     const opened = this.#phase !== "connecting";
     this.#phase = "over";
     this.#disarm();
     this.#closeTimer?.cancel();
-    this.#stream.destroy();
+    this.#stuckTimer?.cancel();
+    this.#inbound.discard();
+    if (last === undefined) this.#stream.destroy();
+    else this.#sayAndClose(last);
     this.#answerUnwritten(undefined);
     const pending = [...this.#pending];
     this.#pending.clear();
     for (const onEnd of pending) onEnd();
     if (opened) this.#handler.onEnd(end);
     else this.#reject(failure());
+  }
+
+  #sayAndClose(last: Uint8Array): void {
+    const timer = systemClock.after(CLOSE_MS, () => this.#stream.destroy());
+    this.#stream.once("close", () => timer.cancel());
+    this.#coalesced.end(last, () => this.#stream.destroy());
   }
 
   #disarm(): void {
@@ -445,20 +526,28 @@ function endOfStream(where: string, error: unknown): ConnectError {
 
 const SUCCESS: PublishResult = { code: 0, reason: "" };
 
-/** Of most messages: one for all of them. */
-function deliveryOf(packet: IPublishPacket): Delivery {
-  const identifier = packet.properties?.subscriptionIdentifier;
-  if (identifier === undefined && !packet.retain) return PLAIN;
-  return {
-    retain: packet.retain,
-    identifiers: identifier === undefined ? [] : [identifier].flat(),
-  };
+/** Bytes of a packet that the log shows at most. */
+const SHOWN_BYTES = 64;
+
+/** The beginning of a packet in hex; of a PUBLISH, which holds a payload, its first byte alone. */
+function excerptOf({ first, bytes, start, end }: RawPacket): string {
+  const isPublish = first >> 4 === 3;
+  const shown = isPublish ? 1 : SHOWN_BYTES;
+  const hex = bytes.subarray(start, Math.min(end, start + shown)).toHex();
+  return `${hex}${end - start > shown ? "..." : ""} (${end - start} bytes)`;
 }
 
-function resultOf(code: number, packet: Packet | undefined): PublishResult {
+/** Of most messages: one for all of them. */
+function deliveryOf({ retain, properties }: ServerPublish): Delivery {
+  const { subscriptionIdentifiers: identifiers } = properties;
+  if (identifiers === undefined && !retain) return PLAIN;
+  return { retain, identifiers: identifiers ?? [] };
+}
+
+function resultOf(code: number, { reasonString }: Properties): PublishResult {
   if (code === 0) return SUCCESS;
   if (code < 0x80) return { code, reason: "" };
-  return { code, reason: packet?.properties?.reasonString ?? reasonName(code) };
+  return { code, reason: reasonString ?? reasonName(code) };
 }
 
 /**
