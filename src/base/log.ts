@@ -47,10 +47,11 @@ export function createLog(options: LogOptions): Log {
   const at = (level: Level) => (text: string, fields: Fields = {}): void => {
     if (LEVELS[level] > threshold) return;
     const time = new Date(wallNow()).toISOString();
-    if (format === "json") write(JSON.stringify({ time, level, message: text, ...fields }) + "\n");
-    else {write(
-        `${journal ? `<${LEVELS[level]}>` : `${time} ${level} `}${textLine(text, fields)}\n`,
-      );}
+    const prefix = journal ? `<${LEVELS[level]}>` : `${time} ${level} `;
+    const line = format === "json"
+      ? JSON.stringify({ time, level, message: text, ...fields })
+      : prefix + textLine(text, fields);
+    write(`${line}\n`);
   };
   return { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") };
 }
