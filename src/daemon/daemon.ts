@@ -10,7 +10,7 @@ import { CredentialFiles } from "../mqtt/credential_files.ts";
 import { readCredentials } from "../mqtt/credentials.ts";
 import { createDial } from "../mqtt/dial.ts";
 import { ConnectionPool, type PooledConnection, type PoolHandler } from "../mqtt/pool.ts";
-import type { ConnackInfo, LinkEnd } from "../mqtt/link.ts";
+import type { ConnackInfo, Delivery, LinkEnd } from "../mqtt/link.ts";
 import { Spool } from "../spool/spool.ts";
 import { MemoryStorage } from "../spool/memory_storage.ts";
 import { openLog } from "../spool/log/log_storage.ts";
@@ -203,6 +203,7 @@ class LocalDaemon implements Daemon, PoolHandler {
       refusal: (name) => this.#gates.refusal({ kind: "filter", name })?.reason,
       clock,
       log,
+      random,
       onSynced: () => this.#readiness.synced(),
     });
     this.#readiness = new Readiness({
@@ -346,9 +347,14 @@ class LocalDaemon implements Daemon, PoolHandler {
   }
 
   /** @inheritdoc */
-  onMessage(connection: PooledConnection, topic: string, payload: Bytes): void {
+  onMessage(
+    connection: PooledConnection,
+    topic: string,
+    payload: Bytes,
+    delivery?: Delivery,
+  ): void {
     if (connection.index === 0) this.#publisher.arrived(topic, payload.length);
-    this.#subscriptions.deliver(connection, topic, payload);
+    this.#subscriptions.deliver(connection, topic, payload, delivery);
   }
 
   /** @inheritdoc */

@@ -30,6 +30,8 @@ class Scene implements FilterLink {
   readonly sync = new FilterSync(this.clock, this.gate, {
     onAnswer: (filter, { code }) => this.answers.push(`${filter} ${code}`),
     onSynced: () => this.synced++,
+    onDelayed: () => {},
+    onStays: () => {},
   });
   #closing: ((results: undefined) => void)[] = [];
 
