@@ -1,3 +1,9 @@
+/**
+ * The command line: finds the subcommand and runs it.
+ *
+ * @module
+ */
+
 import type { Exit as ExitCode } from "../base/errors.ts";
 import { VERSION } from "../base/version.ts";
 import { parseOptions, usage } from "./args.ts";

@@ -1,3 +1,9 @@
+/**
+ * What ties the modules together: a daemon with its connections, spool and socket.
+ *
+ * @module
+ */
+
 import type { Bytes } from "../base/bytes.ts";
 import type { Clock } from "../base/clock.ts";
 import { Exit, ExitError, messageOf } from "../base/errors.ts";

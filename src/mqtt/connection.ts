@@ -1,3 +1,9 @@
+/**
+ * Connections to the broker, from addresses to MQTT; this one is kept up, and the pool has several.
+ *
+ * @module
+ */
+
 import type { Qos } from "../aws/limits.ts";
 import type { Bytes } from "../base/bytes.ts";
 import { type Clock, systemClock, type Timer } from "../base/clock.ts";

@@ -86,9 +86,14 @@ export class PoisonDetector {
   #retryAt = Infinity;
   #trials = 0;
 
-  /** Where the link is. A new object with each change. */
+  /** Where the link is. A new object whenever others may be written than before. */
   get phase(): Phase {
     return this.#phase;
+  }
+
+  /** Whether anything may be written now, because nothing is suspect or refused: most of the time. */
+  get isCalm(): boolean {
+    return this.#phase.type === "open" && this.#standings.isEmpty;
   }
 
   /** How many trials began since the start. */
@@ -151,14 +156,14 @@ export class PoisonDetector {
   /** A PUBLISH of QoS 0 was written. */
   wroteQos0(topic: string, bytes: number, now: number): void {
     this.#unproven.wroteQos0(topic, bytes, now);
-    this.#began({ subject: { kind: "topic", name: topic } }, now);
+    if (this.#phase.type === "turn") this.#began({ subject: { kind: "topic", name: topic } }, now);
   }
 
   /** A PUBLISH of QoS 1 was written; returns what to give {@linkcode answered}. */
   wroteQos1(topic: string, seq: number, bytes: number, now: number): number {
     const subject: Subject = { kind: "topic", name: topic };
     const order = this.#unproven.wrote({ subjects: [subject], seq, bytes, at: now });
-    this.#began({ subject, seq }, now);
+    if (this.#phase.type === "turn") this.#began({ subject, seq }, now);
     return order;
   }
 
@@ -168,7 +173,7 @@ export class PoisonDetector {
     const bytes = filters.reduce((sum, { length }) => sum + length, 0);
     const order = this.#unproven.wrote({ subjects, bytes, at: now });
     const [only] = subjects;
-    if (only !== undefined) this.#began({ subject: only }, now);
+    if (only !== undefined && this.#phase.type === "turn") this.#began({ subject: only }, now);
     return order;
   }
 
@@ -214,7 +219,9 @@ export class PoisonDetector {
       if (phase.fence === order) this.#phase = { ...phase, fence: "answered" };
       if (this.#unproven.size === 0) this.#phase = { type: "turn", until: now + TURN_MS };
     }
-    return cleared ?? NO_SUBJECTS;
+    if (cleared === undefined) return NO_SUBJECTS;
+    this.#changed();
+    return cleared;
   }
 
   /** A filter had no answer within the deadline of its SUBSCRIBE; the refusal if it is condemned for that. */
@@ -239,9 +246,9 @@ export class PoisonDetector {
   /** Time has passed. */
   tick(now: number): void {
     const phase = this.#phase;
-    if (phase.type !== "down" && now >= this.#retryAt) {
+    if (now >= this.#retryAt) {
       this.#retryAt = Infinity;
-      this.#phase = { ...phase };
+      this.#changed();
     }
     if (phase.type === "down" || phase.until === undefined || now < phase.until) return;
     this.#unproven.dropStale(now);
@@ -294,18 +301,24 @@ export class PoisonDetector {
   /** A subject is to go through a trial, whatever it was. */
   suspect(subject: Subject, now: number): void {
     this.#standings.retry(subject, now);
+    this.#changed();
   }
 
   /** Policies or credentials may have changed: what is refused is tried again. */
   retryRefused(now: number): void {
     this.#standings.retryRefused(now);
+    this.#changed();
   }
 
   /** The packet that was written in a trial's turn is on trial. */
   #began(suspicion: Suspicion, now: number): void {
-    if (this.#phase.type !== "turn") return;
     this.#trials++;
     this.#phase = { type: "trial", suspicion, until: now + TRIAL_MS, fence: "due" };
+  }
+
+  /** Others may be written now than before. */
+  #changed(): void {
+    this.#phase = { ...this.#phase };
   }
 
   #demanded(phase: Open, subject: Subject, now: number): void {

@@ -1,3 +1,9 @@
+/**
+ * Messages on their way out: accepted by the intake, sent by the publisher within rate and window.
+ *
+ * @module
+ */
+
 import type { Clock } from "../base/clock.ts";
 import type { FaultHook } from "../base/fault.ts";
 import type { Log } from "../base/log.ts";
@@ -87,14 +93,6 @@ type Mode = { readonly type: "sending" } | {
 type Next =
   | { readonly isRecord: true; readonly message: SpoolRecord }
   | { readonly isRecord: false; readonly message: WaitingMessage };
-
-function asRecord(message: SpoolRecord | undefined): Next | undefined {
-  return message && { isRecord: true, message };
-}
-
-function asMessage(message: WaitingMessage | undefined): Next | undefined {
-  return message && { isRecord: false, message };
-}
 
 /** Pulls messages from the spool and the QoS 0 queue and sends them over connection 0, within the limits of AWS IoT Core. */
 export class Publisher {
@@ -286,11 +284,14 @@ export class Publisher {
   /** What is to be sent next: the two queues take turns, and what is not suspected goes before what is. */
   #nextInTurn(): Next | undefined {
     const isFree = this.#hasFreePlace();
-    const record = (): Next | undefined => asRecord(isFree ? this.#records.peek() : undefined);
-    const message = (): Next | undefined => asMessage(this.#messages.peek());
-    const next = this.#spoolsTurn ? record() ?? message() : message() ?? record();
-    return next ?? asRecord(isFree ? this.#records.peekSuspect() : undefined) ??
-      asMessage(this.#messages.peekSuspect());
+    const first = isFree && this.#spoolsTurn ? this.#records.peek() : undefined;
+    if (first !== undefined) return { isRecord: true, message: first };
+    const message = this.#messages.peek();
+    if (message !== undefined) return { isRecord: false, message };
+    const record = isFree ? this.#records.peek() ?? this.#records.peekSuspect() : undefined;
+    if (record !== undefined) return { isRecord: true, message: record };
+    const suspect = this.#messages.peekSuspect();
+    return suspect && { isRecord: false, message: suspect };
   }
 
   #hasFreePlace(): boolean {

@@ -50,6 +50,11 @@ export class SendGate {
     return this.#detector.phase;
   }
 
+  /** Whether anything may be written now: {@linkcode ask} would say so for every packet. */
+  get isCalm(): boolean {
+    return this.#detector.isCalm;
+  }
+
   /** Suspect and condemned topics and filters. */
   standings(): { readonly subject: Subject; readonly standing: Suspect | Condemned }[] {
     return [...this.#detector.standings(this.#clock.now())];
@@ -57,6 +62,7 @@ export class SendGate {
 
   /** Why a topic or filter is refused now, if it is. */
   refusal(subject: Subject): Condemned | undefined {
+    if (this.#detector.isCalm) return undefined;
     return this.#detector.refusal(subject, this.#clock.now());
   }
 
@@ -130,9 +136,10 @@ export class SendGate {
 
   /** Everything that may be written now was written: a PINGREQ goes behind it if it needs one. */
   flush(): void {
-    const fenceAt = this.#detector.fenceAt(this.#clock.now());
-    if (fenceAt !== undefined && fenceAt <= this.#clock.now()) {
-      const order = this.#detector.wroteFence(this.#clock.now());
+    const now = this.#clock.now();
+    const fenceAt = this.#detector.fenceAt(now);
+    if (fenceAt !== undefined && fenceAt <= now) {
+      const order = this.#detector.wroteFence(now);
       this.#link?.ping(() => this.answered(order));
     }
     this.#arm();

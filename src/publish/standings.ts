@@ -72,6 +72,11 @@ export class Standings {
   readonly #cases = { topic: new Map<string, Case>(), filter: new Map<string, Case>() };
   #closes: Close[] = [];
 
+  /** Whether nothing is held against anybody. */
+  get isEmpty(): boolean {
+    return this.#cases.topic.size + this.#cases.filter.size === 0;
+  }
+
   /** How a subject stands; `undefined`: nothing is held against it. A refusal that is over makes a suspect of it. */
   caseOf({ kind, name }: Subject, now: number): Case | undefined {
     const cases = this.#cases[kind];

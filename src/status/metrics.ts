@@ -1,3 +1,9 @@
+/**
+ * The status: one table of its fields, of which the map on the bus, the metrics and the page are made.
+ *
+ * @module
+ */
+
 import type {
   ClientsView,
   ConnectionView,

@@ -197,3 +197,34 @@ Deno.test("a link that was given up at this end, or went silent, accuses no mess
   }
   assertEquals(gate.standings(), []);
 });
+
+Deno.test("a topic that is cleared by an earlier packet lets its messages go at once", pure, () => {
+  const { clock, link, publish, lose, up } = setUp();
+  up();
+  publish("1", 1, { topic: "late" });
+  lose();
+  clock.advance(1_000);
+  up();
+  // Tried, and without an answer for 5 s it is not held responsible; what comes meanwhile waits.
+  clock.advance(1_000);
+  publish("2", 1, { topic: "late" });
+  publish("other", 1, { topic: "other" });
+  assertEquals(link.texts, ["1", "1"]);
+  link.answer("1");
+  assertEquals(link.texts.slice(2).toSorted(), ["2", "other"]);
+});
+
+Deno.test(
+  "a link that is ended here because an answer cannot be parsed is judged too",
+  pure,
+  () => {
+    const { clock, spool, publish, lose, up } = setUp();
+    publish("strange", 1, { topic: "strange" });
+    for (let end = 0; end < 3; end++) {
+      up();
+      lose({ by: "protocol", reason: "the answer cannot be parsed" });
+      clock.advance(1_000);
+    }
+    assertEquals(spool.stats().quarantined.map(({ topic }) => topic), ["strange"]);
+  },
+);
