@@ -166,7 +166,8 @@ class LocalDaemon implements Daemon, PoolHandler {
   readonly #readiness: Readiness;
   readonly #end = Promise.withResolvers<void>();
   #server: BusServer | undefined;
-  #receiveMaximum = 0;
+  /** What the broker allows on connection 0. */
+  #allows: ConnackInfo = { sessionPresent: false, receiveMaximum: 0 };
   #stopping: Promise<void> | undefined;
 
   constructor(config: LocalConfig, dependencies: DaemonDependencies, storage: SpoolStorage) {
@@ -329,7 +330,7 @@ class LocalDaemon implements Daemon, PoolHandler {
   /** @inheritdoc */
   onUp(connection: PooledConnection, connack: ConnackInfo): void {
     if (connection.index === 0) {
-      this.#receiveMaximum = connack.receiveMaximum;
+      this.#allows = connack;
       this.#config.connected();
       this.#readiness.up();
     }
@@ -372,6 +373,7 @@ class LocalDaemon implements Daemon, PoolHandler {
 
   #onSend(): void {
     const connection = this.#pool.all.get(0);
-    if (connection !== undefined) this.#publisher.up(connection, this.#receiveMaximum);
+    if (connection === undefined) return;
+    this.#publisher.up(connection, this.#allows.receiveMaximum, this.#allows);
   }
 }
