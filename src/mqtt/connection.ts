@@ -299,6 +299,7 @@ export class Connection {
 
   #onRefused(failure: ConnectError): void {
     if (failure.kind === "fault") this.#logFault(failure.cause);
+    this.#logPacket(failure.bytes);
     this.#lastError = failure.message;
     this.#call = undefined;
     this.#happened({ type: "refused", failure });
@@ -313,9 +314,7 @@ export class Connection {
     }
     const reason = state.type === "condemned" ? state.end : end;
     if (reason.by === "fault") this.#logFault(reason.cause);
-    if (reason.bytes !== undefined) {
-      this.#options.log.debug("the packet that broke the protocol", { bytes: reason.bytes });
-    }
+    this.#logPacket(reason.bytes);
     if (reason.by !== "local") this.#lastError = reason.reason;
     this.#call = undefined;
     this.#since = undefined;
@@ -331,6 +330,11 @@ export class Connection {
     } else {
       this.#condemn(call, { by: "fault", reason: faultText(cause), cause });
     }
+  }
+
+  #logPacket(bytes: string | undefined): void {
+    if (bytes === undefined) return;
+    this.#options.log.debug("the packet that broke the protocol", { bytes });
   }
 
   #logFault(cause: unknown): void {

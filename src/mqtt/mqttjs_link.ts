@@ -30,6 +30,7 @@ import { PacketIds } from "./packet_ids.ts";
 import { describeCode, reasonName } from "./reason_codes.ts";
 import {
   type Connack,
+  type FilterAnswer,
   type PacketRules,
   type RawPacket,
   readServerPacket,
@@ -88,6 +89,8 @@ class MqttJsLink implements MqttLink {
   readonly #packetIds: PacketIds;
   /** What to call when the link ends first: MQTT.js forgets its callbacks then. */
   readonly #pending = new Set<() => void>();
+  /** Who waits for SUBACK or UNSUBACK, by packet identifier. */
+  readonly #filterAnswers = new Map<number, (answer: FilterAnswer) => void>();
   /** Who sent QoS 0 messages that the stream has not taken yet. */
   #unwritten: ((result: PublishResult | undefined) => void)[] = [];
   readonly #onAbort = (): void => this.#fail("aborted", "the attempt was given up");
@@ -201,29 +204,20 @@ class MqttJsLink implements MqttLink {
     options: SubscribeOptions = {},
   ): Promise<readonly SubscribeResult[] | undefined> {
     return this.#request((answer) => {
-      const onAnswer = (): void => {
-        // Without SUBACK it is the end of the link, which answers for itself.
-        if (this.#packet?.type !== "suback") return;
-        const { codes, properties } = this.#packet;
-        answer(codes.map((code) => resultOf(code, properties)));
-      };
-      this.#client.subscribe(
-        [...filters],
-        this.#subscribeOptions(qos, options),
-        this.#guarded("subscribe answer", onAnswer),
+      this.#client.subscribe([...filters], this.#subscribeOptions(qos, options));
+      this.#onFilterAnswer(({ codes, properties }) =>
+        answer(codes.map((code) => resultOf(code, properties)))
       );
     });
   }
 
   unsubscribe(filters: readonly string[]): Promise<readonly SubscribeResult[] | undefined> {
     return this.#request((answer) => {
-      const onAnswer = this.#guarded("unsubscribe answer", () => {
-        if (this.#packet?.type !== "unsuback") return;
-        const { codes, properties } = this.#packet;
-        // MQTT 3.1.1 has no codes here.
-        answer(filters.map((_, index) => resultOf(codes[index] ?? 0, properties)));
-      });
-      this.#client.unsubscribe([...filters], onAnswer);
+      this.#client.unsubscribe([...filters]);
+      // MQTT 3.1.1 has no codes here.
+      this.#onFilterAnswer(({ codes, properties }) =>
+        answer(filters.map((_, index) => resultOf(codes[index] ?? 0, properties)))
+      );
     });
   }
 
@@ -250,6 +244,12 @@ class MqttJsLink implements MqttLink {
         () => this.#finish({ by: "local", reason: "closed here" }),
       );
     });
+  }
+
+  /** Waits for the answer to what was just sent: MQTT.js tells it some turns later, when another packet may have come. */
+  #onFilterAnswer(done: (answer: FilterAnswer) => void): void {
+    const id = this.#packetIds.getLastAllocated();
+    if (id !== null) this.#filterAnswers.set(id, done);
   }
 
   #subscribeOptions(qos: Qos, { identifier, onlyNew = false }: SubscribeOptions) {
@@ -390,9 +390,13 @@ class MqttJsLink implements MqttLink {
       case "publish":
         return this.#onPublish(packet);
       case "puback":
+        return this.#awaited.came(packet, false);
       case "suback":
       case "unsuback":
-        return this.#awaited.came(packet, packet.type === "suback" || this.#rules.version === "5");
+        this.#awaited.came(packet, packet.type === "suback" || this.#rules.version === "5");
+        this.#filterAnswers.get(packet.id)?.(packet);
+        this.#filterAnswers.delete(packet.id);
+        return;
       case "pingresp":
         return this.#pings.shift()?.done?.();
       case "disconnect":
@@ -472,7 +476,7 @@ class MqttJsLink implements MqttLink {
         reason: `the broker broke the MQTT protocol: ${reason}`,
         ...bytes === undefined ? {} : { bytes },
       },
-      () => new ConnectError("connack", "protocol", message),
+      () => new ConnectError("connack", "protocol", message, bytes === undefined ? {} : { bytes }),
       this.#options.version === "5" ? disconnectBytes(code) : undefined,
     );
   }
