@@ -1,13 +1,13 @@
-import { setImmediate } from "node:timers";
 import type { Readable } from "node:stream";
 import type { Bytes } from "../base/bytes.ts";
 import type { Clock } from "../base/clock.ts";
+import { nextTurn } from "../base/next_turn.ts";
 import { PacketReader } from "./packet_reader.ts";
 import type { ReadGate } from "./read_gate.ts";
 import type { RawPacket } from "./server_packet.ts";
 
 /** How long packets are handled before others have their turn, in ms. */
-export const TURN_MS = 4;
+export const TURN_MS = 2;
 
 /** Packets between two looks at the clock. */
 const PACKETS_PER_LOOK = 16;
@@ -16,7 +16,7 @@ const PACKETS_PER_LOOK = 16;
 export interface InboundOptions {
   readonly stream: Readable;
   readonly gate: ReadGate;
-  readonly clock: Clock;
+  readonly clock: Pick<Clock, "now">;
   /** Gets each packet; what it throws is not caught. */
   readonly onPacket: (packet: RawPacket) => void;
   /** Wraps what is called from the stream and from turns, so that whatever is thrown there ends the link. */
@@ -54,7 +54,7 @@ export class Inbound {
   discard(): void {
     this.#state = "discarding";
     const { gate, stream } = this.#options;
-    gate.offRelease(this.#run);
+    gate.offRelease(this.#later);
     stream.off("readable", this.#onReadable);
     stream.resume();
   }
@@ -62,6 +62,9 @@ export class Inbound {
   readonly #onReadable = (): void => {
     if (this.#state === "idle") this.#run();
   };
+
+  /** Not at once: who released is in the middle of something. */
+  readonly #later = (): void => nextTurn(this.#run);
 
   #readOn(): void {
     const { clock, gate, onPacket } = this.#options;
@@ -92,11 +95,11 @@ export class Inbound {
 
   #wait(): void {
     this.#state = "due";
-    this.#options.gate.onRelease(this.#run);
+    this.#options.gate.onRelease(this.#later);
   }
 
   #yield(): void {
     this.#state = "due";
-    setImmediate(this.#run);
+    this.#later();
   }
 }

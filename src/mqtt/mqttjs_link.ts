@@ -112,11 +112,11 @@ class MqttJsLink implements MqttLink {
   #packet: ServerPacket | undefined;
   #sawConnack = false;
   #bytesAtPing = 0;
-  /** Who waits for a PINGRESP, in the order of the PINGREQs; `undefined` for one of the keep-alive [MQTT-3.12.4-1]. */
-  readonly #pings = new Deque<{ readonly done: (() => void) | undefined }>();
   /** Whole packets that had come at a look, and when that number was first seen, in ms of the clock. */
   #seen = { packets: 0, at: 0 };
   #stuckTimer: Timer | undefined;
+  /** Who waits for a PINGRESP, in the order of the PINGREQs; `undefined` for one of the keep-alive [MQTT-3.12.4-1]. */
+  readonly #pings = new Deque<{ readonly done: (() => void) | undefined }>();
 
   constructor(
     Client: typeof MqttClient,
@@ -296,8 +296,8 @@ class MqttJsLink implements MqttLink {
     const sendPing = client.sendPing.bind(client);
     this.#sendPing = this.#guarded("ping", (done?: () => void) => {
       this.#bytesAtPing = this.#tcp.bytesRead;
-      this.#pings.push({ done });
       this.#countPackets();
+      this.#pings.push({ done });
       sendPing();
     });
     client.sendPing = () => this.#sendPing();

@@ -1,7 +1,9 @@
-import type { Clock } from "../base/clock.ts";
+import type { Clock, Timer } from "../base/clock.ts";
 
 /** Holds back reading from the broker, on all links at once, while somebody is behind with what came. */
 export class ReadGate {
+  /** Stands still while reading is held back: what a broker answers meanwhile is not late. */
+  readonly clock: Clock;
   readonly #clock: Clock;
   readonly #waiting = new Set<() => void>();
   #heldSince: number | undefined;
@@ -9,6 +11,11 @@ export class ReadGate {
 
   constructor(clock: Clock) {
     this.#clock = clock;
+    this.clock = {
+      now: () => this.#now(),
+      wallNow: () => clock.wallNow(),
+      after: (ms, fn) => this.#after(ms, fn),
+    };
   }
 
   /** Whether nothing is to be read now. */
@@ -16,10 +23,11 @@ export class ReadGate {
     return this.#heldSince !== undefined;
   }
 
-  /** How long reading has been held back in all, in ms: what a broker answers meanwhile is not late. */
+  /** How long reading has been held back in all, in ms. */
   get heldMs(): number {
-    const { now } = this.#clock;
-    return this.#heldMs + (this.#heldSince === undefined ? 0 : now() - this.#heldSince);
+    return this.#heldSince === undefined
+      ? this.#heldMs
+      : this.#heldMs + this.#clock.now() - this.#heldSince;
   }
 
   /** Holds reading back until {@linkcode release}. */
@@ -45,5 +53,23 @@ export class ReadGate {
   /** Takes {@linkcode onRelease} back. */
   offRelease(fn: () => void): void {
     this.#waiting.delete(fn);
+  }
+
+  #now(): number {
+    return this.#clock.now() - this.heldMs;
+  }
+
+  /** As long as it takes without the time in which reading is held back. */
+  #after(ms: number, fn: () => void): Timer {
+    const heldBefore = this.heldMs;
+    let waited = ms;
+    const look = (): void => {
+      const held = this.heldMs - heldBefore - (waited - ms);
+      if (held <= 0) return fn();
+      waited += held;
+      timer = this.#clock.after(held, look);
+    };
+    let timer = this.#clock.after(ms, look);
+    return { cancel: () => timer.cancel() };
   }
 }

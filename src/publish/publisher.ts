@@ -69,6 +69,8 @@ export interface PublisherOptions {
   /** Of connection 0. */
   readonly gate: SendGate;
   readonly clock: Clock;
+  /** For the deadline of a PUBACK: stands still while reading from the broker is held back. By default `clock`. */
+  readonly linkClock?: Clock;
   readonly log: Log;
   /** What the connection may carry, both directions together; `undefined`: no limit. */
   readonly limits: RateLimits | undefined;
@@ -82,6 +84,8 @@ interface InFlight {
   readonly record: SpoolRecord;
   /** Milliseconds of the clock. */
   readonly sentAt: number;
+  /** The same, in milliseconds of the link's clock. */
+  readonly awaitedSince: number;
   /** Its place among what was written on the link; `undefined` for QoS 0. */
   readonly order: number | undefined;
   /** Acknowledged, and the removal from the spool is under way. */
@@ -128,8 +132,8 @@ export class Publisher {
     this.#options = options;
     this.#maxInFlight = options.maxInFlight;
     this.#watchdog = new PubackWatchdog(
-      options.clock,
-      () => this.#oldestUnacknowledged()?.sentAt,
+      options.linkClock ?? options.clock,
+      () => this.#oldestUnacknowledged()?.awaitedSince,
       () => this.#onOverdue(),
     );
     this.#throttle = new SendThrottle(options.clock, options.limits, () => this.#pump());
@@ -380,10 +384,11 @@ export class Publisher {
       ...qos === 1 ? { key: seq } : {},
       ...this.#expiry(expiresAt),
     };
-    const { gate, clock } = this.#options;
+    const { gate, clock, linkClock = clock } = this.#options;
     const order = qos === 1 ? gate.wroteQos1(topic, seq, record.size) : undefined;
     if (qos === 0) gate.wroteQos0(topic, record.size);
-    const entry: InFlight = { record, sentAt: clock.now(), order, settled: false };
+    const awaitedSince = linkClock.now();
+    const entry: InFlight = { record, sentAt: clock.now(), awaitedSince, order, settled: false };
     this.#inFlight.set(seq, entry);
     this.#watchdog.sent();
     this.#counters.sent++;

@@ -133,6 +133,8 @@ export interface ClientsView {
   readonly subscriptions: number;
   /** Closed because they did not read. */
   readonly closed_as_slow: number;
+  /** Closed because they asked for nothing for long. */
+  readonly closed_as_idle: number;
   /** Requests that were refused. */
   readonly refused: number;
   /** Messages that were left out for a subscriber because they are larger than it takes. */
@@ -166,6 +168,10 @@ export interface Status {
   readonly suspicion: SuspicionView;
   /** Messages that arrived from the broker since the start of the daemon. */
   readonly received: number;
+  /** Messages that were acknowledged and not handed out, as their publisher broke MQTT. */
+  readonly rejected: number;
+  /** How long reading from the broker was held back for subscribers that were behind, in ms. */
+  readonly held_ms: number;
   /** The local clients. */
   readonly clients: ClientsView;
   /** What has a bound. */

@@ -1,5 +1,3 @@
-import type { AddressInfo } from "node:net";
-import tls from "node:tls";
 import { loadMqtt } from "../../deps.ts";
 import { utf8 } from "../../src/base/bytes.ts";
 import { ConnectError } from "../../src/mqtt/connect_error.ts";
@@ -16,6 +14,7 @@ import {
 import { startAwsIotCore } from "../support/aws_iot_core.ts";
 import { openProbe, type Probe } from "../support/link_probe.ts";
 import { createPki } from "../support/pki.ts";
+import { startScript } from "../support/script_broker.ts";
 import { waitFor, within } from "../support/wait.ts";
 
 const pki = await createPki();
@@ -300,33 +299,9 @@ const RAW = {
   publishHead: [0x30, 0xa0, 0x8d, 0x06, 0],
 } as const;
 
-/** A broker that answers the first bytes it gets by a script. */
-async function startScript(
-  script: (socket: tls.TLSSocket) => void,
-): Promise<AsyncDisposable & { readonly port: number; readonly pki: typeof pki }> {
-  const sockets = new Set<tls.TLSSocket>();
-  const options = { cert: pki.server.certPem, key: pki.server.keyPem };
-  const server = tls.createServer(options, (socket) => {
-    sockets.add(socket);
-    socket.on("error", () => socket.destroy()).on("close", () => sockets.delete(socket));
-    socket.on("data", () => {});
-    socket.once("data", () => script(socket));
-  });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  return {
-    port: (server.address() as AddressInfo).port,
-    pki,
-    [Symbol.asyncDispose]: async () => {
-      const closed = new Promise((resolve) => server.close(resolve));
-      for (const socket of sockets) socket.destroy();
-      await closed;
-    },
-  };
-}
-
 for (const early of ["publish", "publishQos2", "disconnect"] as const) {
   Deno.test(`a broker that sends ${early} before CONNACK breaks the protocol, and nothing is delivered`, async () => {
-    await using server = await startScript((socket) => {
+    await using server = await startScript(pki, (socket) => {
       socket.write(Uint8Array.from([...RAW[early], ...RAW.connack]));
     });
     const seen: string[] = [];
@@ -338,7 +313,7 @@ for (const early of ["publish", "publishQos2", "disconnect"] as const) {
 }
 
 Deno.test("a message of QoS 2, which nobody subscribed to, breaks the protocol", async () => {
-  await using server = await startScript((socket) => {
+  await using server = await startScript(pki, (socket) => {
     socket.write(Uint8Array.from(RAW.connack));
     setTimeout(() => socket.write(Uint8Array.from(RAW.publishQos2)), 50);
   });
@@ -348,7 +323,7 @@ Deno.test("a message of QoS 2, which nobody subscribed to, breaks the protocol",
 });
 
 Deno.test("a SUBACK with too few codes breaks the protocol", async () => {
-  await using server = await startScript((socket) => {
+  await using server = await startScript(pki, (socket) => {
     socket.write(Uint8Array.from(RAW.connack));
     // The first packet id is 1.
     socket.once("data", () => socket.write(Uint8Array.from([0x90, 4, 0, 1, 0, 1])));
@@ -360,7 +335,7 @@ Deno.test("a SUBACK with too few codes breaks the protocol", async () => {
 
 Deno.test("a message that takes longer than the keep-alive keeps the link, until it stalls", async () => {
   let stalled = 0;
-  await using server = await startScript((socket) => {
+  await using server = await startScript(pki, (socket) => {
     socket.write(Uint8Array.from([...RAW.connack, ...RAW.publishHead]));
     let left = 12;
     const timer = setInterval(() => {
