@@ -195,13 +195,14 @@ class LocalDaemon implements Daemon, PoolHandler {
     const { maxInFlight, keepQos0WhenOffline, maxConnections } = config;
     const readGate = this.#readGate = new ReadGate(clock);
     this.#publisher = new Publisher({
-      linkClock: readGate.clock,
       ...shared,
+      isReadHeld: () => readGate.held,
       log,
+      random,
       limits,
       maxInFlight,
     });
-    this.#quarantine = new Quarantine({ spool: this.#spool, gate });
+    this.#quarantine = new Quarantine({ spool: this.#spool, gate, clock });
     this.#intake = new Intake({ ...shared, publisher: this.#publisher, keepQos0WhenOffline });
     this.#queue = queue;
     this.#files = new CredentialFiles(log, clock);
@@ -319,6 +320,7 @@ class LocalDaemon implements Daemon, PoolHandler {
     this.#publisher.stop();
     this.#waiters.stop();
     this.#gates.stop();
+    this.#quarantine.stop();
     this.#readiness.down();
     this.#subscriptions.stop();
     this.#files.close();

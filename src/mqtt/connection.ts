@@ -168,6 +168,11 @@ export class Connection {
     this.#happened({ type: "reconnect", reason });
   }
 
+  /** Makes a new link because this one carries too little; what went wrong so far still counts. Does nothing without a link. */
+  renew(reason: string): void {
+    this.#happened({ type: "renew", reason });
+  }
+
   /**
    * Stops: DISCONNECT is sent, and whatever is in flight has no answer any more. Resolves when every socket is gone; a second
    * call does not wait for the broker to hang up.

@@ -1,6 +1,6 @@
 import type { Qos } from "../aws/limits.ts";
 import type { TLSSocket } from "node:tls";
-import { loadMqtt, type MqttClient } from "../../deps.ts";
+import { type IClientPublishOptions, loadMqtt, type MqttClient } from "../../deps.ts";
 import { Deque } from "../base/deque.ts";
 import { type Clock, systemClock, type Timer } from "../base/clock.ts";
 import { messageOf } from "../base/errors.ts";
@@ -10,6 +10,7 @@ import { ConnectError, exceptionIn, faultIn, fromSocketError } from "./connect_e
 import { limitsOf } from "./broker_limits.ts";
 import { CoalescingStream } from "./coalescing_stream.ts";
 import { Inbound } from "./inbound.ts";
+import { KeepAlive } from "./keep_alive.ts";
 import { disconnectBytes, mqttJsInput, pubackBytes } from "./mqttjs_input.ts";
 import { clientOptions, type LinkOptions } from "./mqttjs_options.ts";
 import type { Properties } from "./properties.ts";
@@ -39,6 +40,7 @@ import {
   type ServerPublish,
 } from "./server_packet.ts";
 import { type SecureStream, streamError } from "./tls.ts";
+import { TopicAliases } from "./topic_aliases.ts";
 
 /** How long a broker may take to hang up after DISCONNECT, in ms. */
 export const CLOSE_MS = 1_000;
@@ -111,12 +113,17 @@ class MqttJsLink implements MqttLink {
   /** The packet being handled, of which MQTT.js gets only what it needs to call the one who waits for it. */
   #packet: ServerPacket | undefined;
   #sawConnack = false;
-  #bytesAtPing = 0;
   /** Whole packets that had come at a look, and when that number was first seen, in ms of the clock. */
   #seen = { packets: 0, at: 0 };
   #stuckTimer: Timer | undefined;
+  #aliases = new TopicAliases(0);
+  /** As CONNECT asked for it, or as CONNACK wants it. */
+  #keepAliveMs: number;
+  readonly #keepAlive: KeepAlive;
   /** Who waits for a PINGRESP, in the order of the PINGREQs; `undefined` for one of the keep-alive [MQTT-3.12.4-1]. */
-  readonly #pings = new Deque<{ readonly done: (() => void) | undefined }>();
+  readonly #pings = new Deque<
+    { readonly sentAt: number; readonly done: (() => void) | undefined }
+  >();
 
   constructor(
     Client: typeof MqttClient,
@@ -152,6 +159,15 @@ class MqttJsLink implements MqttLink {
       onPacket: (raw) => this.#onRaw(raw),
       guarded: (name, fn) => this.#guarded(name, fn),
     });
+    this.#keepAliveMs = options.keepAliveS * 1_000;
+    this.#keepAlive = new KeepAlive({
+      clock: this.#clock,
+      ping: () => this.#sendPing(),
+      bytesRead: () => tcp.bytesRead,
+      isHeld: () => options.gate.held,
+      endIfBroken: () => this.#endIfBroken(),
+      onDead: this.#guarded("keep-alive", () => this.#onDead()),
+    });
     this.#listen();
     const { connackTimeoutMs: ms, signal } = options;
     this.#connackTimer = this.#clock.after(
@@ -172,11 +188,11 @@ class MqttJsLink implements MqttLink {
 
   publish(message: OutgoingPublish, done: (result: PublishResult | undefined) => void): void {
     if (this.#phase !== "open") return done(undefined);
-    const { topic, qos, dup = false, key, messageExpiry } = message;
+    const { qos, dup = false, key, messageExpiry } = message;
     const payload = message.payload as Uint8Array as Buffer;
-    const options = messageExpiry === undefined || this.#options.version !== "5"
-      ? { qos, dup }
-      : { qos, dup, properties: { messageExpiryInterval: messageExpiry } };
+    const { topic, alias } = this.#aliases.use(message.topic);
+    const properties = this.#options.version === "5" ? propertiesOf(messageExpiry, alias) : {};
+    const options = { qos, dup, ...properties };
     if (qos === 0) {
       // With a callback, MQTT.js would add a listener for `drain` per message while the stream is full.
       this.#guarded("publish", () => this.#client.publish(topic, payload, options))();
@@ -186,10 +202,12 @@ class MqttJsLink implements MqttLink {
       return;
     }
     const onEnd = (): void => done(undefined);
+    const sentAt = this.#clock.now();
     this.#pending.add(onEnd);
     const onAnswer = this.#guarded("publish answer", () => {
       // An answer without PUBACK is the end of the link, which answers for itself.
       if (this.#packet?.type !== "puback" || !this.#pending.delete(onEnd)) return;
+      this.#keepAlive.answered(sentAt);
       done(resultOf(this.#packet.code, this.#packet.properties));
     });
     this.#guarded("publish", () => {
@@ -266,7 +284,9 @@ class MqttJsLink implements MqttLink {
     return new Promise((resolve) => {
       const onEnd = (): void => resolve(undefined);
       this.#pending.add(onEnd);
+      const sentAt = this.#clock.now();
       const answer = (value: T): void => {
+        this.#keepAlive.answered(sentAt);
         if (this.#pending.delete(onEnd)) resolve(value);
       };
       this.#guarded("request", () => send(answer))();
@@ -295,13 +315,10 @@ class MqttJsLink implements MqttLink {
     client.on("error", this.#guarded("client error", (error) => this.#onClientError(error)));
     const sendPing = client.sendPing.bind(client);
     this.#sendPing = this.#guarded("ping", (done?: () => void) => {
-      this.#bytesAtPing = this.#tcp.bytesRead;
       this.#countPackets();
-      this.#pings.push({ done });
+      this.#pings.push({ sentAt: this.#clock.now(), done });
       sendPing();
     });
-    client.sendPing = () => this.#sendPing();
-    client.onKeepaliveTimeout = this.#guarded("keep-alive", () => this.#onKeepAlive());
   }
 
   /** A callback for MQTT.js or a stream: what it throws ends the link, as the broker's fault or as ours. */
@@ -323,22 +340,21 @@ class MqttJsLink implements MqttLink {
     return this.#phase === "over" || this.#stream.destroyed;
   }
 
-  /**
-   * Called at 1.5 times the keep-alive and each half of it after. A PINGRESP may be stuck behind messages on a slow link, or behind
-   * what is held back here: what arrives at all proves that the link lives, unless one packet never ends.
-   */
-  #onKeepAlive(): void {
-    const { keepalive } = this.#client;
-    if (this.#endIfStuck(keepalive * 1_500)) return;
+  /** Ends a link that is dead though something comes: a packet never ends, or nothing of ours is taken. */
+  #endIfBroken(): boolean {
+    const ms = this.#keepAliveMs;
+    if (this.#endIfStuck(1.5 * ms)) return true;
     this.#countPackets();
     const packetMs = this.#clock.now() - this.#seen.at;
-    const isEndless = this.#inbound.inPacket && packetMs > PACKET_KEEP_ALIVES * keepalive * 1_000;
-    const lives = this.#options.gate.held || this.#tcp.bytesRead !== this.#bytesAtPing;
-    if (lives && !isEndless) return this.#client.sendPing();
-    const reason = isEndless
-      ? `a packet was not complete after ${PACKET_KEEP_ALIVES * keepalive} s`
-      : `nothing came for ${keepalive * 1.5} s`;
-    this.#finish({ by: "keep-alive", reason });
+    if (!this.#inbound.inPacket || packetMs <= PACKET_KEEP_ALIVES * ms) return false;
+    const seconds = PACKET_KEEP_ALIVES * ms / 1_000;
+    this.#finish({ by: "keep-alive", reason: `a packet was not complete after ${seconds} s` });
+    return true;
+  }
+
+  #onDead(): void {
+    const seconds = this.#keepAliveMs * 1.5 / 1_000;
+    this.#finish({ by: "keep-alive", reason: `nothing came for ${seconds} s` });
   }
 
   #countPackets(): void {
@@ -398,10 +414,17 @@ class MqttJsLink implements MqttLink {
         this.#filterAnswers.delete(packet.id);
         return;
       case "pingresp":
-        return this.#pings.shift()?.done?.();
+        return this.#onPingresp();
       case "disconnect":
         return this.#onDisconnect(packet);
     }
+  }
+
+  #onPingresp(): void {
+    const ping = this.#pings.shift();
+    if (ping === undefined) return;
+    this.#keepAlive.answered(ping.sentAt);
+    ping.done?.();
   }
 
   /** PUBACK goes out behind this, so it never comes before the message was handed over. */
@@ -424,9 +447,11 @@ class MqttJsLink implements MqttLink {
       throw new ProtocolError(Breach.PROTOCOL, "CONNACK says session present for a clean start");
     }
     this.#packetIds.connected(sessionPresent);
+    this.#aliases = new TopicAliases(properties.topicAliasMaximum ?? 0);
     const limits = limitsOf(this.#options.version, properties);
     const subscriptionIdentifiers = limits.identifiersAvailable === true;
     this.#rules = { ...this.#rules, subscriptionIdentifiers };
+    this.#keepAliveMs = (limits.keepAliveS ?? this.#options.keepAliveS) * 1_000;
     this.connack = {
       ...limits,
       sessionPresent,
@@ -438,6 +463,7 @@ class MqttJsLink implements MqttLink {
     if (this.#phase !== "connecting") return;
     this.#phase = "open";
     this.#disarm();
+    this.#keepAlive.start(this.#keepAliveMs);
     this.#resolve(this);
   }
 
@@ -497,6 +523,7 @@ class MqttJsLink implements MqttLink {
     const opened = this.#phase !== "connecting";
     this.#phase = "over";
     this.#disarm();
+    this.#keepAlive.stop();
     this.#closeTimer?.cancel();
     this.#stuckTimer?.cancel();
     this.#inbound.discard();
@@ -526,6 +553,20 @@ function endOfStream(where: string, error: unknown): ConnectError {
   return error === undefined
     ? new ConnectError("connack", "closed", `${where} closed the connection before CONNACK`)
     : fromSocketError("connack", where, error);
+}
+
+/** The properties of a PUBLISH, if it has any. */
+function propertiesOf(
+  messageExpiryInterval: number | undefined,
+  topicAlias: number | undefined,
+): Pick<IClientPublishOptions, "properties"> {
+  if (messageExpiryInterval === undefined && topicAlias === undefined) return {};
+  return {
+    properties: {
+      ...messageExpiryInterval === undefined ? {} : { messageExpiryInterval },
+      ...topicAlias === undefined ? {} : { topicAlias },
+    },
+  };
 }
 
 const SUCCESS: PublishResult = { code: 0, reason: "" };

@@ -53,10 +53,10 @@ export function clientOptions(options: LinkOptions, packetIds: PacketIds): IClie
     queueQoSZero: false,
     // Ours comes first, with an error that says what it is.
     connectTimeout: options.connackTimeoutMs + 60_000,
-    timerVariant: "native",
     messageIdProvider: packetIds,
     outgoingStore: noStore(),
-    // Else a ping is put off, and with it two timers are made, for each PUBACK; a ping per keep-alive costs less.
+    // The link keeps itself alive.
+    timerVariant: { set: () => 1, clear: () => {} },
     reschedulePings: false,
     // Else every step of each packet is formatted, whoever listens.
     log: () => {},

@@ -1,3 +1,4 @@
+import { CONNECT_SPACING_MS } from "../aws/limits.ts";
 import type { LinkEnd } from "../mqtt/link.ts";
 import { accusedBy } from "./close_cause.ts";
 import { type Condemned, POSTPONE_MS, Standings } from "./standings.ts";
@@ -6,8 +7,11 @@ import { type Subject, type Suspicion, Unproven } from "./unproven.ts";
 /** How long what is not suspected goes at full speed between two trials, while it has something to send, in ms. */
 export const SLICE_MS = 100;
 
-/** How long after a link is up no filter is tried, in ms: a close for one sooner would bring the next CONNECT no nearer. */
-export const HEAD_START_MS = 500;
+/**
+ * How long after a link is up there is no trial, in ms: the next CONNECT may go no sooner (AWS IoT Core quotas), so that a close by then
+ * costs the others the time of a connect, and an earlier one would find nothing sooner.
+ */
+export const HEAD_START_MS = CONNECT_SPACING_MS;
 
 /** How long a trial may take, and how long it is waited for an empty link before it, in ms. */
 export const TRIAL_MS = 5_000;
@@ -22,12 +26,12 @@ export const FENCE_SPACING_MS = 2_000;
 export type Phase =
   | { readonly type: "down" }
   /**
-   * What is not suspected may go. `filtersFrom`: no filter is tried before it; `until`: when a suspect that waits gets its turn, if one
+   * What is not suspected may go. `trialsFrom`: there is no trial before it; `until`: when a suspect that waits gets its turn, if one
    * does.
    */
   | {
     readonly type: "open";
-    readonly filtersFrom: number;
+    readonly trialsFrom: number;
     readonly until: number | undefined;
   }
   /** Nothing goes until everything is proven. */
@@ -134,9 +138,8 @@ export class PoisonDetector {
     if (!isNext(found, seq, now)) return "held";
     if (phase.type === "turn") return "alone";
     if (phase.type !== "open") return "wait";
-    // Filters are subscribed before anything is published: that has its chance first.
-    if (this.#unproven.size > 0 || earliest(phase, subject) > now) {
-      this.#demanded(phase, subject, now);
+    if (this.#unproven.size > 0 || phase.trialsFrom > now) {
+      this.#demanded(phase, now);
       return "held";
     }
     this.#phase = { type: "turn", until: now + TURN_MS };
@@ -148,7 +151,7 @@ export class PoisonDetector {
     const found = this.#standings.caseOf(subject, now);
     if (found?.type !== "suspect") return false;
     if (this.#phase.type === "open" && isNext(found, seq, now)) {
-      this.#demanded(this.#phase, subject, now);
+      this.#demanded(this.#phase, now);
     }
     return true;
   }
@@ -185,7 +188,7 @@ export class PoisonDetector {
       return phase.fence === "due" ? this.#unproven.allProvableFrom ?? now : undefined;
     }
     const from = this.#unproven.provableFrom;
-    if (from === undefined) return undefined;
+    if (from === undefined || this.#unproven.hasFenceSince(from)) return undefined;
     // What would answer in its place may have been discarded.
     const waitMs = this.#unproven.hasAnswerableSince(from) ? FENCE_SPACING_MS : 0;
     return Math.max(from + waitMs, this.#lastFenceAt + FENCE_SPACING_MS);
@@ -282,11 +285,11 @@ export class PoisonDetector {
     const suspicions = this.#unproven.accused(accused);
     if (accused === "none") return NOTHING;
     if (phase.type !== "trial") {
-      return { ...NOTHING, suspected: this.#standings.suspect(suspicions, now) };
+      return { ...NOTHING, suspected: this.#standings.suspect(suspicions, end.code, now) };
     }
     const { suspicion } = phase;
     if (!suspicions.some(({ subject }) => isSame(subject, suspicion.subject))) return NOTHING;
-    if (!this.#standings.soleInFlight(suspicion, now)) return { ...NOTHING, trial: true };
+    if (!this.#standings.soleInFlight(suspicion, end.code, now)) return { ...NOTHING, trial: true };
     const reason =
       `the broker closed the connection for it while nothing else was in flight: ${end.reason}`;
     const refusal = this.#standings.condemn(suspicion.subject, reason, now);
@@ -321,10 +324,10 @@ export class PoisonDetector {
     this.#phase = { ...this.#phase };
   }
 
-  #demanded(phase: Open, subject: Subject, now: number): void {
+  #demanded(phase: Open, now: number): void {
     if (phase.until !== undefined) return;
     const slice = this.#unproven.size === 0 ? 0 : SLICE_MS;
-    const until = Math.max(now + slice, earliest(phase, subject));
+    const until = Math.max(now + slice, phase.trialsFrom);
     this.#phase = { ...phase, until };
   }
 
@@ -341,14 +344,9 @@ export class PoisonDetector {
 
 type Open = Extract<Phase, { type: "open" }>;
 
-/** @param headStartMs How long no filter is tried, in ms. */
+/** @param headStartMs How long there is no trial, in ms. */
 function openPhase(now: number, headStartMs = 0): Open {
-  return { type: "open", filtersFrom: now + headStartMs, until: undefined };
-}
-
-/** When a trial of the subject may begin, in ms of the clock. */
-function earliest({ filtersFrom }: Open, { kind }: Subject): number {
-  return kind === "filter" ? filtersFrom : -Infinity;
+  return { type: "open", trialsFrom: now + headStartMs, until: undefined };
 }
 
 /** Whether it is this packet's turn among those of its subject. */

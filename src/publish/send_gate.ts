@@ -28,6 +28,8 @@ export class SendGate {
   onFilterChange: () => void = () => {};
   /** Told of a topic or filter that is no longer suspect. */
   onCleared: (subject: Subject) => void = () => {};
+  /** Told of a topic or filter that is refused from now on. */
+  onCondemned: (subject: Subject, refusal: Condemned) => void = () => {};
   readonly #detector = new PoisonDetector();
   readonly #clock: Clock;
   readonly #log: Log;
@@ -160,11 +162,14 @@ export class SendGate {
     this.#event(() => this.#detector.retryRefused(this.#clock.now()));
   }
 
-  #onCondemned({ kind, name }: Subject, { reason, until, since }: Condemned): void {
+  #onCondemned(subject: Subject, refusal: Condemned): void {
+    const { kind, name } = subject;
+    const { reason, until, since } = refusal;
     this.#condemned++;
     const minutes = Math.round((until - since) / 60_000);
     this.#log.error(`a ${kind} is refused for ${minutes} minutes`, { bytes: name.length, reason });
     this.#log.debug(`the refused ${kind}`, { [kind]: name });
+    this.onCondemned(subject, refusal);
   }
 
   /** Does nothing more. */
