@@ -194,14 +194,8 @@ class LocalDaemon implements Daemon, PoolHandler {
     const limits = config.rateLimit ? AWS_RATE_LIMITS : undefined;
     const { maxInFlight, keepQos0WhenOffline, maxConnections } = config;
     const readGate = this.#readGate = new ReadGate(clock);
-    this.#publisher = new Publisher({
-      ...shared,
-      isReadHeld: () => readGate.held,
-      log,
-      random,
-      limits,
-      maxInFlight,
-    });
+    const linkClock = readGate.clock;
+    this.#publisher = new Publisher({ ...shared, linkClock, log, random, limits, maxInFlight });
     this.#quarantine = new Quarantine({ spool: this.#spool, gate, clock });
     this.#intake = new Intake({ ...shared, publisher: this.#publisher, keepQos0WhenOffline });
     this.#queue = queue;

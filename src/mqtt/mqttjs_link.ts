@@ -45,9 +45,6 @@ import { TopicAliases } from "./topic_aliases.ts";
 /** How long a broker may take to hang up after DISCONNECT, in ms. */
 export const CLOSE_MS = 1_000;
 
-/** How long one packet may take in all while something of it comes, in times the keep-alive. */
-const PACKET_KEEP_ALIVES = 6;
-
 /** DISCONNECT with reason 0, the same two bytes in both versions [MQTT-3.14.1-1], [MQTT5-3.14.2.1]. */
 const DISCONNECT = new Uint8Array([0xe0, 0x00]);
 
@@ -113,12 +110,7 @@ class MqttJsLink implements MqttLink {
   /** The packet being handled, of which MQTT.js gets only what it needs to call the one who waits for it. */
   #packet: ServerPacket | undefined;
   #sawConnack = false;
-  /** Whole packets that had come at a look, and when that number was first seen, in ms of the clock. */
-  #seen = { packets: 0, at: 0 };
-  #stuckTimer: Timer | undefined;
   #aliases = new TopicAliases(0);
-  /** As CONNECT asked for it, or as CONNACK wants it. */
-  #keepAliveMs: number;
   readonly #keepAlive: KeepAlive;
   /** Who waits for a PINGRESP, in the order of the PINGREQs; `undefined` for one of the keep-alive [MQTT-3.12.4-1]. */
   readonly #pings = new Deque<
@@ -159,14 +151,14 @@ class MqttJsLink implements MqttLink {
       onPacket: (raw) => this.#onRaw(raw),
       guarded: (name, fn) => this.#guarded(name, fn),
     });
-    this.#keepAliveMs = options.keepAliveS * 1_000;
     this.#keepAlive = new KeepAlive({
       clock: this.#clock,
       ping: () => this.#sendPing(),
       bytesRead: () => tcp.bytesRead,
-      isHeld: () => options.gate.held,
-      endIfBroken: () => this.#endIfBroken(),
-      onDead: this.#guarded("keep-alive", () => this.#onDead()),
+      stuckMs: () => tcp.stuckMs,
+      held: () => options.gate.held,
+      inbound: this.#inbound,
+      onDead: this.#guarded("keep-alive", (reason) => this.#finish({ by: "keep-alive", reason })),
     });
     this.#listen();
     const { connackTimeoutMs: ms, signal } = options;
@@ -315,7 +307,6 @@ class MqttJsLink implements MqttLink {
     client.on("error", this.#guarded("client error", (error) => this.#onClientError(error)));
     const sendPing = client.sendPing.bind(client);
     this.#sendPing = this.#guarded("ping", (done?: () => void) => {
-      this.#countPackets();
       this.#pings.push({ sentAt: this.#clock.now(), done });
       sendPing();
     });
@@ -338,44 +329,6 @@ class MqttJsLink implements MqttLink {
 
   #isOver(): boolean {
     return this.#phase === "over" || this.#stream.destroyed;
-  }
-
-  /** Ends a link that is dead though something comes: a packet never ends, or nothing of ours is taken. */
-  #endIfBroken(): boolean {
-    const ms = this.#keepAliveMs;
-    if (this.#endIfStuck(1.5 * ms)) return true;
-    this.#countPackets();
-    const packetMs = this.#clock.now() - this.#seen.at;
-    if (!this.#inbound.inPacket || packetMs <= PACKET_KEEP_ALIVES * ms) return false;
-    const seconds = PACKET_KEEP_ALIVES * ms / 1_000;
-    this.#finish({ by: "keep-alive", reason: `a packet was not complete after ${seconds} s` });
-    return true;
-  }
-
-  #onDead(): void {
-    const seconds = this.#keepAliveMs * 1.5 / 1_000;
-    this.#finish({ by: "keep-alive", reason: `nothing came for ${seconds} s` });
-  }
-
-  #countPackets(): void {
-    const { packets } = this.#inbound;
-    if (packets !== this.#seen.packets) this.#seen = { packets, at: this.#clock.now() };
-  }
-
-  /** Ends a link whose other side has taken nothing for so long, whatever it sends; looks again when that may be so. */
-  #endIfStuck(limitMs: number): boolean {
-    this.#stuckTimer?.cancel();
-    const { stuckMs } = this.#tcp;
-    if (stuckMs >= limitMs) {
-      const reason = `nothing of what is to be sent was taken for ${limitMs / 1_000} s`;
-      this.#finish({ by: "keep-alive", reason });
-      return true;
-    }
-    if (stuckMs > 0) {
-      const rest = Math.ceil(limitMs - stuckMs);
-      this.#stuckTimer = this.#clock.after(rest, () => this.#endIfStuck(limitMs));
-    }
-    return false;
   }
 
   #onRaw(raw: RawPacket): void {
@@ -451,7 +404,6 @@ class MqttJsLink implements MqttLink {
     const limits = limitsOf(this.#options.version, properties);
     const subscriptionIdentifiers = limits.identifiersAvailable === true;
     this.#rules = { ...this.#rules, subscriptionIdentifiers };
-    this.#keepAliveMs = (limits.keepAliveS ?? this.#options.keepAliveS) * 1_000;
     this.connack = {
       ...limits,
       sessionPresent,
@@ -463,7 +415,8 @@ class MqttJsLink implements MqttLink {
     if (this.#phase !== "connecting") return;
     this.#phase = "open";
     this.#disarm();
-    this.#keepAlive.start(this.#keepAliveMs);
+    const { keepAliveS = this.#options.keepAliveS } = this.connack;
+    this.#keepAlive.start(keepAliveS * 1_000);
     this.#resolve(this);
   }
 
@@ -525,7 +478,6 @@ class MqttJsLink implements MqttLink {
     this.#disarm();
     this.#keepAlive.stop();
     this.#closeTimer?.cancel();
-    this.#stuckTimer?.cancel();
     this.#inbound.discard();
     if (last === undefined) this.#stream.destroy();
     else this.#sayAndClose(last);

@@ -18,8 +18,8 @@ export interface CongestionOptions<T> {
   readonly random: () => number;
   /** What the connection may carry; `undefined`: no limit. */
   readonly limits: RateLimits | undefined;
-  /** Whether a PUBACK may be missing because its message was not written yet, or the PUBACK not read. */
-  readonly mustWait: () => boolean;
+  /** Bytes that the socket has not taken yet; `undefined` without a link. */
+  readonly unwritten: () => number | undefined;
   /** Sends messages again, under other packet ids; their PUBACKs may still come. Places in the window may be free, too. */
   readonly again: (messages: readonly T[]) => void;
   /** Makes another link. */
@@ -108,9 +108,10 @@ export class CongestionControl<T extends Sent> {
   }
 
   #look(): void {
-    const { clock, random, again, renew } = this.#options;
+    const { clock, random, unwritten, again, renew } = this.#options;
     this.#timer = undefined;
-    const mustWait = this.#options.mustWait();
+    // What was not written yet cannot be answered.
+    const mustWait = (unwritten() ?? 0) > 0;
     const due = mustWait ? undefined : this.#window.look(clock.now(), random());
     this.#timer = this.#next(mustWait ? UNWRITTEN_MS : 0);
     if (due === undefined) return;

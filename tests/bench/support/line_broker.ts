@@ -89,10 +89,9 @@ async function feed(conn: Deno.TlsConn, topic: string, count: number, size: numb
   for (let sent = 0; sent < count;) {
     const many = Math.min(BLOCK, count - sent);
     for (let n = 0; size >= 8 && n < many; n++) {
+      const digits = String((sent + n) % 100_000_000).padStart(8, "0");
       const at = (n + 1) * packet.length - size;
-      for (let digit = 7, left = sent + n; digit >= 0; digit--, left = Math.trunc(left / 10)) {
-        block[at + digit] = 48 + left % 10;
-      }
+      for (let digit = 0; digit < 8; digit++) block[at + digit] = digits.charCodeAt(digit);
     }
     await write(conn, block.subarray(0, many * packet.length));
     sent += many;
