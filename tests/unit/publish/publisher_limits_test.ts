@@ -52,7 +52,7 @@ pureTest(
     publish("a");
     publish("b");
     up();
-    lose();
+    lose({ by: "network", reason: "no route" });
     up();
     const keys = link.sent.map(({ key, dup }) => [key, dup]);
     assertEquals(keys.slice(2), keys.slice(0, 2).map(([key]) => [key, true]));
