@@ -49,6 +49,8 @@ export class Session
   #state: State = "open";
   #requests = 0;
   #reserved = 0;
+  /** Frames until the others have their turn: kept from read to read, for what has come is read without one. */
+  #credit = FRAMES_PER_TURN;
   /** Requests without an answer that are under way: they wait for nobody, and nobody for them. */
   #notifies = 0;
   /** In the order of their requests. */
@@ -282,12 +284,15 @@ export class Session
   }
 
   #handleFrames(): Wait {
-    for (let credit = FRAMES_PER_TURN; this.#state === "open";) {
+    while (this.#state === "open") {
       if (this.#isFull()) return "room";
-      if (credit <= 0) return "turn";
+      if (this.#credit <= 0) {
+        this.#credit = FRAMES_PER_TURN;
+        return "turn";
+      }
       const frame = this.#nextFrame();
       if (frame === undefined) return "bytes";
-      credit -= 1 + frame.payload.length / BYTES_PER_CREDIT;
+      this.#credit -= 1 + frame.payload.length / BYTES_PER_CREDIT;
       this.#handle(frame);
     }
     return "bytes";

@@ -6,7 +6,7 @@ import type { RawPacket } from "./server_packet.ts";
 export const MAX_PACKET_BYTES = 262_144;
 
 /** The first byte and a remaining length of four bytes [MQTT-2.2.3]. */
-const MAX_HEADER_BYTES = 5;
+const HEADER_BYTES = 5;
 
 const NOTHING: Bytes = new Uint8Array(0);
 
@@ -53,7 +53,7 @@ export class PacketReader {
       this.#at += extent.total;
       return packet(this.#chunk, start, extent);
     }
-    this.#partial = new Uint8Array(extent?.total ?? MAX_HEADER_BYTES);
+    this.#partial = new Uint8Array(extent?.total ?? HEADER_BYTES);
     this.#have = 0;
     this.#take(left);
     return undefined;
@@ -95,7 +95,7 @@ function packet(bytes: Bytes, start: number, { header, total }: Extent): RawPack
 /** `undefined` while the header is not there in full. */
 function extentOf(bytes: Bytes, start: number, end: number): Extent | undefined {
   let length = 0;
-  for (let n = 1; n < MAX_HEADER_BYTES; n++) {
+  for (let n = 1; n < HEADER_BYTES; n++) {
     if (start + n >= end) return undefined;
     const byte = bytes[start + n]!;
     length |= (byte & 0x7f) << 7 * (n - 1);

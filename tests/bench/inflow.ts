@@ -38,7 +38,11 @@ const CASES: Readonly<Record<string, (place: Place, runs: number) => Promise<voi
   declared,
   "half-frames": halfFrames,
   notify,
+  settle,
 };
+
+/** How long memory has to be given back, in ms. */
+const SETTLE_MS = 120_000;
 
 const OPTIONS: readonly Option[] = [
   { option: "only", value: "CASE[,CASE]", help: "these cases alone" },
@@ -357,50 +361,39 @@ async function declared(place: Place): Promise<void> {
 async function halfFrames(place: Place): Promise<void> {
   await using daemon = await place.daemon();
   const before = memoryOf(daemon.program.pid).resident;
-  const part = new Uint8Array(1_000_000);
-  const view = new DataView(part.buffer);
-  view.setUint32(0, 1_048_000);
-  view.setUint32(8, crc32(part.subarray(0, 8)));
-  const conns = await Promise.all(
-    Array.from({ length: 900 }, () => Deno.connect({ transport: "unix", path: daemon.socket })),
-  );
-  let refused = 0;
-  const over = Promise.all(conns.map(async (conn) => {
-    try {
-      for (let at = 0; at < part.length;) at += await conn.write(part.subarray(at, at + 65_536));
-      if (await conn.read(new Uint8Array(100)) !== null) refused++;
-    } catch {
-      refused++;
-    } finally {
-      conn.close();
-    }
-  }));
+  const over = giveHalfFrames(daemon.socket);
   const times = await paced(daemon.socket, over);
   await over;
   const { peak } = memoryOf(daemon.program.pid);
   print(
-    `900 clients with most of a frame: peak ${Math.round(peak / MB)} MB (${
-      Math.round(before / MB)
-    } before), ` +
-      `${refused} refused; ${latency(times)}`,
+    `900 clients with most of a frame: peak ${Math.round(peak / MB)} MB ` +
+      `(${Math.round(before / MB)} before); ${latency(times)}`,
   );
+}
+
+/** Resolves when every one of them was refused. */
+async function giveHalfFrames(socket: string): Promise<void> {
+  const part = new Uint8Array(1_000_000);
+  const view = new DataView(part.buffer);
+  view.setUint32(0, 1_048_000);
+  view.setUint32(8, crc32(part.subarray(0, 8)));
+  await Promise.all(Array.from({ length: 900 }, async () => {
+    using conn = await Deno.connect({ transport: "unix", path: socket });
+    try {
+      for (let at = 0; at < part.length;) at += await conn.write(part.subarray(at, at + 65_536));
+      await conn.read(new Uint8Array(100));
+    } catch (error) {
+      if (!Object.hasOwn(Deno.errors, (error as Error).name)) throw error;
+    }
+  }));
 }
 
 /** One client that sends 1,000,000 notifies without pause, and 10 that publish now and then. */
 async function notify(place: Place): Promise<void> {
   await using daemon = await place.daemon();
   const before = memoryOf(daemon.program.pid).resident;
-  const request = notifyRequest();
-  const block = concat(Array.from({ length: 500 }, () => request));
   const started = performance.now();
-  const flood = (async () => {
-    using conn = await Deno.connect({ transport: "unix", path: daemon.socket });
-    for (let sent = 0; sent < 1_000_000; sent += 500) {
-      for (let rest = block; rest.length > 0;) rest = rest.subarray(await conn.write(rest));
-      // The paced clients are of this process.
-      await new Promise((resolve) => setTimeout(resolve, 0));
-    }
-  })();
+  const flood = floodNotifies(daemon.socket, 1_000_000);
   const all = await Promise.all(
     Array.from({ length: 10 }, () => paced(daemon.socket, flood, 20)),
   );
@@ -413,6 +406,43 @@ async function notify(place: Place): Promise<void> {
   print(
     `1,000,000 notifies beside 10 paced clients: ${seconds.toFixed(1)} s, ` +
       `peak ${Math.round(peak / MB)} MB (${Math.round(before / MB)} before); ${latency(times)}`,
+  );
+}
+
+async function floodNotifies(socket: string, count: number): Promise<void> {
+  const request = notifyRequest();
+  const block = concat(Array.from({ length: 500 }, () => request));
+  using conn = await Deno.connect({ transport: "unix", path: socket });
+  for (let sent = 0; sent < count; sent += 500) {
+    for (let rest = block; rest.length > 0;) rest = rest.subarray(await conn.write(rest));
+    // The paced clients are of this process.
+    await new Promise((resolve) => setTimeout(resolve, 0));
+  }
+}
+
+/** Everything on one daemon, one after another: the most memory that it takes, and what it takes two minutes later. */
+async function settle(place: Place): Promise<void> {
+  await using daemon = await place.daemon();
+  const { pid } = daemon.program;
+  const before = memoryOf(pid).resident;
+  {
+    await using readers = await Readers.start(place, daemon.socket, MESSAGES, 10, 1);
+    await readers.go();
+    await Promise.all([
+      readers.outcome(),
+      place.broker.ask(`feed ${TOPIC} ${MESSAGES} ${PAYLOAD_BYTES}`),
+    ]);
+  }
+  await giveHalfFrames(daemon.socket);
+  await floodNotifies(daemon.socket, 200_000);
+  const { peak } = memoryOf(pid);
+  await new Promise((resolve) => setTimeout(resolve, SETTLE_MS));
+  const after = memoryOf(pid).resident;
+  print(
+    `all of it on one daemon: ${Math.round(before / MB)} MB before, at most ${
+      Math.round(peak / MB)
+    }, ` +
+      `${Math.round(after / MB)} after ${SETTLE_MS / 1_000} s`,
   );
 }
 
