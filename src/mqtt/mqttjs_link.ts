@@ -215,8 +215,9 @@ class MqttJsLink implements MqttLink {
   ): Promise<readonly SubscribeResult[] | undefined> {
     return this.#request((answer) => {
       this.#client.subscribe([...filters], this.#subscribeOptions(qos, options));
-      this.#onFilterAnswer(({ codes, properties }) =>
-        answer(codes.map((code) => resultOf(code, properties)))
+      this.#onFilterAnswer(
+        "subscribe answer",
+        ({ codes, properties }) => answer(codes.map((code) => resultOf(code, properties))),
       );
     });
   }
@@ -225,8 +226,10 @@ class MqttJsLink implements MqttLink {
     return this.#request((answer) => {
       this.#client.unsubscribe([...filters]);
       // MQTT 3.1.1 has no codes here.
-      this.#onFilterAnswer(({ codes, properties }) =>
-        answer(filters.map((_, index) => resultOf(codes[index] ?? 0, properties)))
+      this.#onFilterAnswer(
+        "unsubscribe answer",
+        ({ codes, properties }) =>
+          answer(filters.map((_, index) => resultOf(codes[index] ?? 0, properties))),
       );
     });
   }
@@ -257,9 +260,9 @@ class MqttJsLink implements MqttLink {
   }
 
   /** Waits for the answer to what was just sent: MQTT.js tells it some turns later, when another packet may have come. */
-  #onFilterAnswer(done: (answer: FilterAnswer) => void): void {
+  #onFilterAnswer(name: string, done: (answer: FilterAnswer) => void): void {
     const id = this.#packetIds.getLastAllocated();
-    if (id !== null) this.#filterAnswers.set(id, done);
+    if (id !== null) this.#filterAnswers.set(id, this.#guarded(name, done));
   }
 
   #subscribeOptions(qos: Qos, { identifier, onlyNew = false }: SubscribeOptions) {
