@@ -1,7 +1,7 @@
 import { type Bytes, concat } from "../base/bytes.ts";
 import { Deque } from "../base/deque.ts";
-import type { BusConn } from "./listener.ts";
 import { giveJoinBuffer, takeJoinBuffer } from "./join_buffers.ts";
+import type { BusConn } from "./socket_conn.ts";
 import { JOIN_BYTES } from "./limits.ts";
 
 /** Less than this is joined in bytes of its own: many clients may have a little each that they do not read. */

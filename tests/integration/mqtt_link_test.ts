@@ -68,7 +68,7 @@ for (const version of VERSIONS) {
     assertEquals(new Uint8Array(probe.messages[0]!.payload), big);
     await waitFor("PUBACK", () => server.received("puback").length === 1);
     assertEquals(written, [0]);
-    assertEquals(await probe.link.unsubscribe(["in/+"]), true);
+    assertEquals(await probe.link.unsubscribe(["in/+"]), [{ code: 0, reason: "" }]);
     assertEquals(server.publish("in/big", "x", 1), false);
   });
 
@@ -103,7 +103,7 @@ for (const version of VERSIONS) {
       undefined,
       undefined,
       undefined,
-      false,
+      undefined,
     ]);
     assertEquals((await within("the end", probe.ended)).by, "peer");
     assertEquals(await publish(probe, "late", 1), undefined);
