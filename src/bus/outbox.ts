@@ -1,6 +1,6 @@
 import { type Bytes, concat } from "../base/bytes.ts";
 import { Deque } from "../base/deque.ts";
-import type { BusConn } from "./listener.ts";
+import type { BusConn } from "./socket_conn.ts";
 import { JOIN_BYTES } from "./limits.ts";
 
 /** Whom an outbox tells what became of its bytes. */

@@ -8,7 +8,7 @@ export interface Command {
   /** How it is called, without the program's name. */
   readonly usage: readonly string[];
   readonly options: readonly Option[];
-  /** Words that it takes beside its options. */
+  /** Words that it takes beside its options; in capitals what stands for one, as in an option's value. */
   readonly words?: readonly string[];
   /** Lines below the options. */
   readonly notes?: readonly string[];
@@ -74,7 +74,7 @@ function names({ option, short, value }: Option): string {
 }
 
 /** Text in lines of at most `columns`, unless a word is longer. */
-function wrapped(text: string, columns: number): string[] {
+export function wrapped(text: string, columns: number): string[] {
   const lines: string[] = [];
   let line = "";
   for (const word of text.split(" ")) {

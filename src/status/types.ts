@@ -74,6 +74,7 @@ export interface SpoolView {
 export interface SubjectView {
   /** `topic` or `filter`. */
   readonly kind: string;
+  /** The topic, or the filter. */
   readonly name: string;
   /** `suspect`: its packets go one at a time, each alone in flight; `refused`: nobody may use it. */
   readonly state: string;
@@ -177,6 +178,7 @@ export interface Status {
   readonly spool: SpoolView;
   /** What became of messages. */
   readonly publishes: PublishView;
+  /** What the broker closes the connection for, or may. */
   readonly suspicion: SuspicionView;
   /** Messages that arrived from the broker since the start of the daemon. */
   readonly received: number;
