@@ -15,8 +15,9 @@ import { AWS_RATE_LIMITS } from "../aws/rate_window.ts";
 import { CredentialFiles } from "../mqtt/credential_files.ts";
 import { readCredentials } from "../mqtt/credentials.ts";
 import { createDial } from "../mqtt/dial.ts";
+import { ReadGate } from "../mqtt/read_gate.ts";
 import { ConnectionPool, type PooledConnection, type PoolHandler } from "../mqtt/pool.ts";
-import type { ConnackInfo, LinkEnd } from "../mqtt/link.ts";
+import type { ConnackInfo, Delivery, LinkEnd } from "../mqtt/link.ts";
 import { Spool } from "../spool/spool.ts";
 import { MemoryStorage } from "../spool/memory_storage.ts";
 import { openLog } from "../spool/log/log_storage.ts";
@@ -33,6 +34,7 @@ import { Quarantine } from "../publish/quarantine.ts";
 import { SendGates } from "../publish/send_gates.ts";
 import { Qos0Queue } from "../publish/qos0_queue.ts";
 import { StatusReport } from "./status_report.ts";
+import { RejectedMessages } from "../subscribe/rejected_messages.ts";
 import { Subscriptions } from "../subscribe/subscriptions.ts";
 
 /** How long a stop waits for answers to clients and for PUBACKs, in ms. */
@@ -161,12 +163,15 @@ class LocalDaemon implements Daemon, PoolHandler {
   readonly #intake: Intake;
   readonly #publisher: Publisher;
   readonly #files: CredentialFiles;
+  readonly #readGate: ReadGate;
+  readonly #rejected: RejectedMessages;
   readonly #pool: ConnectionPool;
   readonly #subscriptions: Subscriptions;
   readonly #readiness: Readiness;
   readonly #end = Promise.withResolvers<void>();
   #server: BusServer | undefined;
-  #receiveMaximum = 0;
+  /** What the broker allows on connection 0. */
+  #allows: ConnackInfo = { sessionPresent: false, receiveMaximum: 0 };
   #stopping: Promise<void> | undefined;
 
   constructor(config: LocalConfig, dependencies: DaemonDependencies, storage: SpoolStorage) {
@@ -188,15 +193,18 @@ class LocalDaemon implements Daemon, PoolHandler {
     const shared = { spool: this.#spool, queue, waiters: this.#waiters, gate, clock, fault };
     const limits = config.rateLimit ? AWS_RATE_LIMITS : undefined;
     const { maxInFlight, keepQos0WhenOffline, maxConnections } = config;
-    this.#publisher = new Publisher({ ...shared, log, random, limits, maxInFlight });
+    const readGate = this.#readGate = new ReadGate(clock);
+    const linkClock = readGate.clock;
+    this.#publisher = new Publisher({ ...shared, linkClock, log, random, limits, maxInFlight });
     this.#quarantine = new Quarantine({ spool: this.#spool, gate, clock });
     this.#intake = new Intake({ ...shared, publisher: this.#publisher, keepQos0WhenOffline });
     this.#queue = queue;
     this.#files = new CredentialFiles(log, clock);
     this.#files.onMended = () => this.reconnect("the credential files can be used again");
+    const { add: onRejected } = this.#rejected = new RejectedMessages(clock, log);
     this.#pool = new ConnectionPool({
       target: (index) => targetOf(this.#config.config, index),
-      dial: createDial({ log, clock, files: this.#files }),
+      dial: createDial({ log, clock, files: this.#files, gate: readGate, onRejected }),
       handler: this,
       clock,
       log,
@@ -207,8 +215,9 @@ class LocalDaemon implements Daemon, PoolHandler {
       pool: this.#pool,
       gate: (index) => this.#gates.of(index),
       refusal: (name) => this.#gates.refusal({ kind: "filter", name })?.reason,
-      clock,
+      clock: readGate.clock,
       log,
+      random,
       onSynced: () => this.#readiness.synced(),
     });
     this.#readiness = new Readiness({
@@ -232,6 +241,8 @@ class LocalDaemon implements Daemon, PoolHandler {
         clock,
         connections: this.#pool.all,
         subscriptions: this.#subscriptions,
+        rejected: this.#rejected,
+        readGate: this.#readGate,
         intake: this.#intake,
         publisher: this.#publisher,
         gates: this.#gates,
@@ -245,7 +256,7 @@ class LocalDaemon implements Daemon, PoolHandler {
       reconnect: (reason) => this.reconnect(reason),
       log,
     });
-    this.#server = await startBus(path, { table, log, clock }, fd);
+    this.#server = await startBus(path, { table, log, clock, backPressure: this.#readGate }, fd);
     log.info("serving the core bus", { socket: path });
     this.#subscriptions.start();
   }
@@ -329,7 +340,7 @@ class LocalDaemon implements Daemon, PoolHandler {
   /** @inheritdoc */
   onUp(connection: PooledConnection, connack: ConnackInfo): void {
     if (connection.index === 0) {
-      this.#receiveMaximum = connack.receiveMaximum;
+      this.#allows = connack;
       this.#config.connected();
       this.#readiness.up();
     }
@@ -353,9 +364,14 @@ class LocalDaemon implements Daemon, PoolHandler {
   }
 
   /** @inheritdoc */
-  onMessage(connection: PooledConnection, topic: string, payload: Bytes): void {
+  onMessage(
+    connection: PooledConnection,
+    topic: string,
+    payload: Bytes,
+    delivery?: Delivery,
+  ): void {
     if (connection.index === 0) this.#publisher.arrived(topic, payload.length);
-    this.#subscriptions.deliver(connection, topic, payload);
+    this.#subscriptions.deliver(connection, topic, payload, delivery);
   }
 
   /** @inheritdoc */
@@ -367,6 +383,7 @@ class LocalDaemon implements Daemon, PoolHandler {
 
   #onSend(): void {
     const connection = this.#pool.all.get(0);
-    if (connection !== undefined) this.#publisher.up(connection, this.#receiveMaximum);
+    if (connection === undefined) return;
+    this.#publisher.up(connection, this.#allows.receiveMaximum, this.#allows);
   }
 }

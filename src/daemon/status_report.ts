@@ -1,11 +1,15 @@
 import type { Clock, Timer } from "../base/clock.ts";
 import { VERSION } from "../base/version.ts";
+import { noCloses } from "../bus/close_reason.ts";
 import type { BusCounters } from "../bus/server.ts";
 import type { QueueView, Status } from "../status/types.ts";
 import { statusValue } from "../status/codec.ts";
-import { MAX_CLIENTS, MAX_QUEUED_BYTES } from "../bus/limits.ts";
+import { MAX_CLIENTS, MAX_PARTIAL_BYTES, MAX_QUEUED_BYTES } from "../bus/limits.ts";
 import type { Subscriber } from "../bus/methods.ts";
+import type { BrokerLimits } from "../mqtt/broker_limits.ts";
 import type { PooledConnection } from "../mqtt/pool.ts";
+import type { ReadGate } from "../mqtt/read_gate.ts";
+import type { RejectedMessages } from "../subscribe/rejected_messages.ts";
 import type { Intake } from "../publish/intake.ts";
 import type { Publisher } from "../publish/publisher.ts";
 import { QOS0_QUEUE_BYTES, type Qos0Queue } from "../publish/qos0_queue.ts";
@@ -30,9 +34,10 @@ const NO_CLIENTS: BusCounters = {
   clients: 0,
   total: 0,
   subscriptions: 0,
-  closedAsSlow: 0,
+  closed: noCloses(),
   refused: 0,
   queuedBytes: 0,
+  partialBytes: 0,
   longestQueueBytes: 0,
 };
 
@@ -41,11 +46,16 @@ export interface StatusSources {
   readonly clock: Clock;
   readonly connections: ReadonlyMap<number, Pick<PooledConnection, "status" | "buffered">>;
   readonly subscriptions: {
-    readonly assignments: ReadonlyMap<number, { readonly sync: { readonly size: number } }>;
+    readonly assignments: ReadonlyMap<
+      number,
+      { readonly sync: { readonly size: number; readonly delayed: number } }
+    >;
     readonly received: number;
     readonly tooLarge: number;
     readonly virtualFilters: number;
   };
+  readonly rejected: Pick<RejectedMessages, "count">;
+  readonly readGate: Pick<ReadGate, "heldMs">;
   readonly intake: Pick<Intake, "accepted" | "refused">;
   readonly publisher: Pick<Publisher, "congestion" | "counters" | "inFlight" | "throttledBy">;
   readonly queue: Pick<Qos0Queue, "length" | "bytes">;
@@ -116,11 +126,14 @@ export class StatusReport {
       publishes: this.#publishes(),
       suspicion: this.#suspicion(),
       received: subscriptions.received,
+      rejected: this.#sources.rejected.count,
+      held_ms: Math.round(this.#sources.readGate.heldMs),
       clients: {
         open: clients.clients,
         total: clients.total,
         subscriptions: clients.subscriptions,
-        closed_as_slow: clients.closedAsSlow,
+        closed_as_slow: clients.closed.slow,
+        closed_as_idle: clients.closed.idle,
         refused: clients.refused,
         too_large: subscriptions.tooLarge,
       },
@@ -131,16 +144,21 @@ export class StatusReport {
 
   #connections(): Status["connections"] {
     const { connections, subscriptions } = this.#sources;
-    return [...connections].sort(([a], [b]) => a - b).map(([index, { status, buffered }]) => ({
-      client_id: status.clientId,
-      connected: status.connected,
-      since: status.since ?? null,
-      address: status.address ?? null,
-      subscriptions: subscriptions.assignments.get(index)?.sync.size ?? 0,
-      in_flight: status.inFlight,
-      buffered_bytes: buffered,
-      last_error: status.lastError ?? null,
-    }));
+    return [...connections].sort(([a], [b]) => a - b).map(([index, { status, buffered }]) => {
+      const sync = subscriptions.assignments.get(index)?.sync;
+      return {
+        client_id: status.clientId,
+        connected: status.connected,
+        since: status.since ?? null,
+        address: status.address ?? null,
+        subscriptions: sync?.size ?? 0,
+        in_flight: status.inFlight,
+        buffered_bytes: buffered,
+        subscriptions_delayed: sync?.delayed ?? 0,
+        ...allowedBy(status.allows),
+        last_error: status.lastError ?? null,
+      };
+    });
   }
 
   #publishes(): Status["publishes"] {
@@ -205,9 +223,26 @@ export class StatusReport {
       bounded("subscriptions", filters, FILTERS_PER_CONNECTION * config.maxConnections),
       bounded("virtual_filters", subscriptions.virtualFilters, MAX_VIRTUAL_FILTERS),
       bounded("clients", clients.clients, MAX_CLIENTS),
+      bounded("partial_frame_bytes", clients.partialBytes, MAX_PARTIAL_BYTES),
       bounded("longest_client_queue_bytes", clients.longestQueueBytes, MAX_QUEUED_BYTES),
     ];
   }
+}
+
+function allowedBy(limits: BrokerLimits = {}) {
+  return {
+    max_packet_bytes: limits.maximumPacketSize ?? null,
+    max_qos: limits.maximumQos ?? null,
+    retain_available: limits.retainAvailable ?? null,
+    wildcards_available: limits.wildcardAvailable ?? null,
+    shared_available: limits.sharedAvailable ?? null,
+    keep_alive_ms: inMs(limits.keepAliveS),
+    session_expiry_ms: inMs(limits.sessionExpiryS),
+  };
+}
+
+function inMs(seconds: number | undefined): number | null {
+  return seconds === undefined ? null : seconds * 1_000;
 }
 
 function spoolView(stats: SpoolStats): Status["spool"] {

@@ -1,50 +1,49 @@
 import type { Qos } from "../aws/limits.ts";
 import type { TLSSocket } from "node:tls";
-import {
-  type ClientSubscribeCallback,
-  type IClientPublishOptions,
-  loadMqtt,
-  type MqttClient,
-} from "../../deps.ts";
-import type { Bytes } from "../base/bytes.ts";
+import { type IClientPublishOptions, loadMqtt, type MqttClient } from "../../deps.ts";
 import { Deque } from "../base/deque.ts";
 import { type Clock, systemClock, type Timer } from "../base/clock.ts";
 import { messageOf } from "../base/errors.ts";
+import { AwaitedAnswers, type SentPacket } from "./awaited_answers.ts";
 import type { ConnStream } from "./conn_stream.ts";
 import { ConnectError, exceptionIn, faultIn, fromSocketError } from "./connect_error.ts";
+import { limitsOf } from "./broker_limits.ts";
 import { CoalescingStream } from "./coalescing_stream.ts";
+import { Inbound } from "./inbound.ts";
 import { KeepAlive } from "./keep_alive.ts";
+import { disconnectBytes, mqttJsInput, pubackBytes } from "./mqttjs_input.ts";
 import { clientOptions, type LinkOptions } from "./mqttjs_options.ts";
-import type {
-  ConnackInfo,
-  LinkEnd,
-  LinkHandler,
-  MqttLink,
-  OutgoingPublish,
-  PublishResult,
-  SubscribeResult,
+import type { Properties } from "./properties.ts";
+import { Breach, ProtocolError } from "./protocol_error.ts";
+import {
+  type ConnackInfo,
+  type Delivery,
+  type LinkEnd,
+  type LinkHandler,
+  type MqttLink,
+  type OutgoingPublish,
+  PLAIN,
+  type PublishResult,
+  type SubscribeOptions,
+  type SubscribeResult,
 } from "./link.ts";
+import { PacketIds } from "./packet_ids.ts";
 import { describeCode, reasonName } from "./reason_codes.ts";
+import {
+  type Connack,
+  type FilterAnswer,
+  type PacketRules,
+  type RawPacket,
+  readServerPacket,
+  type ServerDisconnect,
+  type ServerPacket,
+  type ServerPublish,
+} from "./server_packet.ts";
 import { type SecureStream, streamError } from "./tls.ts";
 import { TopicAliases } from "./topic_aliases.ts";
 
 /** How long a broker may take to hang up after DISCONNECT, in ms. */
 export const CLOSE_MS = 1_000;
-
-/** A packet as MQTT.js reports it: what is read here of any of them. */
-interface Packet {
-  readonly cmd: string;
-  readonly qos?: number;
-  readonly reasonCode?: number;
-  readonly returnCode?: number;
-  readonly sessionPresent?: boolean;
-  readonly granted?: readonly number[];
-  readonly properties?: {
-    readonly reasonString?: string;
-    readonly receiveMaximum?: number;
-    readonly topicAliasMaximum?: number;
-  };
-}
 
 /** DISCONNECT with reason 0, the same two bytes in both versions [MQTT-3.14.1-1], [MQTT5-3.14.2.1]. */
 const DISCONNECT = new Uint8Array([0xe0, 0x00]);
@@ -86,8 +85,11 @@ class MqttJsLink implements MqttLink {
   readonly #options: LinkOptions;
   readonly #handler: LinkHandler;
   readonly #client: MqttClient;
+  readonly #packetIds: PacketIds;
   /** What to call when the link ends first: MQTT.js forgets its callbacks then. */
   readonly #pending = new Set<() => void>();
+  /** Who waits for SUBACK or UNSUBACK, by packet identifier. */
+  readonly #filterAnswers = new Map<number, (answer: FilterAnswer) => void>();
   /** Who sent QoS 0 messages that the stream has not taken yet. */
   #unwritten: ((result: PublishResult | undefined) => void)[] = [];
   readonly #onAbort = (): void => this.#fail("aborted", "the attempt was given up");
@@ -102,8 +104,11 @@ class MqttJsLink implements MqttLink {
     ...systemClock,
     after: (ms, fn) => systemClock.after(ms, this.#guarded("timer", fn)),
   };
-  /** The packet being handled: MQTT.js does not pass a PUBACK on to the callback of a success. */
-  #packet: Packet | undefined;
+  readonly #inbound: Inbound;
+  #rules: PacketRules;
+  readonly #awaited = new AwaitedAnswers();
+  /** The packet being handled, of which MQTT.js gets only what it needs to call the one who waits for it. */
+  #packet: ServerPacket | undefined;
   #sawConnack = false;
   #aliases = new TopicAliases(0);
   readonly #keepAlive: KeepAlive;
@@ -123,6 +128,7 @@ class MqttJsLink implements MqttLink {
     this.#stream = stream;
     this.#tcp = tcp;
     this.#options = options;
+    this.#packetIds = options.packetIds ?? new PacketIds();
     this.#handler = handler;
     this.#resolve = resolve;
     this.#reject = reject;
@@ -133,14 +139,26 @@ class MqttJsLink implements MqttLink {
     const coalesced = this.#coalesced = new CoalescingStream(stream, this.#clock);
     this.#client = new Client(
       () => coalesced as unknown as ReturnType<MqttClient["streamBuilder"]>,
-      clientOptions(options),
+      clientOptions(options, this.#packetIds),
     );
+    this.#rules = {
+      version: options.version,
+      topicAliasMaximum: 0,
+      subscriptionIdentifiers: false,
+    };
+    this.#inbound = new Inbound({
+      ...{ stream, gate: options.gate, clock: systemClock },
+      onPacket: (raw) => this.#onRaw(raw),
+      guarded: (name, fn) => this.#guarded(name, fn),
+    });
     this.#keepAlive = new KeepAlive({
       clock: this.#clock,
-      ms: options.keepAliveS * 1_000,
       ping: () => this.#sendPing(),
       bytesRead: () => tcp.bytesRead,
-      onDead: this.#guarded("keep-alive", () => this.#onDead()),
+      stuckMs: () => tcp.stuckMs,
+      held: () => options.gate.held,
+      inbound: this.#inbound,
+      onDead: this.#guarded("keep-alive", (reason) => this.#finish({ by: "keep-alive", reason })),
     });
     this.#listen();
     const { connackTimeoutMs: ms, signal } = options;
@@ -162,7 +180,7 @@ class MqttJsLink implements MqttLink {
 
   publish(message: OutgoingPublish, done: (result: PublishResult | undefined) => void): void {
     if (this.#phase !== "open") return done(undefined);
-    const { qos, dup = false, messageExpiry } = message;
+    const { qos, dup = false, key, messageExpiry } = message;
     const payload = message.payload as Uint8Array as Buffer;
     const { topic, alias } = this.#aliases.use(message.topic);
     const properties = this.#options.version === "5" ? propertiesOf(messageExpiry, alias) : {};
@@ -180,38 +198,40 @@ class MqttJsLink implements MqttLink {
     this.#pending.add(onEnd);
     const onAnswer = this.#guarded("publish answer", () => {
       // An answer without PUBACK is the end of the link, which answers for itself.
-      if (this.#packet?.cmd !== "puback" || !this.#pending.delete(onEnd)) return;
+      if (this.#packet?.type !== "puback" || !this.#pending.delete(onEnd)) return;
       this.#keepAlive.answered(sentAt);
-      done(resultOf(this.#packet.reasonCode ?? 0, this.#packet));
+      done(resultOf(this.#packet.code, this.#packet.properties));
     });
-    this.#guarded("publish", () => this.#client.publish(topic, payload, options, onAnswer))();
+    this.#guarded("publish", () => {
+      if (key !== undefined) this.#packetIds.next({ key, again: dup });
+      this.#client.publish(topic, payload, options, onAnswer);
+    })();
   }
 
-  subscribe(filters: readonly string[], qos: Qos): Promise<readonly SubscribeResult[] | undefined> {
+  subscribe(
+    filters: readonly string[],
+    qos: Qos,
+    options: SubscribeOptions = {},
+  ): Promise<readonly SubscribeResult[] | undefined> {
     return this.#request((answer) => {
-      const onAnswer: ClientSubscribeCallback = (error, _granted, packet) => {
-        const suback = (packet ?? (error as { packet?: Packet } | null)?.packet) as
-          | Packet
-          | undefined;
-        const codes = suback?.granted;
-        if (codes?.length === filters.length) {
-          return answer(codes.map((code) => resultOf(code, suback)));
-        }
-        const why = error === null ? "codes are missing" : messageOf(error);
-        this.#breach(`SUBACK does not fit SUBSCRIBE: ${why}`);
-      };
-      this.#client.subscribe([...filters], { qos }, this.#guarded("subscribe answer", onAnswer));
+      this.#client.subscribe([...filters], this.#subscribeOptions(qos, options));
+      this.#onFilterAnswer(
+        "subscribe answer",
+        ({ codes, properties }) => answer(codes.map((code) => resultOf(code, properties))),
+      );
     });
   }
 
-  async unsubscribe(filters: readonly string[]): Promise<boolean> {
-    const answered = await this.#request<true>((answer) => {
-      const onAnswer = this.#guarded("unsubscribe answer", (error?: Error | null) => {
-        if (!error) answer(true);
-      });
-      this.#client.unsubscribe([...filters], onAnswer);
+  unsubscribe(filters: readonly string[]): Promise<readonly SubscribeResult[] | undefined> {
+    return this.#request((answer) => {
+      this.#client.unsubscribe([...filters]);
+      // MQTT 3.1.1 has no codes here.
+      this.#onFilterAnswer(
+        "unsubscribe answer",
+        ({ codes, properties }) =>
+          answer(filters.map((_, index) => resultOf(codes[index] ?? 0, properties))),
+      );
     });
-    return answered ?? false;
   }
 
   ping(done: () => void): void {
@@ -222,18 +242,35 @@ class MqttJsLink implements MqttLink {
     return new Promise((resolve) => {
       if (this.#stream.closed) return resolve();
       this.#stream.once("close", () => resolve());
-      if (force) return this.#finish({ by: "local", reason: "closed here" });
+      if (force) {
+        this.#finish({ by: "local", reason: "closed here" });
+        this.#stream.destroy();
+        return;
+      }
       if (this.#phase !== "open") return;
       this.#phase = "closing";
       // What still arrives is for the next link; unread, it would keep the end of the stream from being seen.
-      this.#stream.unpipe();
-      this.#stream.resume();
+      this.#inbound.discard();
       this.#coalesced.end(DISCONNECT);
       this.#closeTimer = this.#clock.after(
         CLOSE_MS,
         () => this.#finish({ by: "local", reason: "closed here" }),
       );
     });
+  }
+
+  /** Waits for the answer to what was just sent: MQTT.js tells it some turns later, when another packet may have come. */
+  #onFilterAnswer(name: string, done: (answer: FilterAnswer) => void): void {
+    const id = this.#packetIds.getLastAllocated();
+    if (id !== null) this.#filterAnswers.set(id, this.#guarded(name, done));
+  }
+
+  #subscribeOptions(qos: Qos, { identifier, onlyNew = false }: SubscribeOptions) {
+    if (this.#options.version !== "5") return { qos };
+    const properties = identifier === undefined
+      ? {}
+      : { properties: { subscriptionIdentifier: identifier } };
+    return { qos, rh: onlyNew ? 1 : 0, ...properties };
   }
 
   /** Runs a request whose answer may never come. */
@@ -266,17 +303,11 @@ class MqttJsLink implements MqttLink {
     this.#stream.on("drain", onDrain);
     withoutCopies(client);
     client.on(
-      "packetreceive",
-      this.#guarded("packet", (packet) => this.#onPacket(packet as Packet)),
+      "packetsend",
+      this.#guarded("packet to send", (packet) => this.#awaited.sent(packet as SentPacket)),
     );
     client.on("connect", this.#guarded("connect", () => this.#onConnect()));
     client.on("error", this.#guarded("client error", (error) => this.#onClientError(error)));
-    // PUBACK goes out when the callback is called, so it never comes before the message was handed over.
-    client.handleMessage = this.#guarded("message", (packet, callback) => {
-      if (this.#phase === "closing" || this.#phase === "over") return;
-      this.#handler.onMessage(packet.topic, packet.payload as Uint8Array as Bytes);
-      callback();
-    });
     const sendPing = client.sendPing.bind(client);
     this.#sendPing = this.#guarded("ping", (done?: () => void) => {
       this.#pings.push({ sentAt: this.#clock.now(), done });
@@ -284,7 +315,7 @@ class MqttJsLink implements MqttLink {
     });
   }
 
-  /** A callback for MQTT.js or a stream: what it throws ends the link. */
+  /** A callback for MQTT.js or a stream: what it throws ends the link, as the broker's fault or as ours. */
   #guarded<A extends unknown[]>(name: string, fn: (...args: A) => void): (...args: A) => void {
     const { where, hook } = this.#options;
     return (...args) => {
@@ -292,6 +323,7 @@ class MqttJsLink implements MqttLink {
         hook?.(`mqtt ${name}`);
         fn(...args);
       } catch (cause) {
+        if (cause instanceof ProtocolError) return this.#breach(cause);
         const end = { by: "fault", reason: exceptionIn(name, cause), cause } as const;
         this.#end(end, () => faultIn("connack", where, name, cause));
       }
@@ -302,20 +334,45 @@ class MqttJsLink implements MqttLink {
     return this.#phase === "over" || this.#stream.destroyed;
   }
 
-  #onDead(): void {
-    const seconds = this.#options.keepAliveS * 1.5;
-    this.#finish({ by: "keep-alive", reason: `nothing came for ${seconds} s` });
+  #onRaw(raw: RawPacket): void {
+    if (this.#phase === "closing" || this.#phase === "over") return;
+    try {
+      const packet = readServerPacket(raw, this.#rules);
+      this.#packet = packet;
+      this.#onPacket(packet);
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      return this.#breach(error, excerptOf(raw));
+    }
+    const packet = this.#packet;
+    if (this.#isOver()) return;
+    const input = mqttJsInput(packet, raw, this.#options.version);
+    if (input !== undefined) this.#coalesced.arrived(input);
   }
 
-  #onPacket(packet: Packet): void {
-    if (this.#phase === "over") return;
-    this.#packet = packet;
-    if (packet.cmd === "connack") return this.#onConnack(packet);
-    if (!this.#sawConnack) return this.#breach(`${packet.cmd.toUpperCase()} came before CONNACK`);
-    if (packet.cmd === "disconnect") return this.#onDisconnect(packet);
-    if (packet.cmd === "pingresp") return this.#onPingresp();
-    if (packet.cmd === "publish" && packet.qos === 2) {
-      this.#breach("a message of QoS 2 came, which nobody subscribed to");
+  #onPacket(packet: ServerPacket): void {
+    if (packet.type === "connack") return this.#onConnack(packet);
+    if (!this.#sawConnack) {
+      throw new ProtocolError(
+        Breach.PROTOCOL,
+        `${packet.type.toUpperCase()} came before CONNACK`,
+      );
+    }
+    switch (packet.type) {
+      case "publish":
+        return this.#onPublish(packet);
+      case "puback":
+        return this.#awaited.came(packet, false);
+      case "suback":
+      case "unsuback":
+        this.#awaited.came(packet, packet.type === "suback" || this.#rules.version === "5");
+        this.#filterAnswers.get(packet.id)?.(packet);
+        this.#filterAnswers.delete(packet.id);
+        return;
+      case "pingresp":
+        return this.#onPingresp();
+      case "disconnect":
+        return this.#onDisconnect(packet);
     }
   }
 
@@ -326,19 +383,34 @@ class MqttJsLink implements MqttLink {
     ping.done?.();
   }
 
-  #onConnack(packet: Packet): void {
-    if (this.#sawConnack) return this.#breach("a second CONNACK came");
+  /** PUBACK goes out behind this, so it never comes before the message was handed over. */
+  #onPublish(packet: ServerPublish): void {
+    const { topic, payload, qos, id, fault } = packet;
+    if (fault === undefined) this.#handler.onMessage(topic, payload, deliveryOf(packet));
+    else this.#options.onRejected(fault);
+    if (qos === 1 && !this.#isOver()) this.#coalesced.write(pubackBytes(id));
+  }
+
+  #onConnack({ code, sessionPresent, properties }: Connack): void {
+    if (this.#sawConnack) throw new ProtocolError(Breach.PROTOCOL, "a second CONNACK came");
     this.#sawConnack = true;
-    const code = (this.#options.version === "5" ? packet.reasonCode : packet.returnCode) ?? 0;
     if (code !== 0) {
-      const said = describeCode(code, packet.properties?.reasonString);
+      const said = describeCode(code, properties.reasonString);
       this.#fail("connack", `${this.#options.where} answered CONNACK ${said}`, code);
       return;
     }
-    this.#aliases = new TopicAliases(packet.properties?.topicAliasMaximum ?? 0);
+    if (sessionPresent && this.#options.cleanStart) {
+      throw new ProtocolError(Breach.PROTOCOL, "CONNACK says session present for a clean start");
+    }
+    this.#packetIds.connected(sessionPresent);
+    this.#aliases = new TopicAliases(properties.topicAliasMaximum ?? 0);
+    const limits = limitsOf(this.#options.version, properties);
+    const subscriptionIdentifiers = limits.identifiersAvailable === true;
+    this.#rules = { ...this.#rules, subscriptionIdentifiers };
     this.connack = {
-      sessionPresent: packet.sessionPresent ?? false,
-      receiveMaximum: packet.properties?.receiveMaximum ?? 65_535,
+      ...limits,
+      sessionPresent,
+      receiveMaximum: properties.receiveMaximum ?? 65_535,
     };
   }
 
@@ -346,20 +418,20 @@ class MqttJsLink implements MqttLink {
     if (this.#phase !== "connecting") return;
     this.#phase = "open";
     this.#disarm();
-    this.#keepAlive.start();
+    const { keepAliveS = this.#options.keepAliveS } = this.connack;
+    this.#keepAlive.start(keepAliveS * 1_000);
     this.#resolve(this);
   }
 
-  #onDisconnect(packet: Packet): void {
-    const code = packet.reasonCode ?? 0;
-    const said = describeCode(code, packet.properties?.reasonString);
+  #onDisconnect({ code, properties }: ServerDisconnect): void {
+    const said = describeCode(code, properties.reasonString);
     this.#finish({ by: "peer", reason: `the broker sent DISCONNECT ${said}`, code });
   }
 
-  /** MQTT.js reports what it cannot parse, and answers that fit no request, but goes on. */
+  /** MQTT.js reports what it cannot use, but goes on. */
   #onClientError(error: Error): void {
     if (this.#phase === "over" || streamError(this.#stream) === error) return;
-    this.#breach(messageOf(error));
+    this.#breach(new ProtocolError(Breach.PROTOCOL, messageOf(error)));
   }
 
   #onStreamEnd(error: unknown): void {
@@ -378,9 +450,17 @@ class MqttJsLink implements MqttLink {
     this.#finish({ by: isStated ? "network" : "peer", reason: messageOf(error) });
   }
 
-  #breach(reason: string): void {
+  #breach({ code, message: reason }: ProtocolError, bytes?: string): void {
     const message = `${this.#options.where} broke the MQTT protocol: ${reason}`;
-    this.#end({ by: "protocol", reason }, () => new ConnectError("connack", "protocol", message));
+    this.#end(
+      {
+        by: "protocol",
+        reason: `the broker broke the MQTT protocol: ${reason}`,
+        ...bytes === undefined ? {} : { bytes },
+      },
+      () => new ConnectError("connack", "protocol", message, bytes === undefined ? {} : { bytes }),
+      this.#options.version === "5" ? disconnectBytes(code) : undefined,
+    );
   }
 
   #fail(kind: "timeout" | "connack" | "aborted", message: string, code?: number): void {
@@ -393,21 +473,29 @@ class MqttJsLink implements MqttLink {
     this.#end(end, () => new ConnectError("connack", "closed", end.reason));
   }
 
-  /** The one way out: `failure` for a link that never opened, `end` for one that did. */
-  #end(end: LinkEnd, failure: () => ConnectError): void {
+  /** The one way out: `failure` for a link that never opened, `end` for one that did; `last` is still sent, if that can be done. */
+  #end(end: LinkEnd, failure: () => ConnectError, last?: Uint8Array): void {
     if (this.#phase === "over") return;
     const opened = this.#phase !== "connecting";
     this.#phase = "over";
     this.#disarm();
     this.#keepAlive.stop();
     this.#closeTimer?.cancel();
-    this.#stream.destroy();
+    this.#inbound.discard();
+    if (last === undefined) this.#stream.destroy();
+    else this.#sayAndClose(last);
     this.#answerUnwritten(undefined);
     const pending = [...this.#pending];
     this.#pending.clear();
     for (const onEnd of pending) onEnd();
     if (opened) this.#handler.onEnd(end);
     else this.#reject(failure());
+  }
+
+  #sayAndClose(last: Uint8Array): void {
+    const timer = systemClock.after(CLOSE_MS, () => this.#stream.destroy());
+    this.#stream.once("close", () => timer.cancel());
+    this.#coalesced.end(last, () => this.#stream.destroy());
   }
 
   #disarm(): void {
@@ -438,10 +526,28 @@ function propertiesOf(
 
 const SUCCESS: PublishResult = { code: 0, reason: "" };
 
-function resultOf(code: number, packet: Packet | undefined): PublishResult {
+/** Bytes of a packet that the log shows at most. */
+const SHOWN_BYTES = 64;
+
+/** The beginning of a packet in hex; of a PUBLISH, which holds a payload, its first byte alone. */
+function excerptOf({ first, bytes, start, end }: RawPacket): string {
+  const isPublish = first >> 4 === 3;
+  const shown = isPublish ? 1 : SHOWN_BYTES;
+  const hex = bytes.subarray(start, Math.min(end, start + shown)).toHex();
+  return `${hex}${end - start > shown ? "..." : ""} (${end - start} bytes)`;
+}
+
+/** Of most messages: one for all of them. */
+function deliveryOf({ retain, properties }: ServerPublish): Delivery {
+  const { subscriptionIdentifiers: identifiers } = properties;
+  if (identifiers === undefined && !retain) return PLAIN;
+  return { retain, identifiers: identifiers ?? [] };
+}
+
+function resultOf(code: number, { reasonString }: Properties): PublishResult {
   if (code === 0) return SUCCESS;
   if (code < 0x80) return { code, reason: "" };
-  return { code, reason: packet?.properties?.reasonString ?? reasonName(code) };
+  return { code, reason: reasonString ?? reasonName(code) };
 }
 
 /**

@@ -50,6 +50,8 @@ type FieldsOf<T> = { readonly [K in keyof T]-?: RowOf<T[K]> };
 const TEXT: Leaf = { kind: "text" };
 const OPTIONAL_TEXT: Leaf = { kind: "text", optional: true };
 const COUNT: Leaf = { kind: "count" };
+const OPTIONAL_COUNT: Leaf = { kind: "count", optional: true };
+const OPTIONAL_BOOLEAN: Leaf = { kind: "boolean", optional: true };
 
 function gauge(name: string, help: string): Leaf {
   return { kind: "count", metric: { name: `iotcored_${name}`, type: "gauge", help } };
@@ -79,6 +81,17 @@ const CONNECTION = {
     "connection_buffered_bytes",
     "Bytes written to a connection and not yet taken by its socket.",
   ),
+  subscriptions_delayed: gauge(
+    "connection_subscriptions_delayed",
+    "Topic filters that the broker does not take now, and that are tried again.",
+  ),
+  max_packet_bytes: OPTIONAL_COUNT,
+  max_qos: OPTIONAL_COUNT,
+  retain_available: OPTIONAL_BOOLEAN,
+  wildcards_available: OPTIONAL_BOOLEAN,
+  shared_available: OPTIONAL_BOOLEAN,
+  keep_alive_ms: OPTIONAL_COUNT,
+  session_expiry_ms: OPTIONAL_COUNT,
   last_error: OPTIONAL_TEXT,
 } as const satisfies FieldsOf<ConnectionView>;
 
@@ -185,6 +198,10 @@ const CLIENTS = {
     "clients_closed_as_slow",
     "Local clients that were closed because they did not read.",
   ),
+  closed_as_idle: counter(
+    "clients_closed_as_idle",
+    "Local clients that were closed because they asked for nothing for long.",
+  ),
   refused: counter("client_requests_refused", "Requests of local clients that were refused."),
   too_large: counter(
     "client_messages_too_large",
@@ -207,6 +224,14 @@ export const STATUS_FIELDS: Fields = {
   publishes: { section: PUBLISHES },
   suspicion: { section: SUSPICION },
   received: counter("messages_received", "Messages that arrived from the broker."),
+  rejected: counter(
+    "messages_rejected",
+    "Messages that were not handed out, as their publisher broke MQTT.",
+  ),
+  held_ms: counter(
+    "reading_held_seconds",
+    "Time for which reading from the broker was held back for subscribers that were behind.",
+  ),
   clients: { section: CLIENTS },
   queues: { list: QUEUE, label: { name: "queue", field: "name" } },
   config_waiting: OPTIONAL_TEXT,

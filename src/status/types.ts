@@ -14,6 +14,22 @@ export interface ConnectionView {
   readonly in_flight: number;
   /** Bytes that were written and not yet taken by the socket. */
   readonly buffered_bytes: number;
+  /** Topic filters that the broker does not take now, and that are tried again. */
+  readonly subscriptions_delayed: number;
+  /** Bytes of the largest packet that the broker takes; as all that follows, `null` when it does not say or is not connected. */
+  readonly max_packet_bytes: number | null;
+  /** The highest QoS that the broker takes; `null` also for 1. */
+  readonly max_qos: number | null;
+  /** `false` when the broker keeps no retained messages. */
+  readonly retain_available: boolean | null;
+  /** `false` when the broker takes no wildcards in filters. */
+  readonly wildcards_available: boolean | null;
+  /** `false` when the broker has no shared subscriptions. */
+  readonly shared_available: boolean | null;
+  /** The keep-alive that the broker wants in place of the configured one, in ms. */
+  readonly keep_alive_ms: number | null;
+  /** How long the broker keeps the session after a connection, when it is not what was asked for, in ms. */
+  readonly session_expiry_ms: number | null;
   /** Why the last attempt failed or the last connection was lost. */
   readonly last_error: string | null;
 }
@@ -130,6 +146,8 @@ export interface ClientsView {
   readonly subscriptions: number;
   /** Closed because they did not read. */
   readonly closed_as_slow: number;
+  /** Closed because they asked for nothing for long. */
+  readonly closed_as_idle: number;
   /** Requests that were refused. */
   readonly refused: number;
   /** Messages that were left out for a subscriber because they are larger than it takes. */
@@ -164,6 +182,10 @@ export interface Status {
   readonly suspicion: SuspicionView;
   /** Messages that arrived from the broker since the start of the daemon. */
   readonly received: number;
+  /** Messages that were acknowledged and not handed out, as their publisher broke MQTT. */
+  readonly rejected: number;
+  /** How long reading from the broker was held back for subscribers that were behind, in ms. */
+  readonly held_ms: number;
   /** The local clients. */
   readonly clients: ClientsView;
   /** What has a bound. */

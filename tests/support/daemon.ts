@@ -4,6 +4,7 @@ import type { BusError } from "../../src/base/errors.ts";
 import { type BusConnection, connectBus, subscribe } from "../../src/bus/client.ts";
 import { type Given, resolveConfig } from "../../src/config/resolve.ts";
 import { type Daemon, startDaemon } from "../../src/daemon/daemon.ts";
+import { MAX_FRAME_BYTES } from "../../src/wire/frame.ts";
 import type { Value } from "../../src/wire/object.ts";
 import { type FakeLog, fakeLog } from "./fake_log.ts";
 import { type Pki, type PkiFiles, writePki } from "./pki.ts";
@@ -76,7 +77,12 @@ export async function startTestDaemon(
 
 /** A local client that subscribed and keeps what it gets. */
 export interface Listener extends AsyncDisposable {
-  readonly messages: { readonly topic: string; readonly payload: Uint8Array }[];
+  readonly messages: {
+    readonly topic: string;
+    readonly payload: Uint8Array;
+    /** Only when `retainFlag` was asked for. */
+    readonly retain: boolean;
+  }[];
   /** The payloads as texts. */
   texts(): string[];
   /** Resolves when subscribed, rejects when refused. */
@@ -90,19 +96,26 @@ export interface Listener extends AsyncDisposable {
 export function listenSoon(
   socket: string,
   filter: string | readonly string[],
-  options: { readonly qos?: 0 | 1; readonly virtual?: boolean } = {},
+  options: {
+    readonly qos?: 0 | 1;
+    readonly virtual?: boolean;
+    readonly retainFlag?: boolean;
+  } = {},
 ): Listener {
-  const messages: { topic: string; payload: Uint8Array }[] = [];
+  const messages: { topic: string; payload: Uint8Array; retain: boolean }[] = [];
   const params = new Map<string, Value>([
     ["topic_filter", typeof filter === "string" ? utf8(filter) : filter.map((one) => utf8(one))],
     ["qos", BigInt(options.qos ?? 1)],
     ["virtual", options.virtual ?? false],
+    ["retain_flag", options.retainFlag ?? false],
+    ["max_frame", BigInt(MAX_FRAME_BYTES)],
   ]);
   const subscription = subscribe(socket, "subscribe", params, (value) => {
     if (!(value instanceof Map)) throw new Error("a message must be a map");
     messages.push({
       topic: textOf(value.get("topic")),
       payload: value.get("payload") as Uint8Array,
+      retain: value.get("retain") === true,
     });
   });
   const close = async (): Promise<void> => {
@@ -123,7 +136,11 @@ export function listenSoon(
 export async function listen(
   socket: string,
   filter: string | readonly string[],
-  options: { readonly qos?: 0 | 1; readonly virtual?: boolean } = {},
+  options: {
+    readonly qos?: 0 | 1;
+    readonly virtual?: boolean;
+    readonly retainFlag?: boolean;
+  } = {},
 ): Promise<Listener> {
   const listener = listenSoon(socket, filter, options);
   await listener.accepted;

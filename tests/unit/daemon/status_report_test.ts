@@ -1,3 +1,4 @@
+import { noCloses } from "../../../src/bus/close_reason.ts";
 import type { Bytes } from "../../../src/base/bytes.ts";
 import { VERSION } from "../../../src/base/version.ts";
 import type { Status } from "../../../src/status/types.ts";
@@ -41,6 +42,9 @@ function sources(clock: FakeClock, quarantined: readonly Quarantined[] = []): St
       connected,
       since: connected ? clock.wallStart : undefined,
       address: connected ? "192.0.2.1:8883" : undefined,
+      allows: connected
+        ? { sessionPresent: false, receiveMaximum: 9, maximumPacketSize: 900, keepAliveS: 20 }
+        : undefined,
       inFlight: 4,
       lastError: connected ? undefined : "refused",
     },
@@ -52,7 +56,9 @@ function sources(clock: FakeClock, quarantined: readonly Quarantined[] = []): St
       received: 7,
       tooLarge: 26,
       virtualFilters: 25,
-      assignments: new Map([[1, { sync: { size: 2 } }], [0, { sync: { size: 50 } }]]),
+      assignments: new Map([[1, { sync: { size: 2, delayed: 1 } }], [0, {
+        sync: { size: 50, delayed: 0 },
+      }]]),
     },
     intake: { accepted: 1, refused: 26 },
     gates: {
@@ -96,11 +102,14 @@ function sources(clock: FakeClock, quarantined: readonly Quarantined[] = []): St
       clients: 18,
       total: 19,
       subscriptions: 20,
-      closedAsSlow: 21,
+      closed: { ...noCloses(), slow: 21, idle: 27 },
       refused: 22,
       queuedBytes: 23,
+      partialBytes: 28,
       longestQueueBytes: 24,
     }),
+    rejected: { count: 29 },
+    readGate: { heldMs: 30 },
     config: () => ({ maxInFlight: 100, maxConnections: 2 }),
     waiting: () => "the reason",
   };
@@ -124,6 +133,14 @@ pureTest("the status gathers every counter from where it is counted", () => {
       subscriptions: 50,
       in_flight: 4,
       buffered_bytes: 5,
+      subscriptions_delayed: 0,
+      max_packet_bytes: 900,
+      max_qos: null,
+      retain_available: null,
+      wildcards_available: null,
+      shared_available: null,
+      keep_alive_ms: 20_000,
+      session_expiry_ms: null,
       last_error: null,
     },
     {
@@ -134,6 +151,14 @@ pureTest("the status gathers every counter from where it is counted", () => {
       subscriptions: 2,
       in_flight: 4,
       buffered_bytes: 5,
+      subscriptions_delayed: 1,
+      max_packet_bytes: null,
+      max_qos: null,
+      retain_available: null,
+      wildcards_available: null,
+      shared_available: null,
+      keep_alive_ms: null,
+      session_expiry_ms: null,
       last_error: "refused",
     },
   ]);
@@ -182,13 +207,14 @@ pureTest("the status gathers every counter from where it is counted", () => {
       reason: "because",
     }],
   });
-  assertEquals(status.received, 7);
+  assertEquals([status.received, status.rejected, status.held_ms], [7, 29, 30]);
   assertEquals(status.config_waiting, "the reason");
   assertEquals(status.clients, {
     open: 18,
     total: 19,
     subscriptions: 20,
     closed_as_slow: 21,
+    closed_as_idle: 27,
     refused: 22,
     too_large: 26,
   });
@@ -201,6 +227,7 @@ pureTest("the status gathers every counter from where it is counted", () => {
     { name: "subscriptions", fill: 52, bound: 100 },
     { name: "virtual_filters", fill: 25, bound: 10_000 },
     { name: "clients", fill: 18, bound: 4_096 },
+    { name: "partial_frame_bytes", fill: 28, bound: 33_554_432 },
     { name: "longest_client_queue_bytes", fill: 24, bound: 1_048_576 },
   ]);
 });

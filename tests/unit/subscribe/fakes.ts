@@ -35,9 +35,9 @@ export class FakeConnection implements FilterConnection {
     }));
   }
 
-  unsubscribe(filters: readonly string[]): Promise<boolean> {
+  unsubscribe(filters: readonly string[]): Promise<readonly SubscribeResult[] | undefined> {
     this.packets.push(`unsubscribe ${filters.join(" ")}`);
-    return this.#answer(true).then((answer) => answer ?? false);
+    return this.#answer(filters.map(() => ({ code: 0, reason: "" })));
   }
 
   /** The broker answers pings even when it holds back everything else. */
