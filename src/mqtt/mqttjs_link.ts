@@ -437,6 +437,8 @@ class MqttJsLink implements MqttLink {
   #onStreamEnd(error: unknown): void {
     if (this.#phase === "over") return;
     const { where } = this.#options;
+    // MQTT.js tells of the CONNACK some turns later: a close right behind it is one of a link that stood.
+    if (this.#sawConnack) this.#onConnect();
     if (this.#phase === "connecting") {
       return this.#end({ by: "peer", reason: "" }, () => endOfStream(where, error));
     }
