@@ -110,6 +110,7 @@ class MqttJsLink implements MqttLink {
   /** The packet being handled, of which MQTT.js gets only what it needs to call the one who waits for it. */
   #packet: ServerPacket | undefined;
   #sawConnack = false;
+  #accepted = false;
   #aliases = new TopicAliases(0);
   readonly #keepAlive: KeepAlive;
   /** Who waits for a PINGRESP, in the order of the PINGREQs; `undefined` for one of the keep-alive [MQTT-3.12.4-1]. */
@@ -402,6 +403,7 @@ class MqttJsLink implements MqttLink {
     if (sessionPresent && this.#options.cleanStart) {
       throw new ProtocolError(Breach.PROTOCOL, "CONNACK says session present for a clean start");
     }
+    this.#accepted = true;
     this.#packetIds.connected(sessionPresent);
     this.#aliases = new TopicAliases(properties.topicAliasMaximum ?? 0);
     const limits = limitsOf(this.#options.version, properties);
@@ -412,6 +414,11 @@ class MqttJsLink implements MqttLink {
       sessionPresent,
       receiveMaximum: properties.receiveMaximum ?? 65_535,
     };
+  }
+
+  /** MQTT.js tells of CONNACK some ticks after it came; what ends the link meanwhile ends one that stood. */
+  #openIfAccepted(): void {
+    if (this.#accepted) this.#onConnect();
   }
 
   #onConnect(): void {
@@ -436,6 +443,7 @@ class MqttJsLink implements MqttLink {
 
   #onStreamEnd(error: unknown): void {
     if (this.#phase === "over") return;
+    this.#openIfAccepted();
     const { where } = this.#options;
     // MQTT.js tells of the CONNACK some turns later: a close right behind it is one of a link that stood.
     if (this.#sawConnack) this.#onConnect();
@@ -478,6 +486,7 @@ class MqttJsLink implements MqttLink {
   /** The one way out: `failure` for a link that never opened, `end` for one that did; `last` is still sent, if that can be done. */
   #end(end: LinkEnd, failure: () => ConnectError, last?: Uint8Array): void {
     if (this.#phase === "over") return;
+    this.#openIfAccepted();
     const opened = this.#phase !== "connecting";
     this.#phase = "over";
     this.#disarm();
