@@ -445,8 +445,6 @@ class MqttJsLink implements MqttLink {
     if (this.#phase === "over") return;
     this.#openIfAccepted();
     const { where } = this.#options;
-    // MQTT.js tells of the CONNACK some turns later: a close right behind it is one of a link that stood.
-    if (this.#sawConnack) this.#onConnect();
     if (this.#phase === "connecting") {
       return this.#end({ by: "peer", reason: "" }, () => endOfStream(where, error));
     }
