@@ -15,6 +15,12 @@ const PLACEHOLDERS = ["/bin/true", "/bin/false"] as const;
 
 const ignore = FROM_SOURCE.ignore || !isInstalled("dpkg-deb");
 
+/** Whether dpkg can run the scripts of a package in another root: for that one has to be root, in a container with the right too. */
+function mayChroot(): boolean {
+  return Deno.uid() === 0 &&
+    new Deno.Command("chroot", { args: ["/", "true"] }).outputSync().success;
+}
+
 async function make(output: string, version = "1.2.3", binary: string = PLACEHOLDERS[0]) {
   const [deb, archive] = await makePackages({
     binary,
@@ -87,7 +93,7 @@ Deno.test({
 Deno.test({
   name:
     "install, upgrade, remove and purge: nothing is enabled, the spool goes with a purge alone, the C daemon comes back",
-  ignore: ignore || Deno.uid() !== 0,
+  ignore: ignore || !mayChroot(),
 }, async () => {
   await using dir = await tempDir();
   await using root = await DebianRoot.create();

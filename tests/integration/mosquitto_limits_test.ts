@@ -130,7 +130,7 @@ for (const version of VERSIONS) {
     name: `mosquitto, MQTT ${version}: overlapping filters give each message once to each`,
     ignore,
     fn: async () => {
-      await using broker = await startMosquitto();
+      await using broker = await startMosquitto({ config: ["allow_duplicate_messages true"] });
       await using daemon = await startTestDaemon(broker, { mqttVersion: version });
       await untilConnected(daemon.socket);
       await using exact = await listen(daemon.socket, "a/b");

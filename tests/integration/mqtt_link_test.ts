@@ -381,3 +381,15 @@ Deno.test("no ping goes out while messages are acknowledged more often than the 
   });
   assertEquals([server.received("pingreq").length, probe.ends], [0, []]);
 });
+
+Deno.test("a close right behind CONNACK is the end of a link that stood, however soon it comes", async () => {
+  await using server = await startAwsIotCore({
+    ...core,
+    behaviour: { closeOn: "connack", connectSpacingMs: 0 },
+  });
+  for (let round = 0; round < 40; round++) {
+    await using probe = await openProbe(server, device, {});
+    await waitFor("the end", () => probe.ends.length === 1);
+    assertEquals(probe.ends[0]!.by, "peer");
+  }
+});
