@@ -11,6 +11,7 @@ const TOOLS: Readonly<Record<string, () => Promise<Tool>>> = {
   publish: async () => (await import("./publish.ts")).PUBLISH,
   subscribe: async () => (await import("./subscribe.ts")).SUBSCRIBE,
   status: async () => (await import("./status.ts")).STATUS,
+  check: async () => (await import("./check.ts")).CHECK,
   spool: async () => (await import("./spool.ts")).SPOOL,
 };
 
@@ -36,10 +37,11 @@ export async function runCommand(args: readonly string[]): Promise<ExitCode> {
   if (first === "help") return await help(rest);
   if (first === "completions") return await completions(rest);
   if (!Object.hasOwn(TOOLS, first)) throw usage(`unknown subcommand ${first}`);
-  return await runTool(await TOOLS[first]!(), rest);
+  const tool = await TOOLS[first]!();
+  return await runTool(tool, tool.takesCeiling ? [...baked, ...rest] : rest);
 }
 
-/** A compiled program finds what was baked in before what the user gave; only the daemon is concerned. */
+/** A compiled program finds what was baked in before what the user gave; the daemon is concerned, and what checks its way. */
 function splitBaked(args: readonly string[]): [baked: readonly string[], given: readonly string[]] {
   const end = args[0] === "--connection-ceiling" ? 2 : 0;
   return [args.slice(0, end), args.slice(end)];

@@ -17,6 +17,8 @@ export interface Tool {
   readonly command: Command;
   /** Whether it takes words that belong to no option. */
   readonly takesWords?: true;
+  /** Whether what was baked in when the program was compiled concerns it. */
+  readonly takesCeiling?: true;
   /** @throws {ExitError} */
   run(parsed: Parsed): Promise<ExitCode>;
 }

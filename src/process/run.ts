@@ -231,12 +231,14 @@ async function stopAfterFault(daemon: Daemon, error: unknown, log: Log): Promise
   await daemon.abandon();
 }
 
-function configService(given: Given, clock: Clock): ConfigService {
+/** The config service of the Greengrass nucleus on this device. */
+export function configService(given: Given, clock: Clock): ConfigService {
   const busDir: Config["busDir"] = SETTINGS.busDir.parse(given.busDir ?? SETTINGS.busDir.fallback);
   return new ConfigService(`${busDir}/${CONFIG_INTERFACE}`, clock);
 }
 
-function readEnvironment(): Environment {
+/** The variables that the program may read. */
+export function readEnvironment(): Environment {
   return Object.fromEntries(VARIABLES.map((name) => [name, Deno.env.get(name)]));
 }
 
