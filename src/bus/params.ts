@@ -82,6 +82,16 @@ export function optionalInt<F extends number | undefined>(
   return { read: (name, value) => value === undefined ? fallback : present.read(name, value) };
 }
 
+/** A list of ints from 0 that may be left out. */
+export const optionalInts: Param<readonly number[] | undefined> = {
+  read(name, value): readonly number[] | undefined {
+    if (value === undefined) return undefined;
+    if (!Array.isArray(value)) throw mismatch(name, "a list of ints", value);
+    const item = int(0, Number.MAX_SAFE_INTEGER);
+    return value.map((one) => item.read(name, one));
+  },
+};
+
 /** A reader of a whole parameter map; it ignores parameters it does not know, and throws INVALID for the first bad one. */
 export function paramsReader<S extends Schema>(schema: S): (map: ValueMap) => Params<S> {
   const entries = Object.entries(schema);

@@ -12,6 +12,8 @@ const TOOLS: Readonly<Record<string, () => Promise<Tool>>> = {
   subscribe: async () => (await import("./subscribe.ts")).SUBSCRIBE,
   status: async () => (await import("./status.ts")).STATUS,
   check: async () => (await import("./check.ts")).CHECK,
+  reconnect: async () => (await import("./reconnect.ts")).RECONNECT,
+  quarantine: async () => (await import("./quarantine.ts")).QUARANTINE,
   spool: async () => (await import("./spool.ts")).SPOOL,
 };
 

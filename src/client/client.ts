@@ -64,6 +64,16 @@ export interface Message {
   readonly payload: Bytes;
 }
 
+/** A message that the daemon keeps and does not send: the broker closes the connection for it, or for its topic. */
+export interface QuarantinedMessage {
+  /** Its number. */
+  readonly seq: number;
+  readonly topic: string;
+  /** What it counts for in the spool. */
+  readonly bytes: number;
+  readonly reason: string;
+}
+
 /** The messages of a subscription, for one reader; leaving a `for await` over it ends the subscription. */
 export type Messages = Feed<Message>;
 
@@ -83,6 +93,14 @@ export interface Client extends AsyncDisposable {
   publish(topic: string, payload: string | Bytes, options?: PublishOptions): Promise<void>;
   /** Subscribes to one filter or several; each message comes once, in order. Refusals are thrown by the iteration. */
   subscribe(filters: string | readonly string[], options?: SubscribeOptions): Messages;
+  /** The messages that the daemon keeps and does not send, oldest first. */
+  quarantined(): Promise<readonly QuarantinedMessage[]>;
+  /** Has messages of the quarantine sent after all, each alone first; `undefined`: all. Resolves with how many there are. */
+  retryQuarantined(seqs: readonly number[] | undefined): Promise<number>;
+  /** Has messages of the quarantine removed for good; `undefined`: all. Resolves with how many there were. */
+  dropQuarantined(seqs: readonly number[] | undefined): Promise<number>;
+  /** Has the daemon make its connections anew, at once and with credentials that are read again. */
+  reconnect(): Promise<void>;
   /** What the daemon says of itself. */
   status(): Promise<Status>;
   /** The status at once, then each second, for one reader. */
@@ -166,16 +184,30 @@ class DaemonClient implements Client {
     );
   }
 
+  async quarantined(): Promise<readonly QuarantinedMessage[]> {
+    const messages: QuarantinedMessage[] = [];
+    while (true) {
+      const after = BigInt(messages.at(-1)?.seq ?? 0);
+      const page = readQuarantined(await this.#ask("quarantine_list", new Map([["after", after]])));
+      if (page.length === 0) return messages;
+      messages.push(...page);
+    }
+  }
+
+  async retryQuarantined(seqs: readonly number[] | undefined): Promise<number> {
+    return Number(await this.#ask("quarantine_retry", choice(seqs)));
+  }
+
+  async dropQuarantined(seqs: readonly number[] | undefined): Promise<number> {
+    return Number(await this.#ask("quarantine_drop", choice(seqs)));
+  }
+
+  async reconnect(): Promise<void> {
+    await this.#ask("reconnect", new Map());
+  }
+
   async status(): Promise<Status> {
-    return readStatus(
-      await this.#calls.call({
-        method: "status",
-        params: new Map(),
-        repeatable: true,
-        bytes: 0,
-        timeoutMs: STATUS_MS,
-      }),
-    );
+    return readStatus(await this.#ask("status", new Map()));
   }
 
   watchStatus(options: Pick<SubscribeOptions, "onLost" | "onBack"> = {}): Feed<Status> {
@@ -204,11 +236,38 @@ class DaemonClient implements Client {
     return this.close();
   }
 
+  /** A call that does no harm when it is handled twice. */
+  #ask(method: string, params: ReadonlyMap<string, Value>): Promise<Value> {
+    return this.#calls.call({
+      method,
+      params: new Map(params),
+      repeatable: true,
+      bytes: 0,
+      timeoutMs: STATUS_MS,
+    });
+  }
+
   #feed<T>(feed: Feed<T>): Feed<T> {
     this.#feeds.add(feed);
     void feed.over.then(() => this.#feeds.delete(feed));
     return feed;
   }
+}
+
+function choice(seqs: readonly number[] | undefined): ReadonlyMap<string, Value> {
+  return seqs === undefined ? new Map([["all", true]]) : new Map([["seqs", seqs.map(BigInt)]]);
+}
+
+function readQuarantined(value: Value): QuarantinedMessage[] {
+  const items = Array.isArray(value) ? value.filter((item) => item instanceof Map) : [];
+  const text = (of: Value | undefined): string =>
+    of instanceof Uint8Array ? fromUtf8(of) ?? "" : "";
+  return items.map((item) => ({
+    seq: Number(item.get("seq")),
+    topic: text(item.get("topic")),
+    bytes: Number(item.get("bytes")),
+    reason: text(item.get("reason")),
+  }));
 }
 
 function readMessage(value: Value): { item: Message; bytes: number } {

@@ -30,6 +30,7 @@ export {
   type Message,
   type Messages,
   type PublishOptions,
+  type QuarantinedMessage,
   type SubscribeOptions,
 } from "./client.ts";
 export { NoServerError } from "../bus/client.ts";
@@ -42,4 +43,6 @@ export type {
   QueueView,
   SpoolView,
   Status,
+  SubjectView,
+  SuspicionView,
 } from "../status/types.ts";

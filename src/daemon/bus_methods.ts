@@ -1,4 +1,4 @@
-import { fromUtf8 } from "../base/bytes.ts";
+import { fromUtf8, utf8 } from "../base/bytes.ts";
 import { BusError, Code } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import { call, either, type MethodTable, subscribe } from "../bus/methods.ts";
@@ -8,13 +8,17 @@ import {
   optionalBoolean,
   optionalBuffer,
   optionalInt,
+  optionalInts,
+  type Params,
 } from "../bus/params.ts";
 import type { Qos } from "../aws/limits.ts";
 import type { ConnectionStatusFeed } from "./readiness.ts";
 import { MAX_LOGGED_CHARACTERS, RequestValidator } from "./request_validator.ts";
 import type { Intake } from "../publish/intake.ts";
 import { MAX_FRAME_BYTES } from "../wire/frame.ts";
+import type { Value } from "../wire/object.ts";
 import { MAX_EXPIRY_S } from "../publish/publisher.ts";
+import type { Quarantine } from "../publish/quarantine.ts";
 import type { StatusReport } from "./status_report.ts";
 import type { Subscriptions } from "../subscribe/subscriptions.ts";
 
@@ -27,7 +31,13 @@ const C_FRAME_BYTES = 10_000;
 /** The least that `max_frame` may be, in bytes: an empty message with the longest topic. */
 const MIN_FRAME_BYTES = 512;
 
+/** Which messages of the quarantine are meant. */
+const CHOICE = { seqs: optionalInts, all: optionalBoolean(false) };
+
 const NO_PAYLOAD = new Uint8Array(0);
+
+/** Messages that one answer of `quarantine_list` holds at most, so that it always fits into a frame. */
+export const QUARANTINE_PAGE = 1_000;
 
 /** What the methods work on. */
 export interface MethodOptions {
@@ -35,12 +45,15 @@ export interface MethodOptions {
   readonly subscriptions: Pick<Subscriptions, "add">;
   readonly connection: Pick<ConnectionStatusFeed, "add">;
   readonly status: StatusReport;
+  readonly quarantine: Pick<Quarantine, "list" | "retry" | "drop">;
+  /** Connects anew, and tries again what is refused. */
+  readonly reconnect: (reason: string) => void;
   readonly log: Log;
 }
 
 /** The methods of the interface `aws_iot_mqtt` (iotcored-1). */
 export function busMethods(
-  { intake, subscriptions, connection, status, log }: MethodOptions,
+  { intake, subscriptions, connection, status, quarantine, reconnect, log }: MethodOptions,
 ): MethodTable {
   const validator = new RequestValidator(log);
   return {
@@ -87,7 +100,33 @@ export function busMethods(
       call({}, () => status.value()),
       subscribe({}, (_params, subscriber) => status.watch(subscriber)),
     ),
+    quarantine_list: call(
+      { after: optionalInt(0, Number.MAX_SAFE_INTEGER, 0) },
+      ({ after }) =>
+        quarantine.list(after, QUARANTINE_PAGE).map(({ seq, topic, size, reason }): Value =>
+          new Map<string, Value>([
+            ["seq", BigInt(seq)],
+            ["topic", utf8(topic)],
+            ["bytes", BigInt(size)],
+            ["reason", utf8(reason)],
+          ])
+        ),
+    ),
+    quarantine_retry: call(CHOICE, (params) => BigInt(quarantine.retry(chosen(params)))),
+    quarantine_drop: call(CHOICE, (params) => BigInt(quarantine.drop(chosen(params)))),
+    reconnect: call({}, () => {
+      reconnect("a client asked for it");
+      return null;
+    }),
   } satisfies MethodTable;
+}
+
+/** The messages that are meant; `undefined` for all. */
+function chosen({ seqs, all }: Params<typeof CHOICE>): readonly number[] | undefined {
+  if (all === (seqs !== undefined)) {
+    throw new BusError(Code.INVALID, "Cannot choose messages: either seqs or all must be given");
+  }
+  return seqs;
 }
 
 function waitsForBroker(ack: Uint8Array, qos: Qos): boolean {

@@ -7,7 +7,7 @@ import { listenOnFd } from "../bus/listener.ts";
 import { type BusServer, serve, type ServeOptions, startServer } from "../bus/server.ts";
 import { AWS_RATE_LIMITS } from "../aws/rate_window.ts";
 import { CredentialFiles } from "../mqtt/credential_files.ts";
-import { readCredentials } from "../mqtt/credentials.ts";
+import { checkCredentials } from "../mqtt/credentials.ts";
 import { createDial } from "../mqtt/dial.ts";
 import { ConnectionPool, type PooledConnection, type PoolHandler } from "../mqtt/pool.ts";
 import type { ConnackInfo, LinkEnd } from "../mqtt/link.ts";
@@ -16,24 +16,21 @@ import { MemoryStorage } from "../spool/memory_storage.ts";
 import { openLog } from "../spool/log/log_storage.ts";
 import type { SpoolStorage } from "../spool/storage.ts";
 import type { Config, LocalConfig } from "../config/resolve.ts";
-import { nextConfig } from "../config/change.ts";
-import { RevertedError } from "../config/watch.ts";
-import { probe, Trial } from "./config_trial.ts";
+import { ConfigUpdater } from "./config_updater.ts";
 import { targetOf } from "./target.ts";
 import { Readiness } from "./readiness.ts";
 import { busMethods } from "./bus_methods.ts";
 import { Intake } from "../publish/intake.ts";
 import { PubackWaiters } from "../publish/puback.ts";
 import { Publisher } from "../publish/publisher.ts";
+import { Quarantine } from "../publish/quarantine.ts";
+import { SendGates } from "../publish/send_gates.ts";
 import { Qos0Queue } from "../publish/qos0_queue.ts";
 import { StatusReport } from "./status_report.ts";
 import { Subscriptions } from "../subscribe/subscriptions.ts";
 
 /** How long a stop waits for answers to clients and for PUBACKs, in ms. */
 export const STOP_GRACE_MS = 3_000;
-
-/** Characters of a reason that the status shows: a value of the config may be long. */
-const SHOWN_CHARS = 2_000;
 
 /** What the daemon takes from outside. */
 export interface DaemonDependencies {
@@ -91,7 +88,7 @@ export async function startDaemon(
   dependencies: DaemonDependencies,
 ): Promise<Daemon> {
   // Before anything is served: a supervisor hears of a bad file by the exit code, and clients wait.
-  await readCredentials(config);
+  await checkCredentials(config);
   const daemon = await serveClients(config, dependencies);
   await daemon.connect(config);
   return daemon;
@@ -148,13 +145,13 @@ async function startBus(
 /** The daemon: it owns the connections, the spool and the socket, and hands on what happens on them. */
 class LocalDaemon implements Daemon, PoolHandler {
   readonly finished: Promise<void>;
-  #local: LocalConfig;
-  /** `undefined` until it is known where to connect to. */
-  #config: Config | undefined;
+  readonly #config: ConfigUpdater;
   readonly #dependencies: DaemonDependencies;
   readonly #spool: Spool;
   readonly #queue: Qos0Queue;
   readonly #waiters: PubackWaiters;
+  readonly #gates: SendGates;
+  readonly #quarantine: Quarantine;
   readonly #intake: Intake;
   readonly #publisher: Publisher;
   readonly #files: CredentialFiles;
@@ -165,32 +162,37 @@ class LocalDaemon implements Daemon, PoolHandler {
   #server: BusServer | undefined;
   #receiveMaximum = 0;
   #stopping: Promise<void> | undefined;
-  /** The last configuration that brought a connection; `undefined` before the first. */
-  #proven: Config | undefined;
-  #trial: Trial | undefined;
-  /** Why a changed configuration is not used. */
-  #refused: string | undefined;
-  /** What of the configuration waits for another start. */
-  #restart: readonly string[] = [];
 
   constructor(config: LocalConfig, dependencies: DaemonDependencies, storage: SpoolStorage) {
     const { clock, log, random, fault } = dependencies;
-    this.#local = config;
     this.#dependencies = dependencies;
+    this.#config = new ConfigUpdater(config, {
+      clock,
+      log,
+      apply: (next) => this.#apply(next),
+      start: () => {
+        this.#files.warnDaily();
+        this.#pool.start();
+      },
+      reconnect: (reason) => this.reconnect(reason),
+    });
     this.finished = this.#end.promise;
     this.#spool = new Spool({ storage, maxBytes: config.spoolMaxBytes, clock, log, fault });
     const queue = new Qos0Queue();
     this.#waiters = new PubackWaiters(clock);
-    const shared = { spool: this.#spool, queue, waiters: this.#waiters, clock, fault };
+    this.#gates = new SendGates(clock, log);
+    const gate = this.#gates.of(0);
+    const shared = { spool: this.#spool, queue, waiters: this.#waiters, gate, clock, fault };
     const limits = config.rateLimit ? AWS_RATE_LIMITS : undefined;
     const { maxInFlight, keepQos0WhenOffline, maxConnections } = config;
     this.#publisher = new Publisher({ ...shared, log, limits, maxInFlight });
+    this.#quarantine = new Quarantine({ spool: this.#spool, gate });
     this.#intake = new Intake({ ...shared, publisher: this.#publisher, keepQos0WhenOffline });
     this.#queue = queue;
     this.#files = new CredentialFiles(log, clock);
     this.#files.onMended = () => this.reconnect("the credential files can be used again");
     this.#pool = new ConnectionPool({
-      target: (index) => targetOf(this.#config!, index),
+      target: (index) => targetOf(this.#config.config, index),
       dial: createDial({ log, clock, files: this.#files }),
       handler: this,
       clock,
@@ -200,6 +202,8 @@ class LocalDaemon implements Daemon, PoolHandler {
     this.#subscriptions = new Subscriptions({
       maxConnections,
       pool: this.#pool,
+      gate: (index) => this.#gates.of(index),
+      refusal: (name) => this.#gates.refusal({ kind: "filter", name })?.reason,
       clock,
       log,
       onSynced: () => this.#readiness.synced(),
@@ -215,7 +219,7 @@ class LocalDaemon implements Daemon, PoolHandler {
   /** Listens. @throws {ExitError} 73 */
   async serve(): Promise<void> {
     const { clock, log, fd } = this.#dependencies;
-    const { busDir, interfaceName } = this.#local;
+    const { busDir, interfaceName } = this.#config.local;
     const path = `${busDir}/${interfaceName}`;
     const table = busMethods({
       intake: this.#intake,
@@ -227,12 +231,16 @@ class LocalDaemon implements Daemon, PoolHandler {
         subscriptions: this.#subscriptions,
         intake: this.#intake,
         publisher: this.#publisher,
+        gates: this.#gates,
         queue: this.#queue,
         spool: this.#spool,
+        certificateExpires: () => this.#files.validTo,
         clients: () => this.#server?.counters(),
-        config: () => this.#local,
-        waiting: () => this.#waiting(),
+        config: () => this.#config.local,
+        waiting: () => this.#config.waiting,
       }),
+      quarantine: this.#quarantine,
+      reconnect: (reason) => this.reconnect(reason),
       log,
     });
     this.#server = await startBus(path, { table, log, clock }, fd);
@@ -240,37 +248,21 @@ class LocalDaemon implements Daemon, PoolHandler {
     this.#subscriptions.start();
   }
 
-  async connect(config: Config): Promise<void> {
-    await readCredentials(config);
-    if (this.#stopping !== undefined) return;
-    const { next, restart } = nextConfig({ ...config, ...this.#local }, config);
-    this.#tellRestart(restart);
-    this.#use(next);
-    this.#pool.start();
+  connect(config: Config): Promise<void> {
+    return this.#config.connect(config);
   }
 
   reconnect(reason: string): void {
+    this.#gates.retryRefused();
     this.#pool.reconnect(reason);
   }
 
-  async update(config: Config, signal: AbortSignal = new AbortController().signal): Promise<void> {
-    if (this.#config === undefined) return await this.connect(config);
-    const { next, fields, restart, link, route, credentials } = nextConfig(this.#config, config);
-    if (route && this.#proven !== undefined) await this.#probe(next, signal);
-    else if (credentials) await readCredentials(next);
-    signal.throwIfAborted();
-    if (this.#stopping !== undefined) return;
-    const { log } = this.#dependencies;
-    if (fields.length > 0) {
-      log.info("the configuration has changed", { changed: fields.join(" ") });
-    }
-    this.#tellRestart(restart);
-    this.#use(next);
-    if (link) await this.#connectWithIt(signal);
+  update(config: Config, signal: AbortSignal = new AbortController().signal): Promise<void> {
+    return this.#config.update(config, signal);
   }
 
   showWaiting(why: string | undefined): void {
-    this.#refused = why?.slice(0, SHOWN_CHARS);
+    this.#config.showWaiting(why);
   }
 
   async stop(): Promise<void> {
@@ -299,15 +291,16 @@ class LocalDaemon implements Daemon, PoolHandler {
 
   async #stop(): Promise<void> {
     const { clock, log } = this.#dependencies;
-    this.#trial?.end();
+    this.#config.stop();
     const deadline = clock.now() + STOP_GRACE_MS;
     await this.#server?.close(STOP_GRACE_MS);
     await this.#publisher.drain(
       Math.max(0, deadline - clock.now()),
-      this.#local.spool.kind === "memory",
+      this.#config.local.spool.kind === "memory",
     );
     this.#publisher.stop();
     this.#waiters.stop();
+    this.#gates.stop();
     this.#readiness.down();
     this.#subscriptions.stop();
     this.#files.close();
@@ -324,70 +317,35 @@ class LocalDaemon implements Daemon, PoolHandler {
     log.info("stopped");
   }
 
-  #use(config: Config): void {
-    this.#config = this.#local = config;
+  #apply(config: Config): void {
     this.#publisher.update(config);
     this.#intake.update(config);
     this.#subscriptions.update(config);
-  }
-
-  async #probe(config: Config, signal: AbortSignal): Promise<void> {
-    try {
-      await probe(config, signal, this.#dependencies.clock);
-    } catch (error) {
-      if (error instanceof ExitError || signal.aborted) throw error;
-      throw new ExitError(Exit.CONFIG, `Cannot use the changed configuration: ${messageOf(error)}`);
-    }
-  }
-
-  /** Makes the link anew with the configuration, and goes back to the last that brought one when this brings none. */
-  async #connectWithIt(signal: AbortSignal): Promise<void> {
-    const back = this.#proven;
-    if (back === undefined) return this.reconnect("the configuration changed");
-    const trial = new Trial(this.#dependencies.clock, () => this.reconnect("tried once more"));
-    const end = (): void => trial.end();
-    signal.addEventListener("abort", end);
-    this.#trial = trial;
-    this.reconnect("the configuration changed");
-    const why = await trial.outcome;
-    this.#trial = undefined;
-    signal.removeEventListener("abort", end);
-    if (why === undefined || this.#stopping !== undefined) return;
-    this.#use(back);
-    this.reconnect("back to the configuration before");
-    throw new RevertedError(`Cannot connect with the changed configuration: ${why}`);
-  }
-
-  #tellRestart(fields: readonly string[]): void {
-    this.#restart = fields;
-    if (fields.length === 0) return;
-    const waiting = fields.join(" ");
-    this.#dependencies.log.warn("a part of the changed configuration needs a restart", { waiting });
-  }
-
-  #waiting(): string | undefined {
-    const restart = this.#restart.map((field) => `${field} needs a restart`);
-    const all = [...this.#refused === undefined ? [] : [this.#refused], ...restart];
-    return all.length === 0 ? undefined : all.join("; ");
   }
 
   /** @inheritdoc */
   onUp(connection: PooledConnection, connack: ConnackInfo): void {
     if (connection.index === 0) {
       this.#receiveMaximum = connack.receiveMaximum;
-      this.#proven = this.#config;
-      this.#trial?.end();
+      this.#config.connected();
       this.#readiness.up();
     }
+    this.#gates.of(connection.index).up(connection);
     this.#subscriptions.up(connection, connack);
     this.#pool.wakeOthers(connection);
   }
 
   /** @inheritdoc */
   onDown(connection: PooledConnection, end: LinkEnd): void {
+    const { culprit, trial } = this.#gates.of(connection.index).down(end);
     this.#subscriptions.down(connection);
+    if (culprit?.subject.kind === "filter") {
+      this.#subscriptions.refuse(culprit.subject.name, culprit.refusal.reason);
+    }
+    // Nothing is wrong with the network or the broker: there is nothing to wait for but the spacing of CONNECTs.
+    if (trial) connection.reconnect("to find what the broker closes the connection for");
     if (connection.index > 0) return;
-    this.#publisher.down(end);
+    this.#publisher.down(culprit);
     this.#readiness.down();
   }
 
@@ -401,8 +359,7 @@ class LocalDaemon implements Daemon, PoolHandler {
   onFailed(connection: PooledConnection, error: ExitError): void {
     // Connection 0 finds out by itself when the credentials are no good any more.
     if (connection.index > 0) this.#subscriptions.refused(connection, error.message);
-    else if (this.#trial !== undefined) this.#trial.refused(error);
-    else this.#fail(error);
+    else if (!this.#config.refused(error)) this.#fail(error);
   }
 
   #onSend(): void {

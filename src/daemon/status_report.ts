@@ -9,10 +9,11 @@ import type { PooledConnection } from "../mqtt/pool.ts";
 import type { Intake } from "../publish/intake.ts";
 import type { Publisher } from "../publish/publisher.ts";
 import { QOS0_QUEUE_BYTES, type Qos0Queue } from "../publish/qos0_queue.ts";
+import type { SendGates } from "../publish/send_gates.ts";
 import { MAX_UNWRITTEN_BYTES } from "../publish/send_throttle.ts";
 import { FILTERS_PER_CONNECTION } from "../aws/limits.ts";
 import { MAX_VIRTUAL_FILTERS } from "../subscribe/subscriptions.ts";
-import type { SpoolStats } from "../spool/spool.ts";
+import { QUARANTINE_SHARE, type SpoolStats } from "../spool/spool.ts";
 import { encodeValueFrame } from "../wire/frame.ts";
 import type { Value } from "../wire/object.ts";
 
@@ -21,6 +22,9 @@ export const STATUS_INTERVAL_MS = 1_000;
 
 /** Messages in quarantine that a status names, so that it always fits into a frame. */
 export const NAMED_QUARANTINED = 100;
+
+/** Topics and filters, suspect or refused, that a status names. */
+export const NAMED_SUBJECTS = 100;
 
 const NO_CLIENTS: BusCounters = {
   clients: 0,
@@ -42,10 +46,13 @@ export interface StatusSources {
     readonly tooLarge: number;
     readonly virtualFilters: number;
   };
-  readonly intake: Pick<Intake, "accepted">;
+  readonly intake: Pick<Intake, "accepted" | "refused">;
   readonly publisher: Pick<Publisher, "counters" | "inFlight">;
   readonly queue: Pick<Qos0Queue, "length" | "bytes">;
+  readonly gates: Pick<SendGates, "counters" | "standings">;
   readonly spool: { stats(): SpoolStats };
+  /** When the certificate in use ends, in ms since the epoch; `undefined` before it was read. */
+  readonly certificateExpires: () => number | undefined;
   /** The server's figures; `undefined` before it serves. */
   readonly clients: () => BusCounters | undefined;
   /** As it is now. */
@@ -109,7 +116,9 @@ export class StatusReport {
       connections: this.#connections(),
       spool: spoolView(spool),
       publishes: this.#publishes(),
+      suspicion: this.#suspicion(),
       received: subscriptions.received,
+      certificate_expires: this.#sources.certificateExpires() ?? null,
       clients: {
         open: clients.clients,
         total: clients.total,
@@ -151,6 +160,27 @@ export class StatusReport {
     };
   }
 
+  #suspicion(): Status["suspicion"] {
+    const { clock, gates, intake, publisher } = this.#sources;
+    const standings = gates.standings();
+    const epoch = clock.wallNow() - clock.now();
+    const suspects = standings.filter(({ standing }) => standing.type === "suspect").length;
+    return {
+      suspects,
+      refused: standings.length - suspects,
+      ...gates.counters,
+      refused_messages: intake.refused,
+      dropped_messages: publisher.counters.dropped,
+      subjects: standings.slice(0, NAMED_SUBJECTS).map(({ subject, standing }) => ({
+        ...subject,
+        state: standing.type === "suspect" ? "suspect" : "refused",
+        since: epoch + standing.since,
+        until: standing.type === "suspect" ? null : epoch + standing.until,
+        reason: standing.type === "suspect" ? null : standing.reason,
+      })),
+    };
+  }
+
   #queues(spool: SpoolStats, clients: BusCounters): QueueView[] {
     const { connections, publisher, queue, subscriptions } = this.#sources;
     const config = this.#sources.config();
@@ -159,6 +189,11 @@ export class StatusReport {
     const unwritten = [...connections.values()].map(({ buffered }) => buffered);
     return [
       bounded("spool_bytes", spool.bytes, spool.maxBytes),
+      bounded(
+        "quarantine_bytes",
+        spool.quarantined.reduce((sum, { size }) => sum + size, 0),
+        spool.maxBytes * QUARANTINE_SHARE,
+      ),
       bounded("waiting_qos0_bytes", queue.bytes, QOS0_QUEUE_BYTES),
       bounded("in_flight", publisher.inFlight, config.maxInFlight),
       bounded("unwritten_bytes", Math.max(0, ...unwritten), MAX_UNWRITTEN_BYTES),

@@ -18,9 +18,6 @@ import type {
 import { detached, FaultScope, outside } from "./fault_scope.ts";
 import { nameOf } from "./tls.ts";
 
-/** How long the broker may take to answer SUBSCRIBE or UNSUBSCRIBE, in ms. */
-export const ANSWER_MS = 10_000;
-
 /** Gets what happens on a connection, in order. */
 export interface ConnectionHandler {
   /** A link stands. */
@@ -131,14 +128,20 @@ export class Connection {
   subscribe(filters: readonly string[], qos: Qos): Promise<readonly SubscribeResult[] | undefined> {
     const link = this.#up();
     if (link === undefined) return Promise.resolve(undefined);
-    return this.#answered("SUBSCRIBE", () => link.subscribe(filters, qos));
+    return this.#call!.faults.run(() => link.subscribe(filters, qos));
   }
 
   /** Sends one UNSUBSCRIBE; `false` without a link or when it ended first. */
   unsubscribe(filters: readonly string[]): Promise<boolean> {
     const link = this.#up();
     if (link === undefined) return Promise.resolve(false);
-    return this.#answered("UNSUBSCRIBE", () => link.unsubscribe(filters));
+    return this.#call!.faults.run(() => link.unsubscribe(filters));
+  }
+
+  /** Sends a PINGREQ; `done` is called with its PINGRESP, and not without a link or when it ends first. */
+  ping(done: () => void): void {
+    const link = this.#up();
+    if (link !== undefined) this.#call!.faults.run(() => link.ping(done));
   }
 
   /** Makes a new link with a fresh target and credentials, without backoff; also after `onFailed`. */
@@ -174,20 +177,6 @@ export class Connection {
 
   #up(): MqttLink | undefined {
     return this.#state.type === "up" ? linkOf(this.#call) : undefined;
-  }
-
-  /** A broker that does not answer in time is as good as gone. */
-  async #answered<T>(what: string, request: () => Promise<T>): Promise<T> {
-    const call = this.#call!;
-    const timer = this.#clock.after(ANSWER_MS, () => {
-      const reason = `${what} was not answered within ${ANSWER_MS} ms`;
-      this.#condemn(call, { by: "protocol", reason });
-    });
-    try {
-      return await call.faults.run(request);
-    } finally {
-      timer.cancel();
-    }
   }
 
   /** Steps one event at a time: callbacks of the effects may cause further ones. */

@@ -172,7 +172,7 @@ function onRefused(history: History, { failure, now, random }: Of<"refused">): S
 function verdict(history: History, failure: ConnectError): 77 | 78 | undefined {
   if (isAuthentication(failure)) return Exit.NOPERM;
   // While the daemon runs, files may be in the middle of a rotation.
-  return failure.stage === "credentials" && !history.everUp ? Exit.CONFIG : undefined;
+  return failure.kind === "config" && !history.everUp ? Exit.CONFIG : undefined;
 }
 
 function onEnded(state: State, event: Of<"ended">): Step {

@@ -33,11 +33,11 @@ export interface OutgoingPublish {
 /** Why a link ended. */
 export interface LinkEnd {
   /**
-   * `peer`: the other side closed or reset it or sent DISCONNECT; `keep-alive`: half-open, nothing came for 1.5 times the
-   * keep-alive; `protocol`: the other side broke MQTT; `local`: {@linkcode MqttLink.close} was called; `fault`: this program, a
-   * library or the runtime threw what it should not.
+   * `peer`: the other side closed or reset it or sent DISCONNECT; `network`: the socket says what failed, or TLS does by an alert;
+   * `keep-alive`: half-open, nothing came for 1.5 times the keep-alive; `protocol`: the other side broke MQTT; `local`:
+   * {@linkcode MqttLink.close} was called; `fault`: this program, a library or the runtime threw what it should not.
    */
-  readonly by: "peer" | "keep-alive" | "protocol" | "local" | "fault";
+  readonly by: "peer" | "network" | "keep-alive" | "protocol" | "local" | "fault";
   /** One line for the log. */
   readonly reason: string;
   /** The reason code of the broker's DISCONNECT [MQTT5-3.14.2.1]; 0x8E is "session taken over". */
@@ -75,6 +75,8 @@ export interface MqttLink {
   subscribe(filters: readonly string[], qos: Qos): Promise<readonly SubscribeResult[] | undefined>;
   /** Sends one UNSUBSCRIBE; `false` when the link ended before the answer. */
   unsubscribe(filters: readonly string[]): Promise<boolean>;
+  /** Sends a PINGREQ; `done` is called with its PINGRESP, and not when the link ends first. */
+  ping(done: () => void): void;
   /** Sends DISCONNECT and closes, or just closes when `force`; resolves when the socket is gone. */
   close(force?: boolean): Promise<void>;
 }

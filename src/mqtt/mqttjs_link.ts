@@ -2,6 +2,7 @@ import type { Qos } from "../aws/limits.ts";
 import type { TLSSocket } from "node:tls";
 import { type ClientSubscribeCallback, loadMqtt, type MqttClient } from "../../deps.ts";
 import type { Bytes } from "../base/bytes.ts";
+import { Deque } from "../base/deque.ts";
 import { type Clock, systemClock, type Timer } from "../base/clock.ts";
 import { messageOf } from "../base/errors.ts";
 import type { ConnStream } from "./conn_stream.ts";
@@ -82,6 +83,8 @@ class MqttJsLink implements MqttLink {
   #phase: "connecting" | "open" | "closing" | "over" = "connecting";
   #resolve: (link: MqttLink) => void;
   #reject: (error: ConnectError) => void;
+  /** Set once MQTT.js is listened to. */
+  #sendPing: (done?: () => void) => void = () => {};
   #connackTimer: Timer | undefined;
   #closeTimer: Timer | undefined;
   readonly #clock: Clock = {
@@ -92,6 +95,8 @@ class MqttJsLink implements MqttLink {
   #packet: Packet | undefined;
   #sawConnack = false;
   #bytesAtPing = 0;
+  /** Who waits for a PINGRESP, in the order of the PINGREQs; `undefined` for one of the keep-alive [MQTT-3.12.4-1]. */
+  readonly #pings = new Deque<{ readonly done: (() => void) | undefined }>();
 
   constructor(
     Client: typeof MqttClient,
@@ -186,6 +191,10 @@ class MqttJsLink implements MqttLink {
     return answered ?? false;
   }
 
+  ping(done: () => void): void {
+    if (this.#phase === "open") this.#sendPing(done);
+  }
+
   close(force = false): Promise<void> {
     return new Promise((resolve) => {
       if (this.#stream.closed) return resolve();
@@ -244,10 +253,12 @@ class MqttJsLink implements MqttLink {
       callback();
     });
     const sendPing = client.sendPing.bind(client);
-    client.sendPing = this.#guarded("ping", () => {
+    this.#sendPing = this.#guarded("ping", (done?: () => void) => {
       this.#bytesAtPing = this.#tcp.bytesRead;
+      this.#pings.push({ done });
       sendPing();
     });
+    client.sendPing = () => this.#sendPing();
     client.onKeepaliveTimeout = this.#guarded("keep-alive", () => this.#onKeepAlive());
   }
 
@@ -285,6 +296,7 @@ class MqttJsLink implements MqttLink {
     if (packet.cmd === "connack") return this.#onConnack(packet);
     if (!this.#sawConnack) return this.#breach(`${packet.cmd.toUpperCase()} came before CONNACK`);
     if (packet.cmd === "disconnect") return this.#onDisconnect(packet);
+    if (packet.cmd === "pingresp") return this.#pings.shift()?.done?.();
     if (packet.cmd === "publish" && packet.qos === 2) {
       this.#breach("a message of QoS 2 came, which nobody subscribed to");
     }
@@ -331,8 +343,13 @@ class MqttJsLink implements MqttLink {
       return this.#end({ by: "peer", reason: "" }, () => endOfStream(where, error));
     }
     if (this.#phase === "closing") return this.#finish({ by: "local", reason: "closed here" });
-    const reason = error === undefined ? "the broker closed the connection" : messageOf(error);
-    this.#finish({ by: "peer", reason });
+    if (error === undefined) {
+      return this.#finish({ by: "peer", reason: "the broker closed the connection" });
+    }
+    // A reset may be the broker's way of closing; these are not.
+    const { kind } = fromSocketError("connack", where, error);
+    const isStated = kind === "unreachable" || kind === "timeout" || kind === "alert";
+    this.#finish({ by: isStated ? "network" : "peer", reason: messageOf(error) });
   }
 
   #breach(reason: string): void {

@@ -5,6 +5,8 @@ import type { Qos } from "../aws/limits.ts";
 import type { Spool } from "../spool/spool.ts";
 import type { PubackWaiters, PublishReply } from "./puback.ts";
 import type { Publisher } from "./publisher.ts";
+import type { SendGate } from "./send_gate.ts";
+import type { Condemned } from "./standings.ts";
 import type { Qos0Queue } from "./qos0_queue.ts";
 
 /** A message that a client wants published. */
@@ -26,6 +28,8 @@ export interface IntakeOptions {
   readonly waiters: PubackWaiters;
   /** Whether messages can be sent now. */
   readonly publisher: Pick<Publisher, "online">;
+  /** Of connection 0. */
+  readonly gate: Pick<SendGate, "refusal">;
   readonly keepQos0WhenOffline: boolean;
   /** For tests that end the process there. */
   readonly fault?: FaultHook | undefined;
@@ -36,6 +40,7 @@ export class Intake {
   readonly #options: IntakeOptions;
   #keepQos0WhenOffline: boolean;
   #accepted = 0;
+  #refused = 0;
 
   constructor(options: IntakeOptions) {
     this.#options = options;
@@ -47,6 +52,11 @@ export class Intake {
     return this.#accepted;
   }
 
+  /** Messages refused since the start because the broker closes the connection for their topic. */
+  get refused(): number {
+    return this.#refused;
+  }
+
   /** Uses a changed setting. */
   update({ keepQos0WhenOffline }: Pick<IntakeOptions, "keepQos0WhenOffline">): void {
     this.#keepQos0WhenOffline = keepQos0WhenOffline;
@@ -54,6 +64,8 @@ export class Intake {
 
   /** Accepts a message, or refuses it; answers once it is stored (QoS 1) or on its way (QoS 0). */
   publish(request: PublishRequest, reply: PublishReply): void {
+    const refusal = this.#options.gate.refusal({ kind: "topic", name: request.topic });
+    if (refusal !== undefined) return this.#refuse(refusal, reply);
     const { online } = this.#options.publisher;
     if (request.qos === 1 || (!online && this.#keepQos0WhenOffline)) {
       return this.#store(request, reply);
@@ -61,6 +73,13 @@ export class Intake {
     if (online) return this.#queue(request, reply);
     reply.refuse(
       new BusError(Code.NOCONN, "Cannot publish with QoS 0: the broker is not connected"),
+    );
+  }
+
+  #refuse({ reason }: Condemned, reply: PublishReply): void {
+    this.#refused++;
+    reply.refuse(
+      new BusError(Code.REMOTE, `Cannot publish: the topic is refused: ${reason}`, reason),
     );
   }
 

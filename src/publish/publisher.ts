@@ -2,7 +2,7 @@ import type { Clock } from "../base/clock.ts";
 import type { FaultHook } from "../base/fault.ts";
 import type { Log } from "../base/log.ts";
 import type { RateLimits } from "../aws/rate_window.ts";
-import type { LinkEnd, OutgoingPublish, PublishResult } from "../mqtt/link.ts";
+import type { OutgoingPublish, PublishResult } from "../mqtt/link.ts";
 import { consequenceInPuback } from "../mqtt/reason_codes.ts";
 import { isExpired, sizeOf } from "../spool/policy.ts";
 import type { Spool } from "../spool/spool.ts";
@@ -10,7 +10,11 @@ import type { SpoolRecord } from "../spool/storage.ts";
 import { ACK_OVERDUE_MS, type PubackWaiters, PubackWatchdog } from "./puback.ts";
 import type { Qos0Queue, WaitingMessage } from "./qos0_queue.ts";
 import { SendThrottle } from "./send_throttle.ts";
-import { STRIKES, Suspects } from "./suspects.ts";
+import { GatedQueue } from "./gated_queue.ts";
+import type { Culprit } from "./poison_detector.ts";
+import { untried } from "./quarantine.ts";
+import type { SendGate } from "./send_gate.ts";
+import type { Condemned } from "./standings.ts";
 
 /** Bytes that are read from the spool ahead of sending, at most. */
 export const READ_AHEAD_BYTES = 1_048_576;
@@ -39,6 +43,8 @@ export interface SendCounters {
   readonly refusedByBroker: number;
   /** QoS 0 messages given up because their time was over while they waited for the rate; the spool counts its own. */
   readonly expired: number;
+  /** Given up because the broker closes the connection for their topic: QoS 0, and QoS 1 for which quarantine has no room. */
+  readonly dropped: number;
   /** How long messages waited for the rate limit, in ms. */
   readonly throttledMs: number;
 }
@@ -48,6 +54,8 @@ export interface PublisherOptions {
   readonly spool: Spool;
   readonly queue: Qos0Queue;
   readonly waiters: PubackWaiters;
+  /** Of connection 0. */
+  readonly gate: SendGate;
   readonly clock: Clock;
   readonly log: Log;
   /** What the connection may carry, both directions together; `undefined`: no limit. */
@@ -62,6 +70,8 @@ interface InFlight {
   readonly record: SpoolRecord;
   /** Milliseconds of the clock. */
   readonly sentAt: number;
+  /** Its place among what was written on the link; `undefined` for QoS 0. */
+  readonly order: number | undefined;
   /** Acknowledged, and the removal from the spool is under way. */
   settled: boolean;
 }
@@ -73,12 +83,26 @@ type Mode = { readonly type: "sending" } | {
   readonly finish: () => void;
 };
 
+/** What is to be sent next. */
+type Next =
+  | { readonly isRecord: true; readonly message: SpoolRecord }
+  | { readonly isRecord: false; readonly message: WaitingMessage };
+
+function asRecord(message: SpoolRecord | undefined): Next | undefined {
+  return message && { isRecord: true, message };
+}
+
+function asMessage(message: WaitingMessage | undefined): Next | undefined {
+  return message && { isRecord: false, message };
+}
+
 /** Pulls messages from the spool and the QoS 0 queue and sends them over connection 0, within the limits of AWS IoT Core. */
 export class Publisher {
   readonly #options: PublisherOptions;
-  readonly #counters = { sent: 0, acknowledged: 0, refusedByBroker: 0, expired: 0 };
+  readonly #counters = { sent: 0, acknowledged: 0, refusedByBroker: 0, expired: 0, dropped: 0 };
   readonly #throttle: SendThrottle;
-  readonly #suspects = new Suspects();
+  readonly #records: GatedQueue<SpoolRecord>;
+  readonly #messages: GatedQueue<WaitingMessage>;
   readonly #watchdog: PubackWatchdog;
   /** Sent and not acknowledged, or acknowledged and not yet removed from the spool. */
   readonly #inFlight = new Map<number, InFlight>();
@@ -106,6 +130,23 @@ export class Publisher {
     this.#throttle = new SendThrottle(options.clock, options.limits, () => this.#pump());
     options.spool.onAvailable = () => this.#pump();
     options.queue.onAvailable = () => this.#pump();
+    options.gate.onChange = () => this.#pump();
+    this.#records = new GatedQueue<SpoolRecord>({
+      gate: options.gate,
+      peek: () => this.#nextTaken(),
+      shift: () => void this.#next.shift(),
+      seqOf: ({ seq, qos }) => qos === 1 ? seq : undefined,
+      isOver: (record) => this.#isExpired(record),
+      onRefused: (record, refusal) => this.#onRefused(record, refusal),
+    });
+    this.#messages = new GatedQueue<WaitingMessage>({
+      gate: options.gate,
+      peek: () => options.queue.peek(),
+      shift: () => options.queue.shift(),
+      seqOf: () => undefined,
+      isOver: (message) => this.#gaveUp(message),
+      onRefused: (message) => this.#drop(message),
+    });
   }
 
   /** The figures of this moment. */
@@ -145,17 +186,19 @@ export class Publisher {
     this.#pump();
   }
 
-  /** The connection is gone. */
-  down(end: LinkEnd): void {
+  /** The connection is gone, closed for `culprit` if that was found. */
+  down(culprit?: Culprit): void {
     if (this.#link === undefined) return;
     this.#link = undefined;
     this.#throttle.cancel();
     this.#watchdog.cancel();
-    const unacknowledged = [...this.#inFlight.values()].filter(({ settled }) => !settled)
-      .map(({ record }) => record.seq);
+    const closedFor = culprit?.seq === undefined ? undefined : this.#inFlight.get(culprit.seq);
     this.#inFlight.clear();
     this.#next = [];
-    if (end.by === "peer") this.#judge(unacknowledged, end.reason);
+    this.#records.clear();
+    if (culprit !== undefined && closedFor !== undefined) {
+      this.#quarantine(closedFor.record, culprit.refusal.reason);
+    }
     this.#options.spool.rewind();
     this.#finishWhenDrained();
   }
@@ -192,20 +235,26 @@ export class Publisher {
     if (this.#link === undefined || left + this.#options.queue.length === 0) this.#mode.finish();
   }
 
-  #judge(unacknowledged: readonly number[], reason: string): void {
-    const guilty = this.#suspects.closed(unacknowledged);
-    if (guilty === undefined) return;
-    this.#options.log.error(
-      "a message is put in quarantine: the broker closed the connection for it",
-      {
-        times: STRIKES,
-        seq: guilty,
-        reason,
-      },
-    );
-    const why = `closed the connection ${STRIKES} times as the only message in flight: ${reason}`;
-    this.#options.spool.quarantine(guilty, why);
-    this.#options.waiters.refused(guilty, `put in quarantine: it ${why}`);
+  /** The topic of a message is refused: what was accepted before is not sent. */
+  #onRefused(record: SpoolRecord, { reason }: Condemned): void {
+    if (record.qos === 1) return this.#quarantine(record, untried(reason));
+    this.#counters.dropped++;
+    this.#options.spool.settled(record.seq);
+  }
+
+  #quarantine({ seq }: SpoolRecord, reason: string): void {
+    const isKept = this.#options.spool.quarantine(seq, reason);
+    const what = isKept
+      ? "a message is put in quarantine"
+      : "a message is given up: it belongs into quarantine, which is full";
+    if (!isKept) this.#counters.dropped++;
+    this.#options.log.error(what, { seq, reason });
+    this.#options.waiters.refused(seq, reason);
+  }
+
+  #drop(message: WaitingMessage): void {
+    this.#counters.dropped++;
+    this.#options.queue.done(message);
   }
 
   /** Sends as much as the window, the rate and the socket allow, the two queues in turn. */
@@ -215,71 +264,60 @@ export class Publisher {
     this.#pumping = true;
     try {
       while (this.#link !== undefined && !this.#throttle.waits) {
-        const record = this.#nextRecord();
-        const message = this.#heldBack() ? undefined : this.#nextQos0();
-        if ((record ?? message) === undefined || this.#throttle.isBackedUp(this.#link.buffered)) {
-          break;
+        const next = this.#nextInTurn();
+        if (next === undefined || this.#throttle.isBackedUp(this.#link.buffered)) break;
+        if (!this.#throttle.allows(next.message.size)) break;
+        this.#spoolsTurn = !next.isRecord;
+        if (next.isRecord) {
+          this.#records.shift();
+          this.#sendRecord(this.#link, next.message);
+        } else {
+          this.#messages.shift();
+          this.#sendQos0(this.#link, next.message);
         }
-        if (record !== undefined && (this.#spoolsTurn || message === undefined)) {
-          if (!this.#throttle.allows(record.size)) break;
-          this.#spoolsTurn = false;
-          this.#next.shift();
-          this.#sendRecord(this.#link, record);
-        } else if (message !== undefined) {
-          if (!this.#throttle.allows(message.size)) break;
-          this.#spoolsTurn = true;
-          this.#options.queue.shift();
-          this.#sendQos0(this.#link, message);
-        } else break;
       }
     } finally {
       this.#pumping = false;
     }
+    if (this.#link !== undefined) this.#options.gate.flush();
     this.#finishWhenDrained();
   }
 
-  /** Whether a suspect is under way, which has to be alone for its judgement. */
-  #heldBack(): boolean {
-    const { value: first } = this.#inFlight.keys().next();
-    return first !== undefined && this.#suspects.mustGoAlone(first);
+  /** What is to be sent next: the two queues take turns, and what is not suspected goes before what is. */
+  #nextInTurn(): Next | undefined {
+    const isFree = this.#hasFreePlace();
+    const record = (): Next | undefined => asRecord(isFree ? this.#records.peek() : undefined);
+    const message = (): Next | undefined => asMessage(this.#messages.peek());
+    const next = this.#spoolsTurn ? record() ?? message() : message() ?? record();
+    return next ?? asRecord(isFree ? this.#records.peekSuspect() : undefined) ??
+      asMessage(this.#messages.peekSuspect());
   }
 
-  #nextQos0(): WaitingMessage | undefined {
-    for (
-      let message;
-      (message = this.#options.queue.peek()) !== undefined;
-      this.#options.queue.shift()
-    ) {
-      if (!this.#gaveUp(message.expiresAt)) return message;
+  #hasFreePlace(): boolean {
+    if (this.#mode.type === "draining" && !this.#mode.everything) return false;
+    return this.#inFlight.size < Math.min(this.#maxInFlight, this.#receiveMaximum);
+  }
+
+  /** The next message of the spool; more of them are taken when there is none. */
+  #nextTaken(): SpoolRecord | undefined {
+    if (this.#next.length === 0) {
+      const free = Math.min(this.#maxInFlight, this.#receiveMaximum) - this.#inFlight.size;
+      this.#next = this.#options.spool.take(free, READ_AHEAD_BYTES);
     }
-    return undefined;
+    return this.#next[0];
   }
 
-  /** The next message of the spool, if one may be in flight beside what is. */
-  #nextRecord(): SpoolRecord | undefined {
-    const free = Math.min(this.#maxInFlight, this.#receiveMaximum) - this.#inFlight.size;
-    if (free <= 0 || (this.#mode.type === "draining" && !this.#mode.everything)) return undefined;
-    const record = this.#nextTaken(free);
-    if (record === undefined) return undefined;
-    if (this.#inFlight.size > 0 && (this.#suspects.mustGoAlone(record.seq) || this.#heldBack())) {
-      return undefined;
-    }
-    return record;
+  #isExpired(record: SpoolRecord): boolean {
+    if (!this.#options.spool.dropExpired(record)) return false;
+    this.#options.gate.forget(record.topic, record.seq);
+    return true;
   }
 
-  /** The next message of the spool whose time is not over; more of them are taken when there is none. */
-  #nextTaken(free: number): SpoolRecord | undefined {
-    while (true) {
-      if (this.#next.length === 0) this.#next = this.#options.spool.take(free, READ_AHEAD_BYTES);
-      const [record] = this.#next;
-      if (record === undefined || !this.#options.spool.dropExpired(record)) return record;
-      this.#next.shift();
-      this.#suspects.cleared(record.seq);
-    }
-  }
-
-  #sendQos0(link: PublishLink, { topic, payload, expiresAt }: WaitingMessage): void {
+  #sendQos0(link: PublishLink, message: WaitingMessage): void {
+    const { topic, payload, expiresAt, size } = message;
     this.#counters.sent++;
+    this.#options.queue.done(message);
+    this.#options.gate.wroteQos0(topic, size);
     link.publish({ topic, payload, qos: 0, ...this.#expiry(expiresAt) }, this.#onWritten);
   }
 
@@ -306,7 +344,10 @@ export class Publisher {
       dup,
       ...this.#expiry(expiresAt),
     };
-    const entry: InFlight = { record, sentAt: this.#options.clock.now(), settled: false };
+    const { gate, clock } = this.#options;
+    const order = qos === 1 ? gate.wroteQos1(topic, seq, record.size) : undefined;
+    if (qos === 0) gate.wroteQos0(topic, record.size);
+    const entry: InFlight = { record, sentAt: clock.now(), order, settled: false };
     this.#inFlight.set(seq, entry);
     this.#watchdog.sent();
     this.#counters.sent++;
@@ -318,14 +359,14 @@ export class Publisher {
   }
 
   #answered(entry: InFlight, result: PublishResult): void {
-    const { record, sentAt } = entry;
+    const { record, sentAt, order } = entry;
+    if (order !== undefined) this.#options.gate.answered(order);
     if (record.qos === 1) this.#throttle.acknowledged(sentAt);
     // Quota exceeded: the one refusal that time mends.
     if (consequenceInPuback(result.code) === "retry") return this.#again(record, result.reason);
     this.#options.fault?.("before PUBACK");
     const { seq } = record;
     entry.settled = true;
-    this.#suspects.cleared(seq);
     if (result.code >= 0x80) this.#refused(record, result);
     else if (record.qos === 1) this.#counters.acknowledged++;
     // The place in flight is free at once: after a crash, what was acknowledged since the last sync is sent again, 100 at most.
@@ -384,10 +425,10 @@ export class Publisher {
   }
 
   /** A QoS 0 message whose time was over before its turn came is not sent. */
-  #gaveUp(expiresAt: number | undefined): boolean {
-    if (expiresAt === undefined) return false;
-    if (!isExpired(expiresAt, this.#options.spool.now())) return false;
+  #gaveUp(message: WaitingMessage): boolean {
+    if (!isExpired(message.expiresAt, this.#options.spool.now())) return false;
     this.#counters.expired++;
+    this.#options.queue.done(message);
     this.#options.log.warn("a QoS 0 message expired while it waited for its turn and is not sent");
     return true;
   }

@@ -20,14 +20,15 @@ export class Qos0Queue {
   /** Told when a message was put into the queue. */
   onAvailable: () => void = () => {};
   readonly #waiting = new Deque<WaitingMessage>();
+  #length = 0;
   #bytes = 0;
 
-  /** Messages that wait. */
+  /** Messages that wait, with those that were taken out and are not {@linkcode done}. */
   get length(): number {
-    return this.#waiting.length;
+    return this.#length;
   }
 
-  /** Bytes that wait, with an overhead for each message. */
+  /** Their bytes, with an overhead for each message. */
   get bytes(): number {
     return this.#bytes;
   }
@@ -37,6 +38,7 @@ export class Qos0Queue {
     const size = sizeOf(topic, payload.length);
     if (this.#bytes + size > QOS0_QUEUE_BYTES) return false;
     this.#waiting.push({ topic, payload, expiresAt, size });
+    this.#length++;
     this.#bytes += size;
     return true;
   }
@@ -46,8 +48,14 @@ export class Qos0Queue {
     return this.#waiting.peek();
   }
 
-  /** Takes the first message out. */
+  /** Takes the first message out; it counts until it is {@linkcode done}. */
   shift(): void {
-    this.#bytes -= this.#waiting.shift()?.size ?? 0;
+    this.#waiting.shift();
+  }
+
+  /** A message that was taken out waits no longer. */
+  done({ size }: WaitingMessage): void {
+    this.#length--;
+    this.#bytes -= size;
   }
 }

@@ -5,11 +5,15 @@ import type { Changes, NewRecord } from "./storage.ts";
 
 /** On a slow disk a message waits this part of a sync for others to share the next one, and so long at most, in ms. */
 const GATHER_PART = 10;
-const GATHER_MS = 5;
+const MIN_GATHER_MS = 1;
+const MAX_GATHER_MS = 5;
 
 /** How long a removal waits at most for messages to share their sync, in ms, and how many do. */
 export const MAX_REMOVAL_MS = 1_000;
 export const MAX_REMOVALS = 100;
+
+/** How many messages are removed or released in one commit; only who drops a whole quarantine has more. */
+const MAX_SETTLED = 4_096;
 
 /**
  * Called once per appended message: with its `seq` when it is stored (on disk: synced), else with NOMEM (full) or
@@ -54,7 +58,7 @@ export class CommitQueue {
   /** Until they are committed: seq -> size. */
   readonly #removals = new Map<number, number>();
   #removedBytes = 0;
-  readonly #quarantine = new Map<number, string>();
+  readonly #quarantine = new Map<number, { readonly reason: string; readonly size: number }>();
   readonly #release = new Set<number>();
   #timer: Timer | undefined;
   #isSoon = false;
@@ -75,6 +79,13 @@ export class CommitQueue {
   /** Removals that are not committed. */
   get removals(): number {
     return this.#removals.size;
+  }
+
+  /** Bytes of messages that go into quarantine with the next commits. */
+  get quarantineBytes(): number {
+    let bytes = 0;
+    for (const { size } of this.#quarantine.values()) bytes += size;
+    return bytes;
   }
 
   /** Whether a stored message is not to be handed out. */
@@ -108,8 +119,8 @@ export class CommitQueue {
   }
 
   /** Adds a message that is kept, but not sent. */
-  quarantine(seq: number, reason: string): void {
-    this.#quarantine.set(seq, reason);
+  quarantine(seq: number, size: number, reason: string): void {
+    this.#quarantine.set(seq, { reason, size });
     this.soon();
   }
 
@@ -127,13 +138,13 @@ export class CommitQueue {
       this.#isSoon = false;
       this.#due();
     };
-    if (this.#gatherMs < 1) this.turn(due);
+    if (this.#gatherMs < MIN_GATHER_MS) this.turn(due);
     else this.clock.after(this.#gatherMs, due);
   }
 
   /** A commit took so many ms. */
   took(ms: number): void {
-    this.#gatherMs = Math.min(GATHER_MS, ms / GATHER_PART);
+    this.#gatherMs = Math.min(MAX_GATHER_MS, ms / GATHER_PART);
   }
 
   /** Has what failed committed later. */
@@ -144,15 +155,15 @@ export class CommitQueue {
   /** Takes what waits for a commit; all but the new messages stays here until it is {@linkcode committed}. */
   take(what: "everything" | "the rest"): Batch | undefined {
     this.cancel();
-    const settled = [...this.#removals.keys()];
+    const settled = [...this.#removals.keys()].slice(0, MAX_SETTLED);
     const { append, evictions, dones, bytes } = what === "everything"
       ? this.#takeNew()
       : NOTHING_NEW;
     const batch: Batch = {
       append,
       remove: [...settled, ...evictions.keys()],
-      quarantine: [...this.#quarantine].map(([seq, reason]) => ({ seq, reason })),
-      release: [...this.#release],
+      quarantine: [...this.#quarantine].map(([seq, { reason }]) => ({ seq, reason })),
+      release: [...this.#release].slice(0, MAX_SETTLED),
       dones,
       bytes,
       evictions,
@@ -171,6 +182,7 @@ export class CommitQueue {
     }
     for (const { seq } of quarantine) this.#quarantine.delete(seq);
     for (const seq of release) this.#release.delete(seq);
+    if (this.#removals.size >= this.maxRemovals || this.#release.size > 0) this.soon();
   }
 
   #takeNew(): NewMessages {

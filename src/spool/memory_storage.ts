@@ -47,6 +47,16 @@ export class MemoryStorage implements SpoolStorage {
     return undefined;
   }
 
+  release(seqs: readonly number[]): number {
+    const kept = seqs.flatMap((seq) => this.#quarantined.get(seq) ?? []);
+    for (const record of kept) {
+      this.#remove(record.seq);
+      const { seq: _, size: __, reason: ___, ...message } = record;
+      this.#append(message);
+    }
+    return kept.length;
+  }
+
   quarantined(): readonly Quarantined[] {
     return [...this.#quarantined.values()]
       .map(({ seq, topic, reason, size }) => ({ seq, topic, reason, size }))

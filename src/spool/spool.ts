@@ -18,6 +18,9 @@ import { whenDone } from "./when_done.ts";
 
 export type { AppendDone } from "./commit_queue.ts";
 
+/** The part of the spool's bytes that the quarantine may take. */
+export const QUARANTINE_SHARE = 0.25;
+
 /** How long after a storage error the removals are tried again, and reading is, in ms. */
 const RETRY_MS = 1_000;
 
@@ -219,10 +222,20 @@ export class Spool {
     else this.#waiting.push(done);
   }
 
-  /** Keeps a message that was taken, without handing it out again until it is {@linkcode release}d. */
-  quarantine(seq: number, reason: string): void {
+  /**
+   * Keeps a message that was taken, without handing it out again until it is {@linkcode release}d. `false`: quarantine is full; the message
+   * is removed as if it were settled, so that it takes no room from others.
+   */
+  quarantine(seq: number, reason: string): boolean {
+    const size = this.#taken.get(seq) ?? 0;
+    const kept = this.#storage.quarantined().reduce((sum, one) => sum + one.size, 0);
+    if (kept + this.#queue.quarantineBytes + size > this.#maxBytes * QUARANTINE_SHARE) {
+      this.settled(seq);
+      return false;
+    }
     this.#taken.delete(seq);
-    this.#queue.quarantine(seq, reason);
+    this.#queue.quarantine(seq, size, reason);
+    return true;
   }
 
   /** Hands messages out again that were put in quarantine, in the order of their acceptance. */

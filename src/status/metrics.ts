@@ -6,6 +6,8 @@ import type {
   QueueView,
   SpoolView,
   Status,
+  SubjectView,
+  SuspicionView,
 } from "./types.ts";
 
 /** What a metric of Prometheus is called and says; a name with `_seconds` is of a figure in ms. */
@@ -123,6 +125,40 @@ const PUBLISHES = {
   waiting_qos0_bytes: COUNT,
 } as const satisfies FieldsOf<PublishView>;
 
+const SUBJECT = {
+  kind: TEXT,
+  name: TEXT,
+  state: TEXT,
+  since: COUNT,
+  until: { ...COUNT, optional: true },
+  reason: OPTIONAL_TEXT,
+} as const satisfies FieldsOf<SubjectView>;
+
+const SUSPICION = {
+  suspects: gauge(
+    "suspects",
+    "Topics and filters that the broker may close the connection for.",
+  ),
+  refused: gauge(
+    "refused_subjects",
+    "Topics and filters that are refused because the broker closes the connection for them.",
+  ),
+  trials: counter("trials", "Packets of suspects that went alone."),
+  condemned: counter(
+    "condemned",
+    "Topics and filters that were found to be why the connection was closed.",
+  ),
+  refused_messages: counter(
+    "publishes_refused_by_topic",
+    "Messages of local clients that were refused because of their topic.",
+  ),
+  dropped_messages: counter(
+    "publishes_dropped_by_topic",
+    "Accepted messages that were given up because of their topic.",
+  ),
+  subjects: { list: SUBJECT },
+} as const satisfies FieldsOf<SuspicionView>;
+
 const CLIENTS = {
   open: gauge("clients_open", "Local clients that are connected."),
   total: counter("clients_accepted", "Local clients that connected."),
@@ -151,7 +187,15 @@ export const STATUS_FIELDS: Fields = {
   connections: { list: CONNECTION, label: { name: "client_id", field: "client_id" } },
   spool: { section: SPOOL },
   publishes: { section: PUBLISHES },
+  suspicion: { section: SUSPICION },
   received: counter("messages_received", "Messages that arrived from the broker."),
+  certificate_expires: {
+    ...gauge(
+      "certificate_expires_seconds",
+      "When the device certificate ends, since the Unix epoch.",
+    ),
+    optional: true,
+  },
   clients: { section: CLIENTS },
   queues: { list: QUEUE, label: { name: "queue", field: "name" } },
   config_waiting: OPTIONAL_TEXT,

@@ -3,6 +3,12 @@ import type { ConnectionView, Status } from "./types.ts";
 /** Messages in quarantine that the page names. */
 const NAMED_QUARANTINED = 5;
 
+/** Topics and filters that are suspect or refused that the page names. */
+const NAMED_SUBJECTS = 5;
+
+/** A certificate that ends sooner than this is shown, in ms. */
+const EXPIRY_WARNING_MS = 30 * 86_400_000;
+
 const LABEL_WIDTH = 13;
 
 /**
@@ -17,8 +23,10 @@ export function statusPage(status: Status, socket: string, now: number): string[
     ...status.connections.flatMap((connection) => connectionLines(connection, now)),
     ...spoolLines(status),
     ...publishLines(status),
+    ...suspicionLines(status, now),
     row("received", `${grouped(status.received)} messages`),
     ...clientLines(status),
+    ...certificateLines(status, now),
     ...status.config_waiting === null
       ? []
       : [row("config", `waiting: ${visible(status.config_waiting)}`)],
@@ -41,6 +49,8 @@ export function statusLine(status: Status, now: number): string {
     received: status.received,
     clients: status.clients.open,
     quarantined: spool.quarantined_messages,
+    suspects: status.suspicion.suspects,
+    refused_subjects: status.suspicion.refused,
   };
   const pairs = Object.entries(fields).map(([name, value]) => `${name}=${value}`);
   return `${new Date(now).toISOString()} ${pairs.join(" ")}`;
@@ -63,6 +73,13 @@ function connectionLines(connection: ConnectionView, now: number): string[] {
     lines.push(row("", `${connected ? "before that" : "reason"}: ${visible(last_error)}`));
   }
   return lines;
+}
+
+/** A certificate that ends soon is what somebody has to act on; any other is not worth a line. */
+function certificateLines({ certificate_expires: expires }: Status, now: number): string[] {
+  if (expires === null || expires - now > EXPIRY_WARNING_MS) return [];
+  if (expires <= now) return [row("certificate", "EXPIRED")];
+  return [row("certificate", `EXPIRES in ${duration(expires - now)}`)];
 }
 
 function spoolLines({ spool }: Status): string[] {
@@ -109,6 +126,30 @@ function publishLines({ publishes }: Status): string[] {
       `throttled for ${duration(publishes.throttled_ms)}`,
     ),
   ];
+}
+
+/** Nothing, as long as nothing is or was suspected. */
+function suspicionLines({ suspicion }: Status, now: number): string[] {
+  const { suspects, refused, trials, refused_messages, dropped_messages, subjects } = suspicion;
+  if (suspects + refused + trials === 0) return [];
+  const lines = [
+    row(
+      "closes",
+      `suspect ${grouped(suspects)}`,
+      `refused ${grouped(refused)}`,
+      `tried ${grouped(trials)}`,
+      `messages refused ${grouped(refused_messages)}`,
+      `dropped ${grouped(dropped_messages)}`,
+    ),
+  ];
+  for (const { kind, name, state, until, reason } of subjects.slice(0, NAMED_SUBJECTS)) {
+    const why = reason === null ? "" : `: ${visible(reason)}`;
+    const left = until === null ? "" : ` for ${duration(until - now)}`;
+    lines.push(row("", `${kind} ${visible(name)} ${state}${left}${why}`));
+  }
+  const more = suspects + refused - Math.min(NAMED_SUBJECTS, subjects.length);
+  if (more > 0) lines.push(row("", `and ${grouped(more)} more`));
+  return lines;
 }
 
 function clientLines({ clients, queues }: Status): string[] {
@@ -166,7 +207,7 @@ export function duration(ms: number): string {
 }
 
 /** Clients choose topics: none of them may move the cursor of who looks. */
-function visible(text: string): string {
+export function visible(text: string): string {
   return text.replace(
     /[\p{Cc}\p{Cf}\u2028\u2029]/gu,
     (char) => `\\u${char.codePointAt(0)!.toString(16).padStart(4, "0")}`,

@@ -54,6 +54,39 @@ export interface SpoolView {
   readonly quarantined: readonly QuarantinedView[];
 }
 
+/** A topic or filter that the broker may close, or closes, the connection for. */
+export interface SubjectView {
+  /** `topic` or `filter`. */
+  readonly kind: string;
+  readonly name: string;
+  /** `suspect`: its packets go one at a time, each alone in flight; `refused`: nobody may use it. */
+  readonly state: string;
+  /** In ms since the Unix epoch. */
+  readonly since: number;
+  /** Until when it is refused, in ms since the Unix epoch; `null` for a suspect. */
+  readonly until: number | null;
+  /** Why it is refused; `null` for a suspect. */
+  readonly reason: string | null;
+}
+
+/** The search for packets that the broker closes the connection for; counters are since the start of the daemon. */
+export interface SuspicionView {
+  /** Topics and filters that are suspect now. */
+  readonly suspects: number;
+  /** Topics and filters that are refused now. */
+  readonly refused: number;
+  /** Packets of suspects that went alone. */
+  readonly trials: number;
+  /** Topics and filters that were found to be why the connection was closed. */
+  readonly condemned: number;
+  /** Messages of clients that were refused at once because of their topic. */
+  readonly refused_messages: number;
+  /** Accepted messages that were given up because of their topic: QoS 0, and QoS 1 for which the quarantine had no room. */
+  readonly dropped_messages: number;
+  /** The first of the suspects and the refused. */
+  readonly subjects: readonly SubjectView[];
+}
+
 /** What became of the messages of local clients, since the start of the daemon. */
 export interface PublishView {
   /** Messages that were accepted. */
@@ -114,8 +147,11 @@ export interface Status {
   readonly spool: SpoolView;
   /** What became of messages. */
   readonly publishes: PublishView;
+  readonly suspicion: SuspicionView;
   /** Messages that arrived from the broker since the start of the daemon. */
   readonly received: number;
+  /** When the device certificate in use ends, in ms since the Unix epoch; `null` before it was read. */
+  readonly certificate_expires: number | null;
   /** The local clients. */
   readonly clients: ClientsView;
   /** What has a bound. */

@@ -5,7 +5,7 @@ import type { Log } from "../base/log.ts";
 import type { PooledConnection } from "../mqtt/pool.ts";
 import type { ConnackInfo } from "../mqtt/link.ts";
 import { Trie } from "../topic/trie.ts";
-import { FilterSync, type FilterSyncHandler } from "./filter_sync.ts";
+import { type FilterGate, FilterSync, type FilterSyncHandler } from "./filter_sync.ts";
 
 /** How long a connection without subscriptions is kept, in ms. */
 export const IDLE_CONNECTION_MS = 60_000;
@@ -16,7 +16,7 @@ export const OPEN_CONNECTION_MS = 15_000;
 /** What is needed of a connection. */
 export type FilterConnection = Pick<
   PooledConnection,
-  "index" | "status" | "subscribe" | "unsubscribe"
+  "index" | "status" | "subscribe" | "unsubscribe" | "ping" | "reconnect"
 >;
 
 /** What is needed of the pool. */
@@ -38,9 +38,10 @@ export class FilterAssignment<T> {
   constructor(
     readonly connection: FilterConnection,
     clock: Clock,
+    gate: FilterGate,
     handler: FilterSyncHandler,
   ) {
-    this.sync = new FilterSync(clock, handler);
+    this.sync = new FilterSync(clock, gate, handler);
   }
 
   /** The number of the connection. */
@@ -82,6 +83,8 @@ export interface AssignmentOptions {
   /** The most connections that may be open, 1 or more. */
   readonly maxConnections: number;
   readonly pool: FilterPool;
+  /** What says when the filters of a connection may be subscribed. */
+  readonly gate: (index: number) => FilterGate;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -174,12 +177,12 @@ export class FilterAssignments<T> {
   }
 
   #open(index: number): FilterAssignment<T> {
-    const { clock, pool, log } = this.#options;
+    const { clock, gate, pool, log } = this.#options;
     if (index > 0) {
       log.info("a further connection is opened for more subscriptions", { connection: index });
     }
     const connection = pool.open(index);
-    const assignment = new FilterAssignment<T>(connection, clock, this.#handler);
+    const assignment = new FilterAssignment<T>(connection, clock, gate(index), this.#handler);
     this.#byIndex.set(index, assignment);
     if (index > 0 && this.#byIndex.get(0)?.sync.isUp) {
       assignment.openTimer = clock.after(

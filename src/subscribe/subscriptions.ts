@@ -15,6 +15,7 @@ import {
   type FilterConnection,
   type FilterPool,
 } from "./filter_assignment.ts";
+import type { FilterGate } from "./filter_sync.ts";
 
 /** How long no further connection is tried after the broker refused one, in ms. */
 export const REFUSED_BLOCK_MS = 600_000;
@@ -74,6 +75,10 @@ export interface SubscriptionsOptions {
   /** The most connections that may be opened, 1 or more. */
   readonly maxConnections: number;
   readonly pool: FilterPool;
+  /** What says when the filters of a connection may be subscribed. */
+  readonly gate: (index: number) => FilterGate;
+  /** Why a filter is refused now, if it is. */
+  readonly refusal: (filter: string) => string | undefined;
   readonly clock: Clock;
   readonly log: Log;
   /** A connection has made everything that is wanted on it. */
@@ -83,6 +88,7 @@ export interface SubscriptionsOptions {
 /** Shares the broker's subscriptions among the clients of the bus (iotcored-5) and hands out what arrives. */
 export class Subscriptions {
   readonly #log: Log;
+  readonly #refusal: (filter: string) => string | undefined;
   readonly #clock: Clock;
   readonly #assignments: FilterAssignments<LocalSubscription>;
   readonly #shared = new Map<string, Shared>();
@@ -95,6 +101,7 @@ export class Subscriptions {
 
   constructor(options: SubscriptionsOptions) {
     this.#log = options.log;
+    this.#refusal = options.refusal;
     this.#clock = options.clock;
     this.#assignments = new FilterAssignments(options, {
       onAnswer: (filter, result) => this.#onAnswer(filter, result),
@@ -142,7 +149,7 @@ export class Subscriptions {
    * Subscribes a client; it is accepted when the broker has granted every filter, after {@linkcode SUBACK_WAIT_MS}, or at once while
    * that connection is down. What the broker refuses later closes it.
    *
-   * @throws {BusError} NOMEM when the filters do not fit on the connections there may be, or too many virtual ones are there
+   * @throws {BusError} REMOTE when the broker closes the connection for one of the filters; NOMEM when the filters do not fit on the connections there may be, or too many virtual ones are there
    */
   add(request: SubscriptionRequest, subscriber: MessageSubscriber): void {
     const { filters, qos, virtual, maxFrameBytes } = request;
@@ -153,6 +160,7 @@ export class Subscriptions {
       state: "asked",
     };
     if (virtual) this.#checkRoom(local.filters.length);
+    else this.#checkRefusals(local.filters);
     this.#locals++;
     try {
       for (const filter of local.filters) {
@@ -200,6 +208,11 @@ export class Subscriptions {
     }
   }
 
+  /** A filter cannot be had: its subscribers get REMOTE, or are closed when they were accepted. */
+  refuse(filter: string, reason: string): void {
+    this.#onAnswer(filter, { code: 0x80, reason });
+  }
+
   /** The broker refused a connection other than the first for its id: its subscribers get NOMEM. */
   refused({ index }: Numbered, reason: string): void {
     this.#giveUp(index, "the broker refuses a further connection", REFUSED_BLOCK_MS, reason);
@@ -220,6 +233,13 @@ export class Subscriptions {
     const why = `all clients together may have ${MAX_VIRTUAL_FILTERS} virtual filters`;
     this.#log.warn("a virtual subscription is refused: there is no room for its filters", { why });
     throw new BusError(Code.NOMEM, `Cannot subscribe: ${why}`);
+  }
+
+  #checkRefusals(filters: readonly string[]): void {
+    for (const filter of filters) {
+      const reason = this.#refusal(filter);
+      if (reason !== undefined) throw refused(reason);
+    }
   }
 
   #join(local: LocalSubscription, filter: string, qos: Qos): void {
@@ -268,12 +288,7 @@ export class Subscriptions {
       filter_bytes: utf8(filter).length,
     });
     this.#log.debug("the refused filter", { filter });
-    const error = new BusError(
-      Code.REMOTE,
-      `the broker refused the subscription: ${reason}`,
-      reason,
-    );
-    for (const local of users) this.#fail(local, error);
+    for (const local of users) this.#fail(local, refused(reason));
   }
 
   #acceptOffline(assignment: FilterAssignment<LocalSubscription>): void {
@@ -339,4 +354,8 @@ export class Subscriptions {
     assignment.sync.drop(filter);
     this.#assignments.freed(assignment);
   }
+}
+
+function refused(reason: string): BusError {
+  return new BusError(Code.REMOTE, `the broker refused the subscription: ${reason}`, reason);
 }

@@ -5,7 +5,7 @@
  *     deno run -A tests/dev/device.ts HOST
  *
  * `/usr/bin/iotcored`, both units and the user `ggcore` are there; HOST is a name that the program may reach and that leads to this
- * machine. Writes credentials into `/etc/iotcored` and a drop-in for the service, and takes both away again.
+ * machine. Writes credentials and options into `/etc/iotcored` and a drop-in for the service, and takes all of it away again.
  *
  * @module
  */
@@ -19,6 +19,7 @@ import { say } from "./say.ts";
 
 const SOCKET = "/run/greengrass/aws_iot_mqtt";
 const CREDENTIALS = "/etc/iotcored";
+const OPTIONS = `${CREDENTIALS}/options`;
 const DROP_IN = "/etc/systemd/system/iotcored.service.d";
 const UNITS = ["iotcored.socket", "iotcored.service"];
 
@@ -112,11 +113,11 @@ const STEPS: readonly Step[] = [
     await goesThrough(scene);
   }],
   ["64: an option that is wrong, and mended", async (scene) => {
-    const good = await Deno.readTextFile(`${DROP_IN}/device.conf`);
-    await configure(good.replace(/^(ExecStart=.+)$/m, "$1 --port no"));
+    const good = await Deno.readTextFile(OPTIONS);
+    await Deno.writeTextFile(OPTIONS, good.replace("\n", " --port no\n"));
     await must("systemctl", "kill", "--signal=SIGKILL", "iotcored.service");
     await endedWith(64);
-    await configure(good);
+    await Deno.writeTextFile(OPTIONS, good);
     await goesThrough(scene);
   }],
 ];
@@ -170,12 +171,6 @@ async function crowd(): Promise<string[]> {
   return [...refusals];
 }
 
-async function configure(dropIn: string): Promise<void> {
-  await Deno.mkdir(DROP_IN, { recursive: true });
-  await Deno.writeTextFile(`${DROP_IN}/device.conf`, dropIn);
-  await must("systemctl", "daemon-reload");
-}
-
 async function main(host: string): Promise<void> {
   const pki = await createPki({ names: [host] });
   await using core = await startAwsIotCore({ pki, port: 8883, behaviour: { connectSpacingMs: 0 } });
@@ -187,9 +182,10 @@ async function main(host: string): Promise<void> {
   await must("chmod", "0640", ...mine);
   const options =
     `--endpoint ${host} --id device --rootca ${files.rootca} --cert ${files.cert} --key ${files.key}`;
-  await configure(
-    `[Service]\nExecStart=\nExecStart=/usr/bin/iotcored ${options}\nWatchdogSec=${WATCHDOG_S}\n`,
-  );
+  await Deno.writeTextFile(OPTIONS, `OPTIONS=${options}\n`);
+  await Deno.mkdir(DROP_IN, { recursive: true });
+  await Deno.writeTextFile(`${DROP_IN}/device.conf`, `[Service]\nWatchdogSec=${WATCHDOG_S}\n`);
+  await must("systemctl", "daemon-reload");
   try {
     await must("systemctl", "start", "iotcored.socket");
     for (const [name, step] of STEPS) {
@@ -206,7 +202,7 @@ async function main(host: string): Promise<void> {
     await run("systemctl", "stop", ...UNITS);
     await Deno.remove(DROP_IN, { recursive: true });
     await must("systemctl", "daemon-reload");
-    const written = [...mine, files.serverCert, files.serverKey, `${files.key}.away`];
+    const written = [...mine, files.serverCert, files.serverKey, `${files.key}.away`, OPTIONS];
     await must("rm", "-f", ...written);
   }
 }

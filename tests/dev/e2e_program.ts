@@ -34,14 +34,13 @@ export function compileOptions(dir: string): string[] {
   const folders = Array.from({ length: FOLDERS }, (_, number) => `${dir}/${number}`);
   const option = (name: string, values: readonly string[]): string[] =>
     values.flatMap((value) => [`--${name}`, value]);
-  const places = [...BUS_FOLDERS, ...BENCH_DAEMONS.map((name) => `/${name}`)];
+  const busDirs = folders.flatMap((dir) => BUS_FOLDERS.map((bus) => dir + bus));
+  // A benchmark takes the first one, as nothing runs beside it.
+  const benchDirs = BENCH_DAEMONS.map((name) => `${folders[0]}/${name}`);
   return [
     ...option("endpoint", ["localhost:*", "127.0.0.1:*", "broker.invalid"]),
     ...option("spool", [...folders, NOWHERE.spool]),
-    ...option("bus-dir", [
-      ...folders.flatMap((dir) => places.map((bus) => dir + bus)),
-      NOWHERE.bus,
-    ]),
+    ...option("bus-dir", [...busDirs, ...benchDirs, NOWHERE.bus]),
     ...option("interface-name", ["aws_iot_mqtt", "bus", "other", "occupied"]),
   ];
 }

@@ -33,7 +33,7 @@ async function copyUnits(dir: string): Promise<string[]> {
     const path = `${dir}/${name}`;
     await Deno.writeTextFile(
       path,
-      text.replace("ExecStart=/usr/bin/iotcored", "ExecStart=/bin/true"),
+      text.replace("ExecStart=/usr/bin/iotcored ", "ExecStart=/bin/true "),
     );
     copies.push(path);
   }

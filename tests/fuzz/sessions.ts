@@ -13,7 +13,8 @@ import { FakeClock } from "../support/fake_clock.ts";
 import { publishing } from "../support/publishing.ts";
 import type { Random } from "../support/random.ts";
 import { FakeConn } from "../unit/bus/fake_conn.ts";
-import { FakePool } from "../unit/subscribe/fakes.ts";
+import { Quarantine } from "../../src/publish/quarantine.ts";
+import { FakePool, openGate } from "../unit/subscribe/fakes.ts";
 import { FRAMES, VALUES } from "./corpus.ts";
 import { mended, mutated } from "./mutate.ts";
 import type { Target } from "./targets.ts";
@@ -36,11 +37,13 @@ class Bugs implements Log {
 
 /** The methods of the daemon, on a broker that takes everything at once. */
 function daemonTable(clock: FakeClock, log: Log): MethodTable {
-  const { spool, queue, publisher, intake } = publishing(clock, log, { maxBytes: 100_000 });
+  const { spool, queue, gate, publisher, intake } = publishing(clock, log, { maxBytes: 100_000 });
   const pool = new FakePool();
   const subscriptions = new Subscriptions({
     maxConnections: 1,
     pool,
+    gate: openGate,
+    refusal: () => undefined,
     clock,
     log,
     onSynced: () => {},
@@ -50,21 +53,29 @@ function daemonTable(clock: FakeClock, log: Log): MethodTable {
   const takeAll = {
     buffered: 0,
     reconnect: () => {},
+    ping: (done: () => void) => done(),
     publish: (_: unknown, done: (result: { code: number; reason: string }) => void) => {
       done({ code: 0, reason: "" });
       return true;
     },
   };
+  gate.up(takeAll);
   publisher.up(takeAll, 100);
   const connection = new ConnectionStatusFeed();
   const config = () => ({ maxInFlight: 100, maxConnections: 1 });
   const status = new StatusReport({
+    gates: { counters: gate.counters, standings: () => gate.standings() },
     ...{ clock, subscriptions, intake, publisher, queue, spool, config },
     connections: new Map(),
     clients: () => undefined,
+    certificateExpires: () => undefined,
     waiting: () => undefined,
   });
-  return busMethods({ intake, subscriptions, connection, status, log });
+  const quarantine = new Quarantine({ spool, gate });
+  const reconnect = (): void => {};
+  return busMethods({
+    ...{ intake, subscriptions, connection, status, quarantine, reconnect, log },
+  });
 }
 
 /** Streams of requests to one session each, which has to answer, refuse or close. */

@@ -1,5 +1,5 @@
 import { ExitError } from "../../src/base/errors.ts";
-import { FORMAT_VERSION } from "../../src/spool/log/segment.ts";
+import { FORMAT_VERSION, readRecords } from "../../src/spool/log/segment.ts";
 import { crc32c } from "../../src/spool/log/crc32c.ts";
 import { StorageError } from "../../src/spool/storage.ts";
 import { assert, assertEquals, assertGreater, assertMatch, assertRejects } from "../deps.ts";
@@ -256,6 +256,31 @@ Deno.test("what lives after thousands of commits at once is there after a restar
     const free = [...wanted].filter(([seq]) => !quarantined.has(seq)).sort(([a], [b]) => a - b);
     assertEquals(read.map(({ seq, topic }) => [seq, topic]), free);
   });
+});
+
+Deno.test("a commit that begins in one segment and ends in the next one loses nothing, and repeats nothing", async () => {
+  for (let left = 0; left < 90; left += 9) {
+    await using dir = await tempDir();
+    {
+      await using disk = await openDisk(dir.path);
+      const { storage } = disk;
+      const payload = new Uint8Array(100_000);
+      const seqs: number[] = [];
+      for (let n = 0; n < 5; n++) seqs.push(...await put(storage, record(n, 1, { payload })));
+      const bytes = Deno.readFileSync(`${dir.path}/${segmentsIn(dir.path)[0]}`);
+      const { end } = readRecords(bytes, undefined, () => {});
+      const fits = new Uint8Array(bytes.length - end - 46 - 3 - left);
+      await storage.commit({
+        append: [record(5, 1, { payload: fits })],
+        remove: [seqs[1]!, seqs[4]!],
+        quarantine: [{ seq: seqs[2]!, reason: "why" }],
+      });
+    }
+    await using disk = await openDisk(dir.path);
+    assertEquals(topics(await readAll(disk.storage)), ["t/0", "t/3", "t/5"], `${left} left`);
+    assertEquals(topics(disk.storage.quarantined()), ["t/2"]);
+    assertEquals(disk.log.lines, []);
+  }
 });
 
 Deno.test("a second opener gets exit code 73, in this process and in another", async () => {

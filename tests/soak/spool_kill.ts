@@ -60,10 +60,14 @@ async function runAndKill(ms: number): Promise<string> {
     args: ["run", "--no-config", "-A", child, `${dir}/spool`, String(next)],
     stdout: "piped",
   }).spawn();
-  const output = new Response(process.stdout).arrayBuffer();
+  const [first, all] = process.stdout.tee();
+  const output = new Response(all).arrayBuffer();
+  // Its life begins when it has stored something.
+  const reader = first.getReader();
+  await reader.read();
   await new Promise((resolve) => setTimeout(resolve, ms));
   process.kill("SIGKILL");
-  await process.status;
+  await Promise.all([process.status, reader.cancel()]);
   return decoder.decode(await output);
 }
 

@@ -6,6 +6,7 @@ import { Intake } from "../../src/publish/intake.ts";
 import { PubackWaiters } from "../../src/publish/puback.ts";
 import { Publisher } from "../../src/publish/publisher.ts";
 import { Qos0Queue } from "../../src/publish/qos0_queue.ts";
+import { SendGate } from "../../src/publish/send_gate.ts";
 import { MemoryStorage } from "../../src/spool/memory_storage.ts";
 import { Spool } from "../../src/spool/spool.ts";
 
@@ -24,9 +25,10 @@ export function publishing(clock: Clock, log: Log, options: PublishingOptions = 
   const spool = new Spool({ storage: new MemoryStorage(), maxBytes, clock, log });
   const queue = new Qos0Queue();
   const waiters = new PubackWaiters(clock);
-  const shared = { spool, queue, waiters, clock, fault };
+  const gate = new SendGate(clock, log);
+  const shared = { spool, queue, waiters, gate, clock, fault };
   const publisher = new Publisher({ ...shared, log, limits, maxInFlight });
   const { keepQos0WhenOffline = false } = options;
   const intake = new Intake({ ...shared, publisher, keepQos0WhenOffline });
-  return { spool, queue, waiters, publisher, intake };
+  return { spool, queue, waiters, gate, publisher, intake };
 }

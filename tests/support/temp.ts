@@ -1,5 +1,5 @@
 /** Folders that a compiled program of the tests may use, beside the program: 0, 1, ... */
-export const FOLDERS = 3;
+export const FOLDERS = 12;
 
 /** A temporary folder that goes when its scope ends. */
 export interface TempDir extends AsyncDisposable {

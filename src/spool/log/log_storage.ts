@@ -1,4 +1,4 @@
-import type { Bytes } from "../../base/bytes.ts";
+import { type Bytes, concat } from "../../base/bytes.ts";
 import type { Clock, Timer } from "../../base/clock.ts";
 import { ExitError, messageOf } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
@@ -34,10 +34,8 @@ import { Writer } from "./writer.ts";
 const MIN_SEGMENT_BYTES = 524_288;
 const MAX_SEGMENT_BYTES = 1_048_576;
 
-/** What is written at once, in bytes, and how many messages one record removes. */
+/** What is written at once, in bytes. */
 const STEP_BYTES = 262_144;
-const STEP_REMOVALS = 4_096;
-const MOST_BYTES_OF_RUN = 20;
 
 /** How often it is looked whether the folder is still there, in ms. */
 const FOLDER_CHECK_MS = 60_000;
@@ -83,6 +81,8 @@ class LogStorage implements SpoolStorage {
   #recovered: Promise<void> = Promise.resolve();
   /** Written, and answered as failed: removed with the next removals, should they have reached the disk. */
   #voided: number[] = [];
+  /** The usage before the commit that is under way. */
+  #before: Usage | undefined;
   #isFolderGone = false;
   #check: Timer | undefined;
   #closed = false;
@@ -97,7 +97,7 @@ class LogStorage implements SpoolStorage {
   }
 
   get usage(): Usage {
-    return this.#contents.usage;
+    return this.#before ?? this.#contents.usage;
   }
 
   get newestAt(): number {
@@ -186,33 +186,34 @@ class LogStorage implements SpoolStorage {
   async #commit(changes: Changes): Promise<number[]> {
     const { append, remove, quarantine = [], release = [] } = changes;
     if (this.#closed) throw new StorageError("the spool is closed");
-    const contents = this.#contents;
-    const fresh: (Entry & { readonly segment: Segment })[] = [];
-    const removed = [...new Set(remove)].filter((seq) => contents.find(seq) !== undefined);
+    const fresh: number[] = [];
+    this.#before = { ...this.#contents.usage };
     try {
       if (this.#isFolderGone) await this.#remakeFolder();
+      const contents = this.#contents;
+      const removed = [...new Set(remove)].filter((seq) => contents.find(seq) !== undefined);
       const held = await this.#named(quarantine);
       await this.#append(append, fresh);
-      for (const { seq, reason } of held) await this.#note(Kind.QUARANTINE, seq, reason);
-      for (const seq of release) await this.#note(Kind.RELEASE, seq, null);
-      await this.#writeRemovals([...removed, ...this.#voided]);
+      await this.#writeNotes(held, release, [...removed, ...this.#voided]);
       await this.#writer.sync();
+      this.#voided = [];
       for (const { seq, topic, reason } of held) contents.hold(seq, topic, reason);
+      for (const seq of release) contents.release(seq);
+      for (const seq of removed) contents.remove(seq);
+      if (removed.length > 0) this.#tidy();
+      return fresh;
     } catch (error) {
-      this.#voided.push(...fresh.map(({ seq }) => seq));
+      for (const seq of fresh) this.#contents.remove(seq);
+      this.#voided.push(...fresh);
       if (error instanceof Deno.errors.NotFound) this.#lookForFolder();
       throw asStorageError(error);
+    } finally {
+      this.#before = undefined;
     }
-    this.#voided = [];
-    for (const entry of fresh) contents.add(entry.segment, entry);
-    for (const seq of release) contents.release(seq);
-    for (const seq of removed) contents.remove(seq);
-    if (removed.length > 0) this.#tidy();
-    return fresh.map(({ seq }) => seq);
   }
 
-  /** Writes new messages, each step with one call. */
-  async #append(records: readonly NewRecord[], written: (Entry & { segment: Segment })[]) {
+  /** Writes new messages, each step with one call. A segment that begins in between names those before it in its checkpoint. */
+  async #append(records: readonly NewRecord[], written: number[]): Promise<void> {
     for (let from = 0; from < records.length;) {
       let to = from;
       let length = 0;
@@ -234,27 +235,31 @@ class LogStorage implements SpoolStorage {
       const segment = this.#writer.segment!;
       const offset = this.#writer.write(bytes);
       for (const entry of entries) {
-        written.push({ ...entry, offset: offset + entry.offset, segment });
+        this.#contents.add(segment, { ...entry, offset: offset + entry.offset });
+        written.push(entry.seq);
       }
     }
   }
 
-  async #note(kind: number, seq: number, body: unknown): Promise<void> {
-    const bytes = encodeNote(this.#spoolId, kind, seq, body);
-    await this.#writer.reserve(bytes.length, "notes");
-    this.#writer.write(bytes);
-  }
-
-  async #writeRemovals(seqs: readonly number[]): Promise<void> {
-    const sorted = seqs.toSorted((a, b) => a - b);
-    for (let from = 0; from < sorted.length; from += STEP_REMOVALS) {
-      const part = sorted.slice(from, from + STEP_REMOVALS);
-      // The number of removals before is that of the segment which this one goes to.
-      await this.#writer.reserve(MOST_BYTES_OF_RUN * part.length + 100, "notes");
-      const segment = this.#writer.segment!;
-      await this.#note(Kind.REMOVAL, segment.removed, runsOf(part));
-      segment.removed += part.length;
-    }
+  /** Writes all else that a commit changes, with one call: no segment, and so no checkpoint, begins in between. */
+  async #writeNotes(
+    held: readonly { readonly seq: number; readonly reason: string }[],
+    released: readonly number[],
+    removed: readonly number[],
+  ): Promise<void> {
+    const encode = (kind: number, seq: number, body: unknown): Bytes =>
+      encodeNote(this.#spoolId, kind, seq, body);
+    const notes = held.map(({ seq, reason }) => encode(Kind.QUARANTINE, seq, reason));
+    for (const seq of released) notes.push(encode(Kind.RELEASE, seq, null));
+    const runs = runsOf(removed.toSorted((a, b) => a - b));
+    const removal = (before: number): Bytes[] =>
+      removed.length === 0 ? [] : [encode(Kind.REMOVAL, before, runs)];
+    const { length } = concat([...notes, ...removal(0)]);
+    if (length === 0) return;
+    await this.#writer.reserve(length, "notes");
+    const segment = this.#writer.segment!;
+    this.#writer.write(concat([...notes, ...removal(segment.removed)]));
+    segment.removed += removed.length;
   }
 
   /** Messages with their topics, which status names. */

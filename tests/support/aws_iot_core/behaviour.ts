@@ -1,5 +1,10 @@
 import type { Packet } from "../../deps.ts";
 
+/** Closes by a DISCONNECT with this code; with MQTT 3.1.1, which has none, without a word. */
+export interface Disconnect {
+  readonly disconnect: number;
+}
+
 /** What the stand-in does; every field can be changed while it runs, and counts from the next packet on. */
 export interface Behaviour {
   /** Whether the limits of AWS IoT Core are enforced; a violation is recorded and punished as AWS does. */
@@ -24,10 +29,19 @@ export interface Behaviour {
    * never answering.
    */
   refuseConnect: (clientId: string, fingerprint: string) => number | "close" | "silent" | undefined;
-  /** Refuses a filter with a SUBACK code (0x80 in MQTT 3.1.1), or closes as AWS does with MQTT 3.1.1. */
-  refuseSubscribe: (filter: string, clientId: string) => number | "close" | undefined;
-  /** Refuses a PUBLISH with a PUBACK code (MQTT 3.1.1 has none: closed), or closes. A refused QoS 0 is dropped. */
-  refusePublish: (topic: string, clientId: string) => number | "close" | undefined;
+  /**
+   * Refuses a filter with a SUBACK code (0x80 in MQTT 3.1.1), closes as AWS does with MQTT 3.1.1, with a reason (MQTT 5) or without
+   * one, or never answers.
+   */
+  refuseSubscribe: (
+    filter: string,
+    clientId: string,
+  ) => number | "close" | "silent" | Disconnect | undefined;
+  /**
+   * Refuses a PUBLISH with a PUBACK code (MQTT 3.1.1 has none: closed), or closes, with a reason (MQTT 5) or without one. A refused QoS
+   * 0 is dropped.
+   */
+  refusePublish: (topic: string, clientId: string) => number | "close" | Disconnect | undefined;
 
   /** When PUBACKs go out: at once, never, or so many ms later. */
   ackPublish: "auto" | "never" | number;

@@ -1,5 +1,6 @@
 import { Buffer } from "node:buffer";
 import type { Packet } from "../../deps.ts";
+import type { Behaviour } from "./behaviour.ts";
 import { connect } from "./connect.ts";
 import { filterProblem, LIMITS, topicProblem } from "./limits.ts";
 import type { Link } from "./link.ts";
@@ -67,7 +68,8 @@ function publish(link: Link, packet: PacketOf<"publish">): void {
   if (refusal === undefined) {
     const reached = link.broker.arrived(link, packet, payload);
     answer(link, packet, reached || link.version === 4 ? 0 : 0x10);
-  } else if (refusal === "close" || link.version === 4) link.drop();
+  } else if (typeof refusal === "object") link.disconnect(refusal.disconnect);
+  else if (refusal === "close" || link.version === 4) link.drop();
   else answer(link, packet, refusal);
 }
 
@@ -108,13 +110,19 @@ function subscribe(link: Link, packet: PacketOf<"subscribe">): void {
     }
   }
   const granted: number[] = [];
+  let isSilent = behaviour.silent === "suback";
   for (const { topic, qos, nl } of subscriptions) {
     const code = refusalOf(link, topic);
     if (code === "close") return link.drop();
+    if (typeof code === "object") return link.disconnect(code.disconnect);
+    if (code === "silent") {
+      isSilent = true;
+      continue;
+    }
     if (code === undefined) link.session!.subscribe(topic, qos === 0 ? 0 : 1, nl ?? false);
     granted.push(code === undefined ? (qos === 0 ? 0 : 1) : link.version === 4 ? 0x80 : code);
   }
-  if (behaviour.silent === "suback") return;
+  if (isSilent) return;
   const refused = granted.find((code) => code >= 0x80);
   const properties = refused === undefined || link.version === 4
     ? {}
@@ -125,7 +133,10 @@ function subscribe(link: Link, packet: PacketOf<"subscribe">): void {
   );
 }
 
-function refusalOf(link: Link, filter: string): number | "close" | undefined {
+function refusalOf(
+  link: Link,
+  filter: string,
+): ReturnType<Behaviour["refuseSubscribe"]> {
   const { behaviour } = link.broker;
   const refusal = behaviour.refuseSubscribe(filter, link.clientId);
   if (refusal !== undefined || !behaviour.enforceLimits) return refusal;

@@ -52,6 +52,27 @@ pureTest(
   },
 );
 
+pureTest(
+  "an endpoint with * for its port is that host on any port, which Deno writes without",
+  () => {
+    const { net } = permissionsOf(
+      parseBuildArgs(["--endpoint", "localhost:*", "--endpoint", "*.b.local:*"]),
+    );
+    assertEquals(net.slice(0, 2), ["localhost", "*.b.local"]);
+  },
+);
+
+pureTest("several bus folders and interface names are allowed each with each", () => {
+  const args = ["--bus-dir", "/a", "--bus-dir", "/b", "--interface-name", "x"];
+  const { net, write } = permissionsOf(parseBuildArgs([...args, "--interface-name", "y"]));
+  assertEquals(net.filter((entry) => /^unix:\/[ab]\//.test(entry)), [
+    ...["unix:/a/x", "unix:/a/y", "unix:/b/x", "unix:/b/y"],
+    ...["unix:/a/.x/s", "unix:/a/.y/s", "unix:/b/.x/s", "unix:/b/.y/s"],
+    ...["unix:/a/gg_config", "unix:/b/gg_config"],
+  ]);
+  assertEquals(write.slice(0, 2), ["/a", "/b"]);
+});
+
 /** Regions with device data endpoints, of botocore 1.44.8: `data-ats.iot`, and `data.iot` with FIPS. */
 const REGIONS = {
   "*.iot.<region>.amazonaws.com":

@@ -54,13 +54,23 @@ function sources(clock: FakeClock, quarantined: readonly Quarantined[] = []): St
       virtualFilters: 25,
       assignments: new Map([[1, { sync: { size: 2 } }], [0, { sync: { size: 50 } }]]),
     },
-    intake: { accepted: 1 },
+    intake: { accepted: 1, refused: 26 },
+    gates: {
+      counters: { trials: 27, condemned: 28 },
+      standings: () => [
+        {
+          subject: { kind: "topic" as const, name: "bad" },
+          standing: { type: "condemned" as const, since: 500, until: 2_500, reason: "because" },
+        },
+      ],
+    },
     publisher: {
       counters: {
         sent: 2,
         acknowledged: 3,
         refusedByBroker: 4,
         expired: 25,
+        dropped: 29,
         throttledMs: 5.4,
       },
       inFlight: 6,
@@ -80,6 +90,7 @@ function sources(clock: FakeClock, quarantined: readonly Quarantined[] = []): St
         quarantined,
       }),
     },
+    certificateExpires: () => 1_800_000_000_000,
     clients: () => ({
       clients: 18,
       total: 19,
@@ -148,6 +159,22 @@ pureTest("the status gathers every counter from where it is counted", () => {
     quarantined_messages: 1,
     quarantined: [{ seq: 3, topic: "a/b", reason: "why" }],
   });
+  assertEquals(status.suspicion, {
+    suspects: 0,
+    refused: 1,
+    trials: 27,
+    condemned: 28,
+    refused_messages: 26,
+    dropped_messages: 29,
+    subjects: [{
+      kind: "topic",
+      name: "bad",
+      state: "refused",
+      since: clock.wallStart + 500,
+      until: clock.wallStart + 2_500,
+      reason: "because",
+    }],
+  });
   assertEquals(status.received, 7);
   assertEquals(status.config_waiting, "the reason");
   assertEquals(status.clients, {
@@ -160,6 +187,7 @@ pureTest("the status gathers every counter from where it is counted", () => {
   });
   assertEquals(status.queues, [
     { name: "spool_bytes", fill: 11, bound: 12 },
+    { name: "quarantine_bytes", fill: 100, bound: 3 },
     { name: "waiting_qos0_bytes", fill: 9, bound: 4_194_304 },
     { name: "in_flight", fill: 6, bound: 100 },
     { name: "unwritten_bytes", fill: 5, bound: 1_048_576 },

@@ -25,6 +25,7 @@ function setUp(started = true) {
       publish: () => {},
       subscribe: () => Promise.resolve(undefined),
       unsubscribe: () => Promise.resolve(false),
+      ping: () => {},
       close: () => {
         handler.onEnd({ by: "local", reason: "closed here" });
         return Promise.resolve();

@@ -2,6 +2,7 @@
 
 import { assert, assertEquals } from "../../deps.ts";
 import { BusError } from "../../../src/base/errors.ts";
+import { FENCE_SPACING_MS } from "../../../src/publish/poison_detector.ts";
 import { MAX_UNWRITTEN_BYTES } from "../../../src/publish/send_throttle.ts";
 import type { PublishLink } from "../../../src/publish/publisher.ts";
 import { QOS0_QUEUE_BYTES } from "../../../src/publish/qos0_queue.ts";
@@ -28,6 +29,10 @@ class SlowLink implements PublishLink {
 
   reconnect(): void {}
 
+  ping(done: () => void): void {
+    this.#written.push(done);
+  }
+
   /** The socket takes bytes and says so, as at its `drain`. */
   take(bytes: number): void {
     this.buffered = Math.max(0, this.buffered - bytes);
@@ -38,7 +43,7 @@ class SlowLink implements PublishLink {
 function setUp() {
   const clock = new FakeClock();
   const log = fakeLog();
-  const { queue, publisher, intake } = publishing(clock, log, {
+  const { queue, gate, publisher, intake } = publishing(clock, log, {
     maxBytes: 100_000_000,
     maxInFlight: 1_000,
   });
@@ -52,8 +57,9 @@ function setUp() {
       messageExpiry: undefined,
       untilAcknowledged: false,
     }, { respond: () => codes.push(undefined), refuse: ({ code }: BusError) => codes.push(code) });
+  gate.up(link);
   publisher.up(link, 1_000);
-  return { clock, queue, publisher, link, publish, codes };
+  return { clock, queue, gate, publisher, link, publish, codes };
 }
 
 Deno.test("QoS 0 waits while the socket does not take what it has, and goes on when it does", {
@@ -68,6 +74,9 @@ Deno.test("QoS 0 waits while the socket does not take what it has, and goes on w
   assertEquals(link.sent.length, 2 * FITTING);
   link.take(link.buffered);
   assertEquals([link.sent.length, queue.length], [3 * FITTING, 0]);
+  link.take(link.buffered);
+  clock.advance(FENCE_SPACING_MS);
+  link.take(0);
   assertEquals(clock.timers, 0);
 });
 
@@ -102,13 +111,15 @@ Deno.test(
 Deno.test("a new link does not wait for the socket of the one before", {
   permissions: "none",
 }, () => {
-  const { clock, publisher, link, publish } = setUp();
+  const { clock, gate, publisher, link, publish } = setUp();
   for (let i = 0; i < FITTING; i++) publish(1);
   publish(0);
   assertEquals(link.sent.length, FITTING);
-  publisher.down({ by: "keep-alive", reason: "frozen" });
+  gate.down({ by: "keep-alive", reason: "frozen" });
+  publisher.down();
   assertEquals(clock.timers, 0);
   const next = new SlowLink();
+  gate.up(next);
   publisher.up(next, 1_000);
   assertEquals(next.sent.filter(({ qos }) => qos === 0).length, 1);
 });

@@ -12,10 +12,11 @@ Deno.test(
   () => {
     const clock = new FakeClock();
     const log = fakeLog();
-    const { spool, publisher, intake } = publishing(clock, log, {
+    const { spool, gate, publisher, intake } = publishing(clock, log, {
       limits: { count: 1, bytes: 1e6, windowMs: 1_000 },
     });
     const sent: string[] = [];
+    gate.up({ ping: () => {} });
     publisher.up({
       buffered: 0,
       reconnect: () => {},

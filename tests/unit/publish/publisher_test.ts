@@ -1,113 +1,11 @@
-import { assert, assertEquals, assertLessOrEqual, assertStringIncludes } from "../../deps.ts";
-import { utf8 } from "../../../src/base/bytes.ts";
+import { assert, assertEquals, assertLessOrEqual } from "../../deps.ts";
 import { Code } from "../../../src/base/errors.ts";
 import { ACK_OVERDUE_MS } from "../../../src/publish/puback.ts";
 import { AWS_RATE_LIMITS } from "../../../src/aws/rate_window.ts";
-import type { LinkEnd, OutgoingPublish, PublishResult } from "../../../src/mqtt/link.ts";
-import { FakeClock } from "../../support/fake_clock.ts";
-import { fakeLog } from "../../support/fake_log.ts";
-import { publishing, type PublishingOptions } from "../../support/publishing.ts";
+import type { OutgoingPublish, PublishResult } from "../../../src/mqtt/link.ts";
+import { FakeLink, LOST, numbers, OK, setUp } from "./publisher_scene.ts";
 
 const pure = { permissions: "none" } as const;
-
-const LOST: LinkEnd = { by: "peer", reason: "the broker closed the connection" };
-const OK: PublishResult = { code: 0, reason: "" };
-
-/** A link that keeps what is sent, with its time, and answers when the test says so. */
-class FakeLink {
-  buffered = 0;
-  readonly reconnects: string[] = [];
-  readonly sent: (OutgoingPublish & { readonly at: number })[] = [];
-  #open: { readonly text: string; readonly done: (result: PublishResult | undefined) => void }[] =
-    [];
-  /** Answers QoS 1 at once when set. */
-  auto: ((text: string) => PublishResult | undefined) | undefined;
-
-  constructor(readonly clock: FakeClock) {}
-
-  publish(message: OutgoingPublish, done: (result: PublishResult | undefined) => void): boolean {
-    const text = new TextDecoder().decode(message.payload);
-    this.sent.push({ ...message, at: this.clock.now() });
-    if (message.qos === 0) done(OK);
-    else this.#open.push({ text, done });
-    const result = message.qos === 1 ? this.auto?.(text) : undefined;
-    if (result !== undefined) this.answer(text, result);
-    return true;
-  }
-
-  /** Answers one message, or all. */
-  answer(text?: string, result: PublishResult = OK): void {
-    const isMeant = (entry: { text: string }): boolean => text === undefined || entry.text === text;
-    const answered = this.#open.filter(isMeant);
-    this.#open = this.#open.filter((entry) => !isMeant(entry));
-    for (const { done } of answered) done(result);
-  }
-
-  reconnect(reason: string): void {
-    this.reconnects.push(reason);
-  }
-
-  /** What has no PUBACK. */
-  get open(): string[] {
-    return this.#open.map(({ text }) => text);
-  }
-
-  /** The link ends: nothing more is answered. */
-  lose(): void {
-    for (const { done } of this.#open.splice(0)) done(undefined);
-  }
-
-  get texts(): string[] {
-    return this.sent.map(({ payload }) => new TextDecoder().decode(payload));
-  }
-}
-
-function setUp(options: PublishingOptions = {}) {
-  const clock = new FakeClock();
-  const log = fakeLog();
-  const { spool, queue, waiters, publisher, intake } = publishing(clock, log, options);
-  const link = new FakeLink(clock);
-  const publish = (text: string, qos: 0 | 1 = 1, more: { expiry?: number; ack?: boolean } = {}) => {
-    const reply = { is: "asked" };
-    intake.publish({
-      topic: "t",
-      payload: utf8(text),
-      qos,
-      messageExpiry: more.expiry,
-      untilAcknowledged: more.ack ?? false,
-    }, {
-      respond: () => reply.is = "ok",
-      refuse: (error) => reply.is = `${error.code}${error.reason ? ` ${error.reason}` : ""}`,
-    });
-    return reply;
-  };
-  const publishMany = (from: number, to: number): void => {
-    for (let number = from; number < to; number++) publish(`${number}`);
-  };
-  const lose = (end = LOST): void => {
-    link.lose();
-    publisher.down(end);
-  };
-  const up = (receiveMaximum = 65_535): void => publisher.up(link, receiveMaximum);
-  return {
-    clock,
-    log,
-    spool,
-    queue,
-    waiters,
-    intake,
-    publisher,
-    link,
-    publish,
-    publishMany,
-    lose,
-    up,
-  };
-}
-
-function numbers(from: number, to: number): string[] {
-  return Array.from({ length: to - from }, (_, index) => `${from + index}`);
-}
 
 Deno.test(
   "messages leave in the order of their acceptance, and the spool with their PUBACK",
@@ -129,6 +27,7 @@ Deno.test(
       acknowledged: 5,
       refusedByBroker: 0,
       expired: 0,
+      dropped: 0,
       throttledMs: 0,
     });
   },
@@ -172,17 +71,21 @@ Deno.test(
 );
 
 Deno.test("an answer that comes when its link is gone changes nothing", pure, () => {
-  const { clock, spool, publisher, publish } = setUp();
+  const { clock, spool, gate, publisher, publish } = setUp();
   const held: ((result: PublishResult | undefined) => void)[] = [];
   const first = {
     buffered: 0,
     reconnect: () => {},
     publish: (_: OutgoingPublish, done: (result: PublishResult | undefined) => void) =>
       held.push(done) > 0,
+    ping: () => {},
   };
+  gate.up(first);
   publisher.up(first, 100);
   publish("a");
-  publisher.down(LOST);
+  gate.down(LOST);
+  publisher.down();
+  gate.up(new FakeLink(clock));
   publisher.up(new FakeLink(clock), 100);
   held[0]!(OK);
   assertEquals(spool.stats().messages, 1);
@@ -513,90 +416,6 @@ Deno.test("a message that expires before its turn comes is not sent, and counted
 });
 
 Deno.test(
-  "a message that closes the connection three times as the only one in flight is put in quarantine",
-  pure,
-  () => {
-    const { log, spool, link, publish, lose, up } = setUp();
-    const reply = publish("bad", 1, { ack: true });
-    for (let close = 0; close < 3; close++) {
-      up();
-      assertEquals(link.open, ["bad"]);
-      lose();
-    }
-    up();
-    assertEquals([link.open, link.sent.length], [[], 3]);
-    assertEquals(spool.stats().quarantined.map(({ topic }) => topic), ["t"]);
-    assertStringIncludes(reply.is, `${Code.REMOTE} put in quarantine`);
-    assertEquals(log.lines.filter(({ level }) => level === "error").length, 1);
-    publish("good");
-    assertEquals(link.open, ["good"]);
-  },
-);
-
-Deno.test(
-  "a guilty message in the middle of many is found, and every other one is acknowledged once",
-  pure,
-  () => {
-    const { spool, link, publish, publishMany, lose, up } = setUp();
-    publishMany(0, 40);
-    publish("bad");
-    publishMany(41, 200);
-    const acknowledged: string[] = [];
-    let closes = 0;
-    while (spool.stats().quarantined.length === 0 && closes < 10) {
-      up();
-      // The broker handles one after the other, until the guilty one makes it close; PUBACKs are lost with the link.
-      while (link.open.length > 0 && link.open[0] !== "bad") {
-        const alone = link.open.length === 1;
-        const text = link.open[0]!;
-        if (!alone && closes < 2 && link.open.includes("bad")) break;
-        acknowledged.push(text);
-        link.answer(text);
-      }
-      lose();
-      closes++;
-    }
-    assertEquals(closes, 5);
-    up();
-    while (link.open.length > 0) {
-      acknowledged.push(link.open[0]!);
-      link.answer(link.open[0]!);
-    }
-    assertEquals(acknowledged, [...numbers(0, 40), ...numbers(41, 200)]);
-    assertEquals(spool.stats().messages, 1);
-  },
-);
-
-Deno.test("while a suspect is under way nothing else is, not even QoS 0", pure, () => {
-  const { link, publish, lose, up } = setUp();
-  publish("a");
-  publish("b");
-  for (let close = 0; close < 2; close++) {
-    up();
-    lose();
-  }
-  link.sent.length = 0;
-  up();
-  publish("zero", 0);
-  assertEquals(link.texts, ["a"]);
-  link.answer("a");
-  publish("another zero", 0);
-  assertEquals(link.texts, ["a", "zero", "b"]);
-  link.answer("b");
-  assertEquals(link.texts, ["a", "zero", "b", "another zero"]);
-});
-
-Deno.test("a link that was given up at this end, or went silent, accuses no message", pure, () => {
-  const { spool, publish, lose, up } = setUp();
-  publish("a");
-  for (const by of ["local", "keep-alive", "protocol", "local", "keep-alive"] as const) {
-    up();
-    lose({ by, reason: "" });
-  }
-  assertEquals(spool.stats().quarantined, []);
-});
-
-Deno.test(
   "draining ends when everything was acknowledged, with the time, or with the link",
   pure,
   async () => {
@@ -634,11 +453,12 @@ Deno.test(
 );
 
 Deno.test("stopping answers who waits for a PUBACK and leaves no timer", pure, () => {
-  const { clock, publisher, waiters, publish, up } = setUp({ limits: AWS_RATE_LIMITS });
+  const { clock, gate, publisher, waiters, publish, up } = setUp({ limits: AWS_RATE_LIMITS });
   up();
   const reply = publish("a", 1, { ack: true });
   for (let number = 0; number < 200; number++) publish("b", 0);
   publisher.stop();
   waiters.stop();
+  gate.stop();
   assertEquals([reply.is, clock.timers], [`${Code.NOCONN}`, 0]);
 });

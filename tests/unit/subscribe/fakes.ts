@@ -1,6 +1,7 @@
 import type { BusError } from "../../../src/base/errors.ts";
 import type { Bytes } from "../../../src/base/bytes.ts";
 import type { FilterConnection, FilterPool } from "../../../src/subscribe/filter_assignment.ts";
+import type { FilterGate } from "../../../src/subscribe/filter_sync.ts";
 import type { MessageSubscriber } from "../../../src/subscribe/subscriptions.ts";
 import type { Qos } from "../../../src/aws/limits.ts";
 import type { SubscribeResult } from "../../../src/mqtt/link.ts";
@@ -37,6 +38,15 @@ export class FakeConnection implements FilterConnection {
   unsubscribe(filters: readonly string[]): Promise<boolean> {
     this.packets.push(`unsubscribe ${filters.join(" ")}`);
     return this.#answer(true).then((answer) => answer ?? false);
+  }
+
+  /** The broker answers pings even when it holds back everything else. */
+  ping(done: () => void): void {
+    done();
+  }
+
+  reconnect(reason: string): void {
+    this.packets.push(`reconnect: ${reason}`);
   }
 
   /** Answers what was held back, and from now on at once. */
@@ -120,4 +130,16 @@ export class FakeSink implements MessageSubscriber {
 /** Lets everything happen that waits for nothing but promises. */
 export async function settle(): Promise<void> {
   for (let i = 0; i < 100; i++) await Promise.resolve();
+}
+
+/** A gate that lets every filter through. */
+export function openGate(): FilterGate {
+  return {
+    onFilterChange: () => {},
+    demand: () => false,
+    ask: () => "send",
+    wroteFilters: () => 0,
+    answered: () => {},
+    unanswered: () => [],
+  };
 }

@@ -6,6 +6,7 @@ import {
   FilterSync,
   SUBSCRIBE_PACKETS_PER_SECOND,
 } from "../../../src/subscribe/filter_sync.ts";
+import { openGate } from "./fakes.ts";
 import type { Qos } from "../../../src/aws/limits.ts";
 import type { SubscribeResult } from "../../../src/mqtt/link.ts";
 
@@ -14,6 +15,8 @@ class FakeBroker implements FilterLink {
   readonly packets: string[] = [];
   readonly refused = new Set<string>();
   hold = false;
+  /** Not even pings are answered. */
+  frozen = false;
   readonly #held: (() => void)[] = [];
 
   subscribe(filters: readonly string[], qos: Qos): Promise<readonly SubscribeResult[] | undefined> {
@@ -28,6 +31,14 @@ class FakeBroker implements FilterLink {
     return this.#answer(true).then((answer) => answer ?? false);
   }
 
+  ping(done: () => void): void {
+    if (!this.frozen) done();
+  }
+
+  reconnect(reason: string): void {
+    this.packets.push(`reconnect: ${reason}`);
+  }
+
   /** Answers what was held back. */
   release(): void {
     for (const answer of this.#held.splice(0)) answer();
@@ -39,12 +50,12 @@ class FakeBroker implements FilterLink {
   }
 }
 
-function setUp() {
+function setUp(gate = openGate()) {
   const clock = new FakeClock();
   const broker = new FakeBroker();
   const answers: string[] = [];
   let synced = 0;
-  const sync = new FilterSync(clock, {
+  const sync = new FilterSync(clock, gate, {
     onAnswer: (filter, { code }) => answers.push(`${filter} ${code}`),
     onSynced: () => synced++,
   });

@@ -14,7 +14,7 @@ import { utf8 } from "../../../src/base/bytes.ts";
 import { encodeValueFrame } from "../../../src/wire/frame.ts";
 import { FakeClock } from "../../support/fake_clock.ts";
 import { fakeLog } from "../../support/fake_log.ts";
-import { type FakeConnection, FakePool, FakeSink, settle } from "./fakes.ts";
+import { type FakeConnection, FakePool, FakeSink, openGate, settle } from "./fakes.ts";
 
 const NOMEM = `${Code.NOMEM}`;
 
@@ -24,7 +24,16 @@ function setUp(maxConnections = 1) {
   /** Every connection that was made, in order. */
   const made: FakeConnection[] = [];
   const pool = new FakePool(made);
-  const subscriptions = new Subscriptions({ maxConnections, pool, clock, log, onSynced: () => {} });
+  const refusals = new Map<string, string>();
+  const subscriptions = new Subscriptions({
+    maxConnections,
+    pool,
+    gate: openGate,
+    refusal: (filter) => refusals.get(filter),
+    clock,
+    log,
+    onSynced: () => {},
+  });
   subscriptions.start();
   const up = async (index: number, sessionPresent = false): Promise<void> => {
     subscriptions.up({ index }, { sessionPresent, receiveMaximum: 100 });

@@ -1,0 +1,127 @@
+import { utf8 } from "../../../src/base/bytes.ts";
+import type { LinkEnd, OutgoingPublish, PublishResult } from "../../../src/mqtt/link.ts";
+import { FakeClock } from "../../support/fake_clock.ts";
+import { fakeLog } from "../../support/fake_log.ts";
+import { publishing, type PublishingOptions } from "../../support/publishing.ts";
+
+const PING = "PINGREQ";
+
+/** What a message may have that is not usual. */
+interface More {
+  readonly topic?: string;
+  /** Seconds. */
+  readonly expiry?: number;
+  /** Whether the answer waits for PUBACK. */
+  readonly ack?: boolean;
+}
+
+export const LOST: LinkEnd = { by: "peer", reason: "the broker closed the connection" };
+export const OK: PublishResult = { code: 0, reason: "" };
+
+/** A link that keeps what is sent, with its time, and answers when the test says so. */
+export class FakeLink {
+  buffered = 0;
+  readonly reconnects: string[] = [];
+  readonly sent: (OutgoingPublish & { readonly at: number })[] = [];
+  #open: { readonly text: string; readonly done: (result: PublishResult | undefined) => void }[] =
+    [];
+  /** Answers QoS 1 at once when set. */
+  auto: ((text: string) => PublishResult | undefined) | undefined;
+
+  constructor(readonly clock: FakeClock) {}
+
+  publish(message: OutgoingPublish, done: (result: PublishResult | undefined) => void): boolean {
+    const text = new TextDecoder().decode(message.payload);
+    this.sent.push({ ...message, at: this.clock.now() });
+    if (message.qos === 0) done(OK);
+    else this.#open.push({ text, done });
+    const result = message.qos === 1 ? this.auto?.(text) : undefined;
+    if (result !== undefined) this.answer(text, result);
+    return true;
+  }
+
+  /** Answers one message, or all. */
+  answer(text?: string, result: PublishResult = OK): void {
+    const isMeant = (entry: { text: string }): boolean => text === undefined || entry.text === text;
+    const answered = this.#open.filter(isMeant);
+    this.#open = this.#open.filter((entry) => !isMeant(entry));
+    for (const { done } of answered) done(result);
+  }
+
+  /** Answered with everything that was sent before. */
+  ping(done: () => void): void {
+    this.#open.push({ text: PING, done });
+    if (this.auto !== undefined) this.answer(PING);
+  }
+
+  reconnect(reason: string): void {
+    this.reconnects.push(reason);
+  }
+
+  /** What has no PUBACK. */
+  get open(): string[] {
+    return this.#open.map(({ text }) => text).filter((text) => text !== PING);
+  }
+
+  /** The link ends: nothing more is answered. */
+  lose(): void {
+    // A ping is answered by a PINGRESP only.
+    for (const { text, done } of this.#open.splice(0)) if (text !== PING) done(undefined);
+  }
+
+  get texts(): string[] {
+    return this.sent.map(({ payload }) => new TextDecoder().decode(payload));
+  }
+}
+
+export function setUp(options: PublishingOptions = {}) {
+  const clock = new FakeClock();
+  const log = fakeLog();
+  const { spool, queue, waiters, gate, publisher, intake } = publishing(clock, log, options);
+  const link = new FakeLink(clock);
+  const publish = (text: string, qos: 0 | 1 = 1, more: More = {}) => {
+    const reply = { is: "asked" };
+    intake.publish({
+      topic: more.topic ?? "t",
+      payload: utf8(text),
+      qos,
+      messageExpiry: more.expiry,
+      untilAcknowledged: more.ack ?? false,
+    }, {
+      respond: () => reply.is = "ok",
+      refuse: (error) => reply.is = `${error.code}${error.reason ? ` ${error.reason}` : ""}`,
+    });
+    return reply;
+  };
+  const publishMany = (from: number, to: number): void => {
+    for (let number = from; number < to; number++) publish(`${number}`);
+  };
+  const lose = (end = LOST): void => {
+    link.lose();
+    publisher.down(gate.down(end).culprit);
+  };
+  const up = (receiveMaximum = 65_535): void => {
+    gate.up(link);
+    publisher.up(link, receiveMaximum);
+  };
+  return {
+    clock,
+    log,
+    spool,
+    queue,
+    waiters,
+    gate,
+    intake,
+    publisher,
+    link,
+    publish,
+    publishMany,
+    lose,
+    up,
+  };
+}
+
+/** Texts of numbers. */
+export function numbers(from: number, to: number): string[] {
+  return Array.from({ length: to - from }, (_, index) => `${from + index}`);
+}
