@@ -1,4 +1,5 @@
-import type { Exit as ExitCode } from "../base/errors.ts";
+import { type Exit as ExitCode, ExitError, messageOf } from "../base/errors.ts";
+import { meant, nearest } from "./nearest.ts";
 import { VERSION } from "../base/version.ts";
 import { parseOptions, usage } from "./args.ts";
 import { bashCompletions, COMPLETIONS } from "./completions.ts";
@@ -38,9 +39,14 @@ export async function runCommand(args: readonly string[]): Promise<ExitCode> {
   if (first === "run") return await runRun([...baked, ...rest]);
   if (first === "help") return await help(rest);
   if (first === "completions") return await completions(rest);
-  if (!Object.hasOwn(TOOLS, first)) throw usage(`unknown subcommand ${first}`);
+  if (!Object.hasOwn(TOOLS, first)) throw unknownSubcommand(first);
   const tool = await TOOLS[first]!();
   return await runTool(tool, tool.takesCeiling ? [...baked, ...rest] : rest);
+}
+
+function unknownSubcommand(name: string): ExitError {
+  const near = nearest(name, ["run", ...Object.keys(TOOLS), "completions", "help"]);
+  return usage(`unknown subcommand ${name}${meant(near)}`);
 }
 
 /** A compiled program finds what was baked in before what the user gave; the daemon is concerned, and what checks its way. */
@@ -56,11 +62,28 @@ async function runRun(args: readonly string[]): Promise<ExitCode> {
 
 async function runFrom(args: readonly string[]): Promise<ExitCode> {
   const { parseRunArgs } = await import("./run.ts");
-  const run = parseRunArgs(args);
+  const run = await suggesting(() => parseRunArgs(args));
   if (run.instead === "help") return await help([]);
   if (run.instead === "version") return print(await versionText(run.verbose));
   const { runDaemon } = await import("../process/run.ts");
   return await runDaemon(run);
+}
+
+/** Without a subcommand the daemon is meant: an option that only others know says which was forgotten. */
+async function suggesting<T>(parse: () => T): Promise<T> {
+  try {
+    return parse();
+  } catch (error) {
+    const [, name] = error instanceof ExitError
+      ? /^unknown option -{1,2}([^;\s]+)/.exec(error.message) ?? []
+      : [];
+    const owners = (await allCommands()).filter(({ options }) =>
+      options.some(({ option, short }) => name === option || name === short)
+    );
+    if (owners.length === 0) throw error;
+    const names = owners.map((command) => command.name).join(" or ");
+    throw usage(`${messageOf(error).replace(/; .*/, "")} of iotcored run, but of ${names}`);
+  }
 }
 
 async function versionText(verbose: boolean): Promise<string> {
@@ -75,7 +98,7 @@ async function help(args: readonly string[]): Promise<ExitCode> {
   const commands = await allCommands();
   if (name === undefined) return print(helpText(commands[0]!) + overviewText(commands));
   const command = commands.find((command) => command.name === name);
-  if (command === undefined) throw usage(`unknown subcommand ${name}`);
+  if (command === undefined) throw unknownSubcommand(name);
   return print(helpText(command));
 }
 

@@ -1,6 +1,7 @@
 import { X509Certificate } from "node:crypto";
 import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
+import { MAX_CLIENT_ID_BYTES } from "../aws/limits.ts";
 import { textLength } from "../base/bytes.ts";
 import { sleep, systemClock } from "../base/clock.ts";
 import { Exit, ExitError, messageOf } from "../base/errors.ts";
@@ -18,9 +19,6 @@ import { targetOf } from "./target.ts";
 
 /** How long the broker may take to answer PUBLISH or SUBSCRIBE, in ms. */
 const ANSWER_MS = 10_000;
-
-/** The longest client id of AWS IoT Core, in bytes of UTF-8 ("AWS IoT Core quotas"). */
-const MAX_CLIENT_ID_BYTES = 128;
 
 /** A PEM block of a certificate. */
 const CERTIFICATES = /-----BEGIN CERTIFICATE-----[^]*?-----END CERTIFICATE-----/g;

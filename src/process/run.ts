@@ -13,6 +13,7 @@ import {
 } from "../config/resolve.ts";
 import { loadConfig, needsConfigService } from "../config/load.ts";
 import { CONFIG_INTERFACE, ConfigService } from "../config/service.ts";
+import { endpointWarning } from "../config/warnings.ts";
 import { ConfigWatch, type WatchOptions } from "../config/watch.ts";
 import {
   type Daemon,
@@ -106,6 +107,8 @@ async function run(options: RunOptions, around: Surroundings): Promise<void> {
   const started = await Promise.race([start(loading, options, around), fault]);
   if (started === undefined) return log.info("stopped before the config was there");
   const { daemon, config } = started;
+  const warning = endpointWarning(config.host);
+  if (warning !== undefined) log.warn(warning);
   const watch = needsConfigService(given)
     ? new ConfigWatch({ ...inputs, current: config, ...applyTo(daemon, around) })
     : undefined;
