@@ -128,6 +128,7 @@ export class Publisher {
       () => this.#onOverdue(),
     );
     this.#throttle = new SendThrottle(options.clock, options.limits, () => this.#pump());
+    options.waiters.isInFlight = (seq) => this.#inFlight.has(seq);
     options.spool.onAvailable = () => this.#pump();
     options.queue.onAvailable = () => this.#pump();
     options.gate.onChange = () => this.#pump();
@@ -199,6 +200,7 @@ export class Publisher {
     if (culprit !== undefined && closedFor !== undefined) {
       this.#quarantine(closedFor.record, culprit.refusal.reason);
     }
+    this.#options.waiters.linkLost();
     this.#options.spool.rewind();
     this.#finishWhenDrained();
   }

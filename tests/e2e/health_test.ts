@@ -47,3 +47,17 @@ Deno.test("a FIFO, a folder or a device in the place of a credential file ends t
     assertStringIncludes(stderr, `it must be a regular file, but is ${kind}`);
   }
 });
+
+Deno.test("publish --ack broker hears at once of a message that expires while there is no connection", async () => {
+  await using core = await startAwsIotCore();
+  await using dir = await tempDir();
+  const files = await writePki(dir.path, core.pki);
+  await core.close();
+  const bus = ["--bus-dir", `${dir.path}/bus`];
+  await using daemon = await startProgram(daemonArgs(core, files, `${dir.path}/bus`));
+  await daemon.logged("serving the core bus");
+  const message = ["-t", "a", "-m", "x", "-q", "1", "--ack", "broker", "--message-expiry", "2"];
+  const { code, stderr } = await runProgram(["publish", ...bus, ...message]);
+  assertEquals(code, 77);
+  assertStringIncludes(stderr, "expired (REMOTE)");
+});
