@@ -3,6 +3,7 @@ import type { Bytes } from "../base/bytes.ts";
 import { type Clock, systemClock, type Timer } from "../base/clock.ts";
 import { ExitError, messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
+import { EARLIEST_MS } from "../base/version.ts";
 import { stackOf } from "../base/errors.ts";
 import { ConnectError } from "./connect_error.ts";
 import { type Effect, type Event, INITIAL, type State, step } from "./connection_state.ts";
@@ -275,7 +276,8 @@ export class Connection {
     if (state.type === "ended") this.#onEnd(call, state.end);
   }
 
-  #onRefused(failure: ConnectError): void {
+  #onRefused(refusal: ConnectError): void {
+    const failure = byWrongClock(refusal, this.#clock.wallNow());
     if (failure.kind === "fault") this.#logFault(failure.cause);
     this.#lastError = failure.message;
     this.#call = undefined;
@@ -359,6 +361,14 @@ function linkOf(call: Call | undefined): MqttLink | undefined {
 
 function faultText(cause: unknown): string {
   return `an exception that nothing caught: ${messageOf(cause)}`;
+}
+
+/** A certificate cannot be checked by a clock that is not set yet, as before the first answer of NTP: the failure says so. */
+function byWrongClock(failure: ConnectError, wallNow: number): ConnectError {
+  if (failure.kind !== "certificate" || wallNow >= EARLIEST_MS) return failure;
+  const time = new Date(wallNow).toISOString();
+  const why = `the clock of this device says ${time}, which is before this program was made`;
+  return new ConnectError(failure.stage, failure.kind, `${why}; ${failure.message}`);
 }
 
 function toFailure(error: unknown): ConnectError {
