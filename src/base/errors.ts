@@ -1,3 +1,9 @@
+/**
+ * What every module uses: errors and exit codes here; clock, log, bytes and the like in the files beside it.
+ *
+ * @module
+ */
+
 /** Error codes of the core bus (`GglError` of nucleus lite); they travel as int32 in the `error` header. */
 export const Code = {
   OK: 0,

@@ -105,21 +105,21 @@ export function packagesOf({ files }: Payload): string[] {
   return [...found].sort();
 }
 
-/** A set as README lists it, in Markdown; where its lines break is for `deno fmt` to say. */
+/** A set as docs/security.md lists it, in Markdown; where its lines break is for `deno fmt` to say. */
 export function permissionList(permissions: PermissionSet): string {
   return describePermissions(permissions).map(([kind, items]) =>
     `- ${kind}: ${items.map((item) => item.replace(/^\S+/, "`$&`")).join(", ")}`
   ).join("\n");
 }
 
-/** Compares what README lists with the set of `deno.json`. @throws {ExitError} 70 */
-export function checkReadme(readme: string): void {
+/** Compares what docs/security.md lists with the set of `deno.json`. @throws {ExitError} 70 */
+export function checkPage(page: string): void {
   const list = permissionList(permissionsOf(parseBuildArgs([])));
   const squeezed = (text: string): string => text.replaceAll(/\s+/g, " ");
-  if (squeezed(readme).includes(squeezed(list))) return;
+  if (squeezed(page).includes(squeezed(list))) return;
   throw new ExitError(
     Exit.INTERNAL,
-    `README must list the permissions of deno.json:\n${list}`,
+    `docs/security.md must list the permissions of deno.json:\n${list}`,
   );
 }
 
@@ -145,10 +145,10 @@ async function check(args: readonly string[]): Promise<void> {
     const payload = readPayload(await Deno.readFile(output));
     describe(payload);
     const wrong = problems(payload, options);
-    checkReadme(await Deno.readTextFile(`${ROOT}README.md`));
+    checkPage(await Deno.readTextFile(`${ROOT}docs/security.md`));
     if (wrong.length > 0) throw new ExitError(Exit.INTERNAL, wrong.join("\n"));
     say(
-      "compile check: arguments, permissions, README's list of them, features, files and size are as they must be",
+      "compile check: arguments, permissions, the list of them in docs/security.md, features, files and size are as they must be",
     );
   } finally {
     await Deno.remove(dir, { recursive: true });

@@ -42,6 +42,10 @@ Keys without a prefix stand below \`services/aws.greengrass.NucleusLite/configur
 ${table(["option", "what", "default", "config key", "a changed key applies"], rows)}
 \`--connection-ceiling N\` is baked into a compiled program (\`deno task compile -- --max-connections N\`): the most connections that it
 may use, 1 unless it was said. \`$https_proxy\` and \`$no_proxy\` are also read in capitals.
+
+Arguments are read as \`getopt_long\` reads them, on every subcommand: \`-iNAME\`, \`-lq1\`, \`--endp=HOST\` as long as no other option
+begins so, \`-m -5\`, and \`--\` before words that begin with a dash. Two rules are our own: \`-i=NAME\` is \`-i NAME\` (but \`-m=21\` is the
+text \`=21\`), and only a text may be empty.
 `;
 }
 

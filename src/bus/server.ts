@@ -1,3 +1,9 @@
+/**
+ * The Unix socket of the core bus: a server of sessions, and what they need.
+ *
+ * @module
+ */
+
 import type { Clock, Timer } from "../base/clock.ts";
 import { isOutOfDescriptors, messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";

@@ -1,5 +1,12 @@
+/**
+ * The command line: finds the subcommand and runs it.
+ *
+ * @module
+ */
+
 import { type Exit as ExitCode, ExitError, messageOf } from "../base/errors.ts";
 import { meant, nearest } from "./nearest.ts";
+import type { LogFormat } from "../base/log.ts";
 import { VERSION } from "../base/version.ts";
 import { parseOptions, usage } from "./args.ts";
 import { bashCompletions, COMPLETIONS } from "./completions.ts";
@@ -57,7 +64,13 @@ function splitBaked(args: readonly string[]): [baked: readonly string[], given: 
 
 async function runRun(args: readonly string[]): Promise<ExitCode> {
   const { holdingFailures } = await import("../process/failures.ts");
-  return await holdingFailures(() => runFrom(args));
+  return await holdingFailures(logFormatIn(args), () => runFrom(args));
+}
+
+/** The log's format by a command line that may hold mistakes, which are told in that format too. */
+function logFormatIn(args: readonly string[]): LogFormat {
+  const formats = [...args.join("\n").matchAll(/^--log-format[=\n](text|json|journald)$/gm)];
+  return (formats.at(-1)?.[1] ?? "text") as LogFormat;
 }
 
 async function runFrom(args: readonly string[]): Promise<ExitCode> {

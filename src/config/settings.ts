@@ -1,3 +1,9 @@
+/**
+ * The configuration: one table of every setting, from which it is read, watched, and documented.
+ *
+ * @module
+ */
+
 import { MAX_IN_FLIGHT } from "../aws/limits.ts";
 import { type Level, LEVEL_NAMES, type LogFormat } from "../base/log.ts";
 import { BUS_DIR, INTERFACE_NAME } from "../bus/socket_file.ts";
@@ -233,11 +239,11 @@ export const SETTINGS = {
   },
   logFormat: {
     option: "log-format",
-    value: "text|json",
+    value: "text|json|journald",
     fallback: "text",
     applies: "restart",
     help: "how to log",
-    parse: oneOf<LogFormat>("text", "json"),
+    parse: oneOf<LogFormat>("text", "json", "journald"),
   },
 } as const satisfies Record<string, Setting<unknown>>;
 

@@ -1,3 +1,9 @@
+/**
+ * What ties the modules together: a daemon with its connections, spool and socket.
+ *
+ * @module
+ */
+
 import type { Bytes } from "../base/bytes.ts";
 import type { Clock } from "../base/clock.ts";
 import { Exit, ExitError, messageOf } from "../base/errors.ts";
@@ -185,8 +191,8 @@ class LocalDaemon implements Daemon, PoolHandler {
     const shared = { spool: this.#spool, queue, waiters: this.#waiters, gate, clock, fault };
     const limits = config.rateLimit ? AWS_RATE_LIMITS : undefined;
     const { maxInFlight, keepQos0WhenOffline, maxConnections } = config;
-    this.#publisher = new Publisher({ ...shared, log, limits, maxInFlight });
-    this.#quarantine = new Quarantine({ spool: this.#spool, gate });
+    this.#publisher = new Publisher({ ...shared, log, random, limits, maxInFlight });
+    this.#quarantine = new Quarantine({ spool: this.#spool, gate, clock });
     this.#intake = new Intake({ ...shared, publisher: this.#publisher, keepQos0WhenOffline });
     this.#queue = queue;
     this.#files = new CredentialFiles(log, clock);
@@ -301,6 +307,7 @@ class LocalDaemon implements Daemon, PoolHandler {
     this.#publisher.stop();
     this.#waiters.stop();
     this.#gates.stop();
+    this.#quarantine.stop();
     this.#readiness.down();
     this.#subscriptions.stop();
     this.#files.close();

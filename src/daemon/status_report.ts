@@ -47,7 +47,7 @@ export interface StatusSources {
     readonly virtualFilters: number;
   };
   readonly intake: Pick<Intake, "accepted" | "refused">;
-  readonly publisher: Pick<Publisher, "counters" | "inFlight">;
+  readonly publisher: Pick<Publisher, "congestion" | "counters" | "inFlight" | "throttledBy">;
   readonly queue: Pick<Qos0Queue, "length" | "bytes">;
   readonly gates: Pick<SendGates, "counters" | "standings">;
   readonly spool: { stats(): SpoolStats };
@@ -147,7 +147,9 @@ export class StatusReport {
   }
 
   #publishes(): Status["publishes"] {
-    const { intake, publisher: { counters }, queue } = this.#sources;
+    const { intake, publisher, queue } = this.#sources;
+    const { congestion, counters } = publisher;
+    const { perSecond } = congestion;
     return {
       accepted: intake.accepted,
       sent: counters.sent,
@@ -157,6 +159,12 @@ export class StatusReport {
       throttled_ms: counters.throttledMs,
       waiting_qos0_messages: queue.length,
       waiting_qos0_bytes: queue.bytes,
+      turned_away: congestion.turnedAway,
+      overdue: congestion.overdue,
+      resent: congestion.resent,
+      window: congestion.window,
+      rate_per_minute: perSecond === undefined ? null : Math.round(perSecond * 60),
+      throttled_by: publisher.throttledBy ?? null,
     };
   }
 

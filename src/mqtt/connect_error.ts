@@ -100,6 +100,12 @@ export function isSilentClose(failure: ConnectError): boolean {
   return failure.stage === "connack" && failure.kind === "closed";
 }
 
+/** Whether the account may just be busy with other devices: what a CONNACK of busy or quota says, or a close before CONNACK. */
+export function isBusy(failure: ConnectError): boolean {
+  return isSilentClose(failure) ||
+    failure.kind === "connack" && consequenceInConnack(failure.code ?? 0) === "busy";
+}
+
 /** The failure that an exception in a callback means. */
 export function faultIn(
   stage: Stage,

@@ -1,3 +1,9 @@
+/**
+ * Connections to the broker, from addresses to MQTT; this one is kept up, and the pool has several.
+ *
+ * @module
+ */
+
 import type { Qos } from "../aws/limits.ts";
 import type { Bytes } from "../base/bytes.ts";
 import { type Clock, systemClock, type Timer } from "../base/clock.ts";
@@ -148,6 +154,11 @@ export class Connection {
   /** Makes a new link with a fresh target and credentials, without backoff; also after `onFailed`. */
   reconnect(reason: string): void {
     this.#happened({ type: "reconnect", reason });
+  }
+
+  /** Makes a new link because this one carries too little; what went wrong so far still counts. Does nothing without a link. */
+  renew(reason: string): void {
+    this.#happened({ type: "renew", reason });
   }
 
   /**

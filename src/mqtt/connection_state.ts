@@ -1,7 +1,7 @@
-import { backoffDelay } from "../base/backoff.ts";
+import { backoffDelay, BUSY } from "../base/backoff.ts";
 import { Exit } from "../base/errors.ts";
 import type { Fields, Level } from "../base/log.ts";
-import { type ConnectError, isAuthentication, isSilentClose } from "./connect_error.ts";
+import { type ConnectError, isAuthentication, isBusy, isSilentClose } from "./connect_error.ts";
 import type { LinkEnd } from "./link.ts";
 
 /** A connection that stood this long was good: the next wait is a short one again, in ms. */
@@ -22,10 +22,15 @@ export const QUICK_CLOSES = 3;
 /** The DISCONNECT code of a broker whose session another connection took [MQTT5-3.14.2.1]. */
 const SESSION_TAKEN_OVER = 0x8e;
 
+/** DISCONNECT codes that leave the cause open: unspecified error, implementation specific error [MQTT5-3.14.2.1]. */
+const UNTELLING: ReadonlySet<number> = new Set([0x80, 0x83]);
+
 /** What outlives single attempts. */
 export interface History {
   /** Attempts and links in a row that were no good: the exponent of the next wait. */
   readonly attempt: number;
+  /** CONNECTs that a busy account refused since a link was good: the exponent of the wait after the next one. */
+  readonly busy: number;
   /** No CONNECT was sent after this, in ms of the clock; `undefined` before the first. */
   readonly connectAt: number | undefined;
   /** Closes before CONNACK in a row. */
@@ -66,6 +71,8 @@ export type Event =
     | { readonly type: "ended"; readonly end: LinkEnd }
     /** Wanted by the operator (SIGHUP) or a changed configuration. */
     | { readonly type: "reconnect"; readonly reason: string }
+    /** The link stands, but carries nothing any more: another one, and what went wrong so far still counts. */
+    | { readonly type: "renew"; readonly reason: string }
     | { readonly type: "stop" }
   );
 
@@ -94,7 +101,14 @@ export interface Step {
   readonly effects: readonly Effect[];
 }
 
-const FRESH: History = { attempt: 0, connectAt: undefined, silent: 0, quick: 0, everUp: false };
+const FRESH: History = {
+  attempt: 0,
+  busy: 0,
+  connectAt: undefined,
+  silent: 0,
+  quick: 0,
+  everUp: false,
+};
 
 /** Where every connection begins. */
 export const INITIAL: State = { type: "idle", history: FRESH };
@@ -114,6 +128,8 @@ export function step(state: State, event: Event): Step {
       return onEnded(state, event);
     case "reconnect":
       return onReconnect(state, event);
+    case "renew":
+      return state.type === "up" ? replace(state.history, event.reason) : stay(state);
     case "stop":
       return onStop(state);
   }
@@ -162,10 +178,12 @@ function onRefused(history: History, { failure, now, random }: Of<"refused">): S
       `active, no policy is attached to it, the policy does not allow iot:Connect for this client id, or the endpoint is ` +
       `of another account or region`
     : undefined;
-  return retry({ ...history, connectAt, silent }, `Cannot connect: ${failure.message}`, hint, {
-    now,
-    random,
-  });
+  const text = `Cannot connect: ${failure.message}`;
+  const { attempt, busy } = history;
+  const next = { ...history, connectAt, silent };
+  return isBusy(failure)
+    ? retry({ ...next, busy: busy + 1 }, backoffDelay(busy, random, BUSY), text, hint, now)
+    : retry({ ...next, attempt: attempt + 1 }, backoffDelay(attempt, random), text, hint, now);
 }
 
 /** The exit code of a failure that another attempt would not mend. */
@@ -196,17 +214,17 @@ function onLost(history: History, since: number, { end, now, random }: Of<"ended
   const stood = now - since;
   const quick = end.by === "peer" && stood < QUICK_CLOSE_MS ? history.quick + 1 : 0;
   const good = stood >= STANDING_MS;
-  const next = { ...history, quick, attempt: good ? 0 : history.attempt };
-  return retry(next, `The connection was lost: ${end.reason}`, lossHint(end, quick), {
-    now,
-    random,
-  });
+  const attempt = good ? 0 : history.attempt;
+  const next = { ...history, quick, attempt: attempt + 1, busy: good ? 0 : history.busy };
+  const text = `The connection was lost: ${end.reason}`;
+  return retry(next, backoffDelay(attempt, random), text, lossHint(end, quick), now);
 }
 
 function lossHint(end: LinkEnd, quick: number): string | undefined {
   if (end.code === SESSION_TAKEN_OVER) {
     return "Another device connected with the same client id and took the session over: client ids must be unique";
   }
+  if (end.code !== undefined && !UNTELLING.has(end.code)) return undefined;
   if (!every(quick, QUICK_CLOSES)) return undefined;
   return `The broker closed the connection soon after accepting it, ${quick} times in a row. Likely causes: another device ` +
     `uses the same client id, the policy forbids a topic that is published or subscribed to, or a limit is crossed`;
@@ -218,7 +236,7 @@ function every(count: number, first: number): boolean {
 }
 
 function onReconnect(state: State, { now, reason }: Of<"reconnect">): Step {
-  const log: Effect = { type: "log", level: "info", text: `Reconnecting: ${reason}` };
+  const log = reconnecting(reason);
   const history = forgiven(state.history);
   switch (state.type) {
     case "waiting":
@@ -229,13 +247,22 @@ function onReconnect(state: State, { now, reason }: Of<"reconnect">): Step {
       // CONNECT may just have been sent.
       return before(attempt({ ...history, connectAt: now }, now, now), [{ type: "abort" }, log]);
     case "up":
-      return {
-        state: { type: "replacing", history },
-        effects: [log, { type: "close", force: false }],
-      };
+      return replace(history, reason);
     default:
       return stay(state);
   }
+}
+
+/** Closes the link that stands, to make another one. */
+function replace(history: History, reason: string): Step {
+  return {
+    state: { type: "replacing", history },
+    effects: [reconnecting(reason), { type: "close", force: false }],
+  };
+}
+
+function reconnecting(reason: string): Effect {
+  return { type: "log", level: "info", text: `Reconnecting: ${reason}` };
 }
 
 function onStop(state: State): Step {
@@ -258,15 +285,16 @@ function onStop(state: State): Step {
   }
 }
 
-/** Waits with backoff, then tries again (iotcored-3). */
+/** Waits `ms` from when CONNECT may be sent again, then tries (iotcored-3). */
 function retry(
   history: History,
+  ms: number,
   text: string,
   hint: string | undefined,
-  { now, random }: { now: number; random: number },
+  now: number,
 ): Step {
-  const notBefore = now + backoffDelay(history.attempt, random);
-  const next = attempt({ ...history, attempt: history.attempt + 1 }, notBefore, now);
+  // On top of the spacing, not within it: devices that fell together would else come back together, after exactly a second.
+  const next = attempt(history, Math.max(now, spaced(history)) + ms, now);
   const wait = next.state.type === "waiting" ? next.state.until - now : 0;
   const effects: Effect[] = [{
     type: "log",
@@ -277,12 +305,14 @@ function retry(
   return before(next, effects);
 }
 
+/** From when another CONNECT of this client id is allowed, in ms of the clock. */
+function spaced({ connectAt }: History): number {
+  return connectAt === undefined ? -Infinity : connectAt + CONNECT_SPACING_MS;
+}
+
 /** Connects, not before the given time nor within a second of the last CONNECT. */
 function attempt(history: History, notBefore: number, now: number): Step {
-  const { connectAt } = history;
-  const until = connectAt === undefined
-    ? notBefore
-    : Math.max(notBefore, connectAt + CONNECT_SPACING_MS);
+  const until = Math.max(notBefore, spaced(history));
   return until <= now ? { state: { type: "connecting", history }, effects: [{ type: "open" }] } : {
     state: { type: "waiting", until, history },
     effects: [{ type: "timer", ms: Math.ceil(until - now) }],
@@ -291,7 +321,7 @@ function attempt(history: History, notBefore: number, now: number): Step {
 
 /** What went wrong so far does not count: something has changed. */
 function forgiven(history: History): History {
-  return { ...history, attempt: 0, silent: 0, quick: 0 };
+  return { ...history, attempt: 0, busy: 0, silent: 0, quick: 0 };
 }
 
 function before(next: Step, effects: readonly Effect[]): Step {

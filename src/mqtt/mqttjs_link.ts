@@ -1,6 +1,11 @@
 import type { Qos } from "../aws/limits.ts";
 import type { TLSSocket } from "node:tls";
-import { type ClientSubscribeCallback, loadMqtt, type MqttClient } from "../../deps.ts";
+import {
+  type ClientSubscribeCallback,
+  type IClientPublishOptions,
+  loadMqtt,
+  type MqttClient,
+} from "../../deps.ts";
 import type { Bytes } from "../base/bytes.ts";
 import { Deque } from "../base/deque.ts";
 import { type Clock, systemClock, type Timer } from "../base/clock.ts";
@@ -8,6 +13,7 @@ import { messageOf } from "../base/errors.ts";
 import type { ConnStream } from "./conn_stream.ts";
 import { ConnectError, exceptionIn, faultIn, fromSocketError } from "./connect_error.ts";
 import { CoalescingStream } from "./coalescing_stream.ts";
+import { KeepAlive } from "./keep_alive.ts";
 import { clientOptions, type LinkOptions } from "./mqttjs_options.ts";
 import type {
   ConnackInfo,
@@ -20,6 +26,7 @@ import type {
 } from "./link.ts";
 import { describeCode, reasonName } from "./reason_codes.ts";
 import { type SecureStream, streamError } from "./tls.ts";
+import { TopicAliases } from "./topic_aliases.ts";
 
 /** How long a broker may take to hang up after DISCONNECT, in ms. */
 export const CLOSE_MS = 1_000;
@@ -32,7 +39,11 @@ interface Packet {
   readonly returnCode?: number;
   readonly sessionPresent?: boolean;
   readonly granted?: readonly number[];
-  readonly properties?: { readonly reasonString?: string; readonly receiveMaximum?: number };
+  readonly properties?: {
+    readonly reasonString?: string;
+    readonly receiveMaximum?: number;
+    readonly topicAliasMaximum?: number;
+  };
 }
 
 /** DISCONNECT with reason 0, the same two bytes in both versions [MQTT-3.14.1-1], [MQTT5-3.14.2.1]. */
@@ -94,9 +105,12 @@ class MqttJsLink implements MqttLink {
   /** The packet being handled: MQTT.js does not pass a PUBACK on to the callback of a success. */
   #packet: Packet | undefined;
   #sawConnack = false;
-  #bytesAtPing = 0;
+  #aliases = new TopicAliases(0);
+  readonly #keepAlive: KeepAlive;
   /** Who waits for a PINGRESP, in the order of the PINGREQs; `undefined` for one of the keep-alive [MQTT-3.12.4-1]. */
-  readonly #pings = new Deque<{ readonly done: (() => void) | undefined }>();
+  readonly #pings = new Deque<
+    { readonly sentAt: number; readonly done: (() => void) | undefined }
+  >();
 
   constructor(
     Client: typeof MqttClient,
@@ -121,6 +135,13 @@ class MqttJsLink implements MqttLink {
       () => coalesced as unknown as ReturnType<MqttClient["streamBuilder"]>,
       clientOptions(options),
     );
+    this.#keepAlive = new KeepAlive({
+      clock: this.#clock,
+      ms: options.keepAliveS * 1_000,
+      ping: () => this.#sendPing(),
+      bytesRead: () => tcp.bytesRead,
+      onDead: this.#guarded("keep-alive", () => this.#onDead()),
+    });
     this.#listen();
     const { connackTimeoutMs: ms, signal } = options;
     this.#connackTimer = this.#clock.after(
@@ -141,11 +162,11 @@ class MqttJsLink implements MqttLink {
 
   publish(message: OutgoingPublish, done: (result: PublishResult | undefined) => void): void {
     if (this.#phase !== "open") return done(undefined);
-    const { topic, qos, dup = false, messageExpiry } = message;
+    const { qos, dup = false, messageExpiry } = message;
     const payload = message.payload as Uint8Array as Buffer;
-    const options = messageExpiry === undefined || this.#options.version !== "5"
-      ? { qos, dup }
-      : { qos, dup, properties: { messageExpiryInterval: messageExpiry } };
+    const { topic, alias } = this.#aliases.use(message.topic);
+    const properties = this.#options.version === "5" ? propertiesOf(messageExpiry, alias) : {};
+    const options = { qos, dup, ...properties };
     if (qos === 0) {
       // With a callback, MQTT.js would add a listener for `drain` per message while the stream is full.
       this.#guarded("publish", () => this.#client.publish(topic, payload, options))();
@@ -155,10 +176,12 @@ class MqttJsLink implements MqttLink {
       return;
     }
     const onEnd = (): void => done(undefined);
+    const sentAt = this.#clock.now();
     this.#pending.add(onEnd);
     const onAnswer = this.#guarded("publish answer", () => {
       // An answer without PUBACK is the end of the link, which answers for itself.
       if (this.#packet?.cmd !== "puback" || !this.#pending.delete(onEnd)) return;
+      this.#keepAlive.answered(sentAt);
       done(resultOf(this.#packet.reasonCode ?? 0, this.#packet));
     });
     this.#guarded("publish", () => this.#client.publish(topic, payload, options, onAnswer))();
@@ -219,7 +242,9 @@ class MqttJsLink implements MqttLink {
     return new Promise((resolve) => {
       const onEnd = (): void => resolve(undefined);
       this.#pending.add(onEnd);
+      const sentAt = this.#clock.now();
       const answer = (value: T): void => {
+        this.#keepAlive.answered(sentAt);
         if (this.#pending.delete(onEnd)) resolve(value);
       };
       this.#guarded("request", () => send(answer))();
@@ -254,12 +279,9 @@ class MqttJsLink implements MqttLink {
     });
     const sendPing = client.sendPing.bind(client);
     this.#sendPing = this.#guarded("ping", (done?: () => void) => {
-      this.#bytesAtPing = this.#tcp.bytesRead;
-      this.#pings.push({ done });
+      this.#pings.push({ sentAt: this.#clock.now(), done });
       sendPing();
     });
-    client.sendPing = () => this.#sendPing();
-    client.onKeepaliveTimeout = this.#guarded("keep-alive", () => this.#onKeepAlive());
   }
 
   /** A callback for MQTT.js or a stream: what it throws ends the link. */
@@ -280,13 +302,8 @@ class MqttJsLink implements MqttLink {
     return this.#phase === "over" || this.#stream.destroyed;
   }
 
-  /**
-   * Called at 1.5 times the keep-alive and each half of it after. A PINGRESP may be stuck behind messages on a slow link;
-   * what arrives at all proves that the link lives.
-   */
-  #onKeepAlive(): void {
-    if (this.#tcp.bytesRead !== this.#bytesAtPing) return this.#client.sendPing();
-    const seconds = this.#client.keepalive * 1.5;
+  #onDead(): void {
+    const seconds = this.#options.keepAliveS * 1.5;
     this.#finish({ by: "keep-alive", reason: `nothing came for ${seconds} s` });
   }
 
@@ -296,10 +313,17 @@ class MqttJsLink implements MqttLink {
     if (packet.cmd === "connack") return this.#onConnack(packet);
     if (!this.#sawConnack) return this.#breach(`${packet.cmd.toUpperCase()} came before CONNACK`);
     if (packet.cmd === "disconnect") return this.#onDisconnect(packet);
-    if (packet.cmd === "pingresp") return this.#pings.shift()?.done?.();
+    if (packet.cmd === "pingresp") return this.#onPingresp();
     if (packet.cmd === "publish" && packet.qos === 2) {
       this.#breach("a message of QoS 2 came, which nobody subscribed to");
     }
+  }
+
+  #onPingresp(): void {
+    const ping = this.#pings.shift();
+    if (ping === undefined) return;
+    this.#keepAlive.answered(ping.sentAt);
+    ping.done?.();
   }
 
   #onConnack(packet: Packet): void {
@@ -311,6 +335,7 @@ class MqttJsLink implements MqttLink {
       this.#fail("connack", `${this.#options.where} answered CONNACK ${said}`, code);
       return;
     }
+    this.#aliases = new TopicAliases(packet.properties?.topicAliasMaximum ?? 0);
     this.connack = {
       sessionPresent: packet.sessionPresent ?? false,
       receiveMaximum: packet.properties?.receiveMaximum ?? 65_535,
@@ -321,6 +346,7 @@ class MqttJsLink implements MqttLink {
     if (this.#phase !== "connecting") return;
     this.#phase = "open";
     this.#disarm();
+    this.#keepAlive.start();
     this.#resolve(this);
   }
 
@@ -373,6 +399,7 @@ class MqttJsLink implements MqttLink {
     const opened = this.#phase !== "connecting";
     this.#phase = "over";
     this.#disarm();
+    this.#keepAlive.stop();
     this.#closeTimer?.cancel();
     this.#stream.destroy();
     this.#answerUnwritten(undefined);
@@ -393,6 +420,20 @@ function endOfStream(where: string, error: unknown): ConnectError {
   return error === undefined
     ? new ConnectError("connack", "closed", `${where} closed the connection before CONNACK`)
     : fromSocketError("connack", where, error);
+}
+
+/** The properties of a PUBLISH, if it has any. */
+function propertiesOf(
+  messageExpiryInterval: number | undefined,
+  topicAlias: number | undefined,
+): Pick<IClientPublishOptions, "properties"> {
+  if (messageExpiryInterval === undefined && topicAlias === undefined) return {};
+  return {
+    properties: {
+      ...messageExpiryInterval === undefined ? {} : { messageExpiryInterval },
+      ...topicAlias === undefined ? {} : { topicAlias },
+    },
+  };
 }
 
 const SUCCESS: PublishResult = { code: 0, reason: "" };

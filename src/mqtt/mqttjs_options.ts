@@ -38,10 +38,10 @@ export function clientOptions(options: LinkOptions): IClientOptions {
     queueQoSZero: false,
     // Ours comes first, with an error that says what it is.
     connectTimeout: options.connackTimeoutMs + 60_000,
-    timerVariant: "native",
     messageIdProvider: new PacketIds(),
     outgoingStore: noStore(),
-    // Else a ping is put off, and with it two timers are made, for each PUBACK; a ping per keep-alive costs less.
+    // The link keeps itself alive.
+    timerVariant: { set: () => 1, clear: () => {} },
     reschedulePings: false,
     // Else every step of each packet is formatted, whoever listens.
     log: () => {},

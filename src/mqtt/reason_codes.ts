@@ -1,8 +1,11 @@
 /** What a refusal means for what comes next. */
 interface Reason {
   readonly name: string;
-  /** In CONNACK: other credentials are needed (iotcored-4), or else the same may succeed later. */
-  readonly connack?: "credentials";
+  /**
+   * In CONNACK: other credentials are needed (iotcored-4), or the account may be busy, so that much later is soon enough; or else the
+   * same may succeed later. With which code AWS IoT Core refuses a CONNECT above the quota is not documented.
+   */
+  readonly connack?: "credentials" | "busy";
   /** In PUBACK: the same may succeed later, or else the message is given up. */
   readonly puback?: "retry";
 }
@@ -11,21 +14,21 @@ interface Reason {
 const REASONS: ReadonlyMap<number, Reason> = new Map<number, Reason>([
   [1, { name: "unacceptable protocol version" }],
   [2, { name: "identifier rejected" }],
-  [3, { name: "server unavailable" }],
+  [3, { name: "server unavailable", connack: "busy" }],
   [4, { name: "bad user name or password", connack: "credentials" }],
   [5, { name: "not authorized", connack: "credentials" }],
   [0x10, { name: "no matching subscribers" }],
   [0x11, { name: "no subscription existed" }],
-  [0x80, { name: "unspecified error" }],
+  [0x80, { name: "unspecified error", connack: "busy" }],
   [0x81, { name: "malformed packet" }],
   [0x82, { name: "protocol error" }],
-  [0x83, { name: "implementation specific error" }],
+  [0x83, { name: "implementation specific error", connack: "busy" }],
   [0x84, { name: "unsupported protocol version" }],
   [0x85, { name: "client identifier not valid" }],
   [0x86, { name: "bad user name or password", connack: "credentials" }],
   [0x87, { name: "not authorized", connack: "credentials" }],
-  [0x88, { name: "server unavailable" }],
-  [0x89, { name: "server busy" }],
+  [0x88, { name: "server unavailable", connack: "busy" }],
+  [0x89, { name: "server busy", connack: "busy" }],
   [0x8a, { name: "banned" }],
   [0x8b, { name: "server shutting down" }],
   [0x8c, { name: "bad authentication method", connack: "credentials" }],
@@ -39,7 +42,7 @@ const REASONS: ReadonlyMap<number, Reason> = new Map<number, Reason>([
   [0x94, { name: "topic alias invalid" }],
   [0x95, { name: "packet too large" }],
   [0x96, { name: "message rate too high" }],
-  [0x97, { name: "quota exceeded", puback: "retry" }],
+  [0x97, { name: "quota exceeded", connack: "busy", puback: "retry" }],
   [0x98, { name: "administrative action" }],
   [0x99, { name: "payload format invalid" }],
   [0x9a, { name: "retain not supported" }],
@@ -47,7 +50,7 @@ const REASONS: ReadonlyMap<number, Reason> = new Map<number, Reason>([
   [0x9c, { name: "use another server" }],
   [0x9d, { name: "server moved" }],
   [0x9e, { name: "shared subscriptions not supported" }],
-  [0x9f, { name: "connection rate exceeded" }],
+  [0x9f, { name: "connection rate exceeded", connack: "busy" }],
   [0xa0, { name: "maximum connect time" }],
   [0xa1, { name: "subscription identifiers not supported" }],
   [0xa2, { name: "wildcard subscriptions not supported" }],
@@ -63,8 +66,8 @@ export function reasonName(code: number): string {
   return REASONS.get(code)?.name ?? "unknown code";
 }
 
-/** What a CONNACK with this code asks for (iotcored-4): other credentials, or another attempt. */
-export function consequenceInConnack(code: number): "credentials" | "retry" {
+/** What a CONNACK with this code asks for (iotcored-4): other credentials, or another attempt, much later when busy. */
+export function consequenceInConnack(code: number): "credentials" | "busy" | "retry" {
   return REASONS.get(code)?.connack ?? "retry";
 }
 

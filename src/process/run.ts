@@ -1,3 +1,9 @@
+/**
+ * The process: configuration, log, signals and systemd around a daemon.
+ *
+ * @module
+ */
+
 import { type Clock, sleep, systemClock } from "../base/clock.ts";
 import { Exit, type Exit as ExitCode, ExitError, messageOf, stackOf } from "../base/errors.ts";
 import { createLog, type Log } from "../base/log.ts";

@@ -11,7 +11,7 @@ interface Queued {
 
 /** Where messages come from, and what becomes of those that are not sent. */
 export interface GatedQueueOptions<T> {
-  readonly gate: Pick<SendGate, "ask" | "demand" | "phase">;
+  readonly gate: Pick<SendGate, "ask" | "demand" | "isCalm" | "phase">;
   /** The first message, which stays. */
   readonly peek: () => T | undefined;
   /** Takes the first message out. */
@@ -54,6 +54,7 @@ export class GatedQueue<T extends Queued> {
         this.#take();
         continue;
       }
+      if (this.#options.gate.isCalm) return message;
       const isBehind = this.#held.has(message.topic);
       const admission = isBehind || this.#isSuspect(message) ? "held" : this.#ask(message);
       if (admission === "send") return message;
@@ -70,13 +71,16 @@ export class GatedQueue<T extends Queued> {
 
   /** The first message of a suspect topic, when it is its turn to be tried; it stays until {@linkcode shift}. */
   peekSuspect(): T | undefined {
+    if (this.#held.size === 0) return undefined;
     for (const [topic, messages] of this.#held) {
       const head = this.#head(messages);
       if (head === undefined) {
         this.#held.delete(topic);
         continue;
       }
-      if (this.#ask(head) !== "alone") continue;
+      const admission = this.#ask(head);
+      // `send`: the detector has forgotten the topic, of which it knows so many at most.
+      if (admission !== "alone" && admission !== "send") continue;
       this.#take = () => {
         messages.shift();
         this.#heldBytes -= head.size;

@@ -1,3 +1,4 @@
+import { CONNECT_SPACING_MS } from "../aws/limits.ts";
 import type { LinkEnd } from "../mqtt/link.ts";
 import { accusedBy } from "./close_cause.ts";
 import { type Condemned, POSTPONE_MS, Standings } from "./standings.ts";
@@ -6,8 +7,11 @@ import { type Subject, type Suspicion, Unproven } from "./unproven.ts";
 /** How long what is not suspected goes at full speed between two trials, while it has something to send, in ms. */
 export const SLICE_MS = 100;
 
-/** How long after a link is up no filter is tried, in ms: a close for one sooner would bring the next CONNECT no nearer. */
-export const HEAD_START_MS = 500;
+/**
+ * How long after a link is up there is no trial, in ms: the next CONNECT may go no sooner (AWS IoT Core quotas), so that a close by then
+ * costs the others the time of a connect, and an earlier one would find nothing sooner.
+ */
+export const HEAD_START_MS = CONNECT_SPACING_MS;
 
 /** How long a trial may take, and how long it is waited for an empty link before it, in ms. */
 export const TRIAL_MS = 5_000;
@@ -22,12 +26,12 @@ export const FENCE_SPACING_MS = 2_000;
 export type Phase =
   | { readonly type: "down" }
   /**
-   * What is not suspected may go. `filtersFrom`: no filter is tried before it; `until`: when a suspect that waits gets its turn, if one
+   * What is not suspected may go. `trialsFrom`: there is no trial before it; `until`: when a suspect that waits gets its turn, if one
    * does.
    */
   | {
     readonly type: "open";
-    readonly filtersFrom: number;
+    readonly trialsFrom: number;
     readonly until: number | undefined;
   }
   /** Nothing goes until everything is proven. */
@@ -86,9 +90,14 @@ export class PoisonDetector {
   #retryAt = Infinity;
   #trials = 0;
 
-  /** Where the link is. A new object with each change. */
+  /** Where the link is. A new object whenever others may be written than before. */
   get phase(): Phase {
     return this.#phase;
+  }
+
+  /** Whether anything may be written now, because nothing is suspect or refused: most of the time. */
+  get isCalm(): boolean {
+    return this.#phase.type === "open" && this.#standings.isEmpty;
   }
 
   /** How many trials began since the start. */
@@ -129,9 +138,8 @@ export class PoisonDetector {
     if (!isNext(found, seq, now)) return "held";
     if (phase.type === "turn") return "alone";
     if (phase.type !== "open") return "wait";
-    // Filters are subscribed before anything is published: that has its chance first.
-    if (this.#unproven.size > 0 || earliest(phase, subject) > now) {
-      this.#demanded(phase, subject, now);
+    if (this.#unproven.size > 0 || phase.trialsFrom > now) {
+      this.#demanded(phase, now);
       return "held";
     }
     this.#phase = { type: "turn", until: now + TURN_MS };
@@ -143,7 +151,7 @@ export class PoisonDetector {
     const found = this.#standings.caseOf(subject, now);
     if (found?.type !== "suspect") return false;
     if (this.#phase.type === "open" && isNext(found, seq, now)) {
-      this.#demanded(this.#phase, subject, now);
+      this.#demanded(this.#phase, now);
     }
     return true;
   }
@@ -151,14 +159,14 @@ export class PoisonDetector {
   /** A PUBLISH of QoS 0 was written. */
   wroteQos0(topic: string, bytes: number, now: number): void {
     this.#unproven.wroteQos0(topic, bytes, now);
-    this.#began({ subject: { kind: "topic", name: topic } }, now);
+    if (this.#phase.type === "turn") this.#began({ subject: { kind: "topic", name: topic } }, now);
   }
 
   /** A PUBLISH of QoS 1 was written; returns what to give {@linkcode answered}. */
   wroteQos1(topic: string, seq: number, bytes: number, now: number): number {
     const subject: Subject = { kind: "topic", name: topic };
     const order = this.#unproven.wrote({ subjects: [subject], seq, bytes, at: now });
-    this.#began({ subject, seq }, now);
+    if (this.#phase.type === "turn") this.#began({ subject, seq }, now);
     return order;
   }
 
@@ -168,7 +176,7 @@ export class PoisonDetector {
     const bytes = filters.reduce((sum, { length }) => sum + length, 0);
     const order = this.#unproven.wrote({ subjects, bytes, at: now });
     const [only] = subjects;
-    if (only !== undefined) this.#began({ subject: only }, now);
+    if (only !== undefined && this.#phase.type === "turn") this.#began({ subject: only }, now);
     return order;
   }
 
@@ -180,7 +188,7 @@ export class PoisonDetector {
       return phase.fence === "due" ? this.#unproven.allProvableFrom ?? now : undefined;
     }
     const from = this.#unproven.provableFrom;
-    if (from === undefined) return undefined;
+    if (from === undefined || this.#unproven.hasFenceSince(from)) return undefined;
     // What would answer in its place may have been discarded.
     const waitMs = this.#unproven.hasAnswerableSince(from) ? FENCE_SPACING_MS : 0;
     return Math.max(from + waitMs, this.#lastFenceAt + FENCE_SPACING_MS);
@@ -214,7 +222,9 @@ export class PoisonDetector {
       if (phase.fence === order) this.#phase = { ...phase, fence: "answered" };
       if (this.#unproven.size === 0) this.#phase = { type: "turn", until: now + TURN_MS };
     }
-    return cleared ?? NO_SUBJECTS;
+    if (cleared === undefined) return NO_SUBJECTS;
+    this.#changed();
+    return cleared;
   }
 
   /** A filter had no answer within the deadline of its SUBSCRIBE; the refusal if it is condemned for that. */
@@ -239,9 +249,9 @@ export class PoisonDetector {
   /** Time has passed. */
   tick(now: number): void {
     const phase = this.#phase;
-    if (phase.type !== "down" && now >= this.#retryAt) {
+    if (now >= this.#retryAt) {
       this.#retryAt = Infinity;
-      this.#phase = { ...phase };
+      this.#changed();
     }
     if (phase.type === "down" || phase.until === undefined || now < phase.until) return;
     this.#unproven.dropStale(now);
@@ -275,11 +285,11 @@ export class PoisonDetector {
     const suspicions = this.#unproven.accused(accused);
     if (accused === "none") return NOTHING;
     if (phase.type !== "trial") {
-      return { ...NOTHING, suspected: this.#standings.suspect(suspicions, now) };
+      return { ...NOTHING, suspected: this.#standings.suspect(suspicions, end.code, now) };
     }
     const { suspicion } = phase;
     if (!suspicions.some(({ subject }) => isSame(subject, suspicion.subject))) return NOTHING;
-    if (!this.#standings.soleInFlight(suspicion, now)) return { ...NOTHING, trial: true };
+    if (!this.#standings.soleInFlight(suspicion, end.code, now)) return { ...NOTHING, trial: true };
     const reason =
       `the broker closed the connection for it while nothing else was in flight: ${end.reason}`;
     const refusal = this.#standings.condemn(suspicion.subject, reason, now);
@@ -294,24 +304,30 @@ export class PoisonDetector {
   /** A subject is to go through a trial, whatever it was. */
   suspect(subject: Subject, now: number): void {
     this.#standings.retry(subject, now);
+    this.#changed();
   }
 
   /** Policies or credentials may have changed: what is refused is tried again. */
   retryRefused(now: number): void {
     this.#standings.retryRefused(now);
+    this.#changed();
   }
 
   /** The packet that was written in a trial's turn is on trial. */
   #began(suspicion: Suspicion, now: number): void {
-    if (this.#phase.type !== "turn") return;
     this.#trials++;
     this.#phase = { type: "trial", suspicion, until: now + TRIAL_MS, fence: "due" };
   }
 
-  #demanded(phase: Open, subject: Subject, now: number): void {
+  /** Others may be written now than before. */
+  #changed(): void {
+    this.#phase = { ...this.#phase };
+  }
+
+  #demanded(phase: Open, now: number): void {
     if (phase.until !== undefined) return;
     const slice = this.#unproven.size === 0 ? 0 : SLICE_MS;
-    const until = Math.max(now + slice, earliest(phase, subject));
+    const until = Math.max(now + slice, phase.trialsFrom);
     this.#phase = { ...phase, until };
   }
 
@@ -328,14 +344,9 @@ export class PoisonDetector {
 
 type Open = Extract<Phase, { type: "open" }>;
 
-/** @param headStartMs How long no filter is tried, in ms. */
+/** @param headStartMs How long there is no trial, in ms. */
 function openPhase(now: number, headStartMs = 0): Open {
-  return { type: "open", filtersFrom: now + headStartMs, until: undefined };
-}
-
-/** When a trial of the subject may begin, in ms of the clock. */
-function earliest({ filtersFrom }: Open, { kind }: Subject): number {
-  return kind === "filter" ? filtersFrom : -Infinity;
+  return { type: "open", trialsFrom: now + headStartMs, until: undefined };
 }
 
 /** Whether it is this packet's turn among those of its subject. */

@@ -1,3 +1,9 @@
+/**
+ * Messages on their way out: accepted by the intake, sent by the publisher within rate and window.
+ *
+ * @module
+ */
+
 import type { Clock } from "../base/clock.ts";
 import type { FaultHook } from "../base/fault.ts";
 import type { Log } from "../base/log.ts";
@@ -7,7 +13,8 @@ import { consequenceInPuback } from "../mqtt/reason_codes.ts";
 import { isExpired, sizeOf } from "../spool/policy.ts";
 import type { Spool } from "../spool/spool.ts";
 import type { SpoolRecord } from "../spool/storage.ts";
-import { ACK_OVERDUE_MS, type PubackWaiters, PubackWatchdog } from "./puback.ts";
+import { CongestionControl, type CongestionView } from "./congestion_control.ts";
+import type { PubackWaiters } from "./puback.ts";
 import type { Qos0Queue, WaitingMessage } from "./qos0_queue.ts";
 import { SendThrottle } from "./send_throttle.ts";
 import { GatedQueue } from "./gated_queue.ts";
@@ -22,17 +29,14 @@ export const READ_AHEAD_BYTES = 1_048_576;
 /** The longest message expiry of MQTT 5, in seconds [MQTT5-3.3.2.3.3]. */
 export const MAX_EXPIRY_S = 0xffff_ffff;
 
-/** How long sending pauses when the broker says that its quota is exceeded (0x97), in ms. */
-const QUOTA_PAUSE_MS = 1_000;
-
 /** What a publisher needs of a connection that is up. */
 export interface PublishLink {
   /** Bytes that the socket has not taken yet. */
   readonly buffered: number;
   /** `false`: it is no longer up, `done` is not called, and `down` follows. */
   publish(message: OutgoingPublish, done: (result: PublishResult | undefined) => void): boolean;
-  /** Makes a new link; `down` and `up` follow. */
-  reconnect(reason: string): void;
+  /** Makes a new link, over which what is in flight goes again; `down` and `up` follow. */
+  renew(reason: string): void;
 }
 
 /** What `status` shows of sending, since the start. */
@@ -49,6 +53,9 @@ export interface SendCounters {
   readonly throttledMs: number;
 }
 
+/** What keeps messages waiting. */
+export type ThrottledBy = "account" | "rate limit" | "broker window";
+
 /** What {@linkcode Publisher} is made with. */
 export interface PublisherOptions {
   readonly spool: Spool;
@@ -58,6 +65,8 @@ export interface PublisherOptions {
   readonly gate: SendGate;
   readonly clock: Clock;
   readonly log: Log;
+  /** A number in [0, 1). */
+  readonly random: () => number;
   /** What the connection may carry, both directions together; `undefined`: no limit. */
   readonly limits: RateLimits | undefined;
   /** QoS 1 messages sent and not acknowledged, at most. */
@@ -88,14 +97,6 @@ type Next =
   | { readonly isRecord: true; readonly message: SpoolRecord }
   | { readonly isRecord: false; readonly message: WaitingMessage };
 
-function asRecord(message: SpoolRecord | undefined): Next | undefined {
-  return message && { isRecord: true, message };
-}
-
-function asMessage(message: WaitingMessage | undefined): Next | undefined {
-  return message && { isRecord: false, message };
-}
-
 /** Pulls messages from the spool and the QoS 0 queue and sends them over connection 0, within the limits of AWS IoT Core. */
 export class Publisher {
   readonly #options: PublisherOptions;
@@ -103,7 +104,7 @@ export class Publisher {
   readonly #throttle: SendThrottle;
   readonly #records: GatedQueue<SpoolRecord>;
   readonly #messages: GatedQueue<WaitingMessage>;
-  readonly #watchdog: PubackWatchdog;
+  readonly #congestion: CongestionControl<InFlight>;
   /** Sent and not acknowledged, or acknowledged and not yet removed from the spool. */
   readonly #inFlight = new Map<number, InFlight>();
   /** Taken from the spool and not yet sent, in order. */
@@ -111,23 +112,32 @@ export class Publisher {
   #mode: Mode = { type: "sending" };
   #link: PublishLink | undefined;
   #maxInFlight: number;
-  #receiveMaximum = 0;
   /** The highest `seq` that was ever sent by this process: up to it, messages are duplicates. */
   #highestSent = 0;
-  /** Answered with 0x97: sent again as if for the first time [MQTT5-4.4.0-2]. */
-  readonly #turnedAway = new Set<number>();
+  /** To be sent again as if for the first time, since they were turned away or lost [MQTT5-4.4.0-2]. */
+  readonly #afresh = new Set<number>();
+  /** Acknowledged late, when they waited to be sent again. */
+  readonly #needless = new Set<number>();
   #spoolsTurn = true;
   #pumping = false;
 
   constructor(options: PublisherOptions) {
     this.#options = options;
     this.#maxInFlight = options.maxInFlight;
-    this.#watchdog = new PubackWatchdog(
-      options.clock,
-      () => this.#oldestUnacknowledged()?.sentAt,
-      () => this.#onOverdue(),
-    );
-    this.#throttle = new SendThrottle(options.clock, options.limits, () => this.#pump());
+    const { clock, log, random, limits } = options;
+    this.#congestion = new CongestionControl({
+      clock,
+      log,
+      random,
+      limits,
+      unwritten: () => this.#link?.buffered,
+      again: (lost) => {
+        for (const { record } of lost) this.#again(record);
+        this.#pump();
+      },
+      renew: (reason) => this.#link?.renew(reason),
+    });
+    this.#throttle = new SendThrottle(clock, limits, this.#congestion.rate, () => this.#pump());
     options.waiters.isInFlight = (seq) => this.#inFlight.has(seq);
     options.spool.onAvailable = () => this.#pump();
     options.queue.onAvailable = () => this.#pump();
@@ -137,7 +147,7 @@ export class Publisher {
       peek: () => this.#nextTaken(),
       shift: () => void this.#next.shift(),
       seqOf: ({ seq, qos }) => qos === 1 ? seq : undefined,
-      isOver: (record) => this.#isExpired(record),
+      isOver: (record) => this.#isOver(record),
       onRefused: (record, refusal) => this.#onRefused(record, refusal),
     });
     this.#messages = new GatedQueue<WaitingMessage>({
@@ -155,6 +165,21 @@ export class Publisher {
     return { ...this.#counters, throttledMs: this.#throttle.throttledMs };
   }
 
+  /** How the broker takes what is sent. */
+  get congestion(): CongestionView {
+    return this.#congestion.view;
+  }
+
+  /** What keeps messages waiting now, if something does. */
+  get throttledBy(): ThrottledBy | undefined {
+    if (this.#link === undefined) return undefined;
+    const { waitsFor } = this.#throttle;
+    if (waitsFor !== undefined || this.#free > 0) return waitsFor;
+    const { messages, quarantined } = this.#options.spool.stats();
+    if (messages - quarantined.length <= this.#inFlight.size) return undefined;
+    return this.#congestion.rate.since === undefined ? "broker window" : "account";
+  }
+
   /** Messages sent and not acknowledged. */
   get inFlight(): number {
     return this.#inFlight.size;
@@ -168,6 +193,7 @@ export class Publisher {
   /** Uses a changed window. */
   update({ maxInFlight }: Pick<PublisherOptions, "maxInFlight">): void {
     this.#maxInFlight = maxInFlight;
+    this.#congestion.limit(maxInFlight);
     this.#pump();
   }
 
@@ -183,7 +209,7 @@ export class Publisher {
    */
   up(link: PublishLink, receiveMaximum: number): void {
     this.#link = link;
-    this.#receiveMaximum = receiveMaximum;
+    this.#congestion.up(this.#maxInFlight, receiveMaximum);
     this.#pump();
   }
 
@@ -192,9 +218,11 @@ export class Publisher {
     if (this.#link === undefined) return;
     this.#link = undefined;
     this.#throttle.cancel();
-    this.#watchdog.cancel();
+    this.#congestion.down();
     const closedFor = culprit?.seq === undefined ? undefined : this.#inFlight.get(culprit.seq);
     this.#inFlight.clear();
+    this.#afresh.clear();
+    this.#needless.clear();
     this.#next = [];
     this.#records.clear();
     if (culprit !== undefined && closedFor !== undefined) {
@@ -226,7 +254,7 @@ export class Publisher {
   stop(): void {
     this.#link = undefined;
     this.#throttle.cancel();
-    this.#watchdog.cancel();
+    this.#congestion.down();
     this.#options.waiters.stop();
   }
 
@@ -239,6 +267,7 @@ export class Publisher {
 
   /** The topic of a message is refused: what was accepted before is not sent. */
   #onRefused(record: SpoolRecord, { reason }: Condemned): void {
+    this.#afresh.delete(record.seq);
     if (record.qos === 1) return this.#quarantine(record, untried(reason));
     this.#counters.dropped++;
     this.#options.spool.settled(record.seq);
@@ -288,30 +317,41 @@ export class Publisher {
   /** What is to be sent next: the two queues take turns, and what is not suspected goes before what is. */
   #nextInTurn(): Next | undefined {
     const isFree = this.#hasFreePlace();
-    const record = (): Next | undefined => asRecord(isFree ? this.#records.peek() : undefined);
-    const message = (): Next | undefined => asMessage(this.#messages.peek());
-    const next = this.#spoolsTurn ? record() ?? message() : message() ?? record();
-    return next ?? asRecord(isFree ? this.#records.peekSuspect() : undefined) ??
-      asMessage(this.#messages.peekSuspect());
+    const first = isFree && this.#spoolsTurn ? this.#records.peek() : undefined;
+    if (first !== undefined) return { isRecord: true, message: first };
+    const message = this.#messages.peek();
+    if (message !== undefined) return { isRecord: false, message };
+    const record = isFree ? this.#records.peek() ?? this.#records.peekSuspect() : undefined;
+    if (record !== undefined) return { isRecord: true, message: record };
+    const suspect = this.#messages.peekSuspect();
+    return suspect && { isRecord: false, message: suspect };
   }
 
   #hasFreePlace(): boolean {
     if (this.#mode.type === "draining" && !this.#mode.everything) return false;
-    return this.#inFlight.size < Math.min(this.#maxInFlight, this.#receiveMaximum);
+    return this.#free > 0;
+  }
+
+  /** How many more messages of the spool may be in flight. */
+  get #free(): number {
+    return Math.min(this.#congestion.free, this.#maxInFlight - this.#inFlight.size);
   }
 
   /** The next message of the spool; more of them are taken when there is none. */
   #nextTaken(): SpoolRecord | undefined {
     if (this.#next.length === 0) {
-      const free = Math.min(this.#maxInFlight, this.#receiveMaximum) - this.#inFlight.size;
-      this.#next = this.#options.spool.take(free, READ_AHEAD_BYTES);
+      this.#next = this.#options.spool.take(this.#free, READ_AHEAD_BYTES);
     }
     return this.#next[0];
   }
 
-  #isExpired(record: SpoolRecord): boolean {
+  /** Whether a message that waits need not be sent any more. */
+  #isOver(record: SpoolRecord): boolean {
+    const { topic, seq } = record;
+    if (this.#needless.delete(seq)) return true;
     if (!this.#options.spool.dropExpired(record)) return false;
-    this.#options.gate.forget(record.topic, record.seq);
+    this.#afresh.delete(seq);
+    this.#options.gate.forget(topic, seq);
     return true;
   }
 
@@ -337,7 +377,7 @@ export class Publisher {
 
   #sendRecord(link: PublishLink, record: SpoolRecord): void {
     const { seq, topic, payload, qos, expiresAt } = record;
-    const dup = qos === 1 && seq <= this.#highestSent && !this.#turnedAway.delete(seq);
+    const dup = qos === 1 && seq <= this.#highestSent && !this.#afresh.delete(seq);
     this.#highestSent = Math.max(this.#highestSent, seq);
     const message: OutgoingPublish = {
       topic,
@@ -351,7 +391,7 @@ export class Publisher {
     if (qos === 0) gate.wroteQos0(topic, record.size);
     const entry: InFlight = { record, sentAt: clock.now(), order, settled: false };
     this.#inFlight.set(seq, entry);
-    this.#watchdog.sent();
+    if (qos === 1) this.#congestion.sent(entry);
     this.#counters.sent++;
     this.#options.fault?.("before send");
     link.publish(message, (result) => {
@@ -365,23 +405,32 @@ export class Publisher {
     if (order !== undefined) this.#options.gate.answered(order);
     if (record.qos === 1) this.#throttle.acknowledged(sentAt);
     // Quota exceeded: the one refusal that time mends.
-    if (consequenceInPuback(result.code) === "retry") return this.#again(record, result.reason);
-    this.#options.fault?.("before PUBACK");
+    if (consequenceInPuback(result.code) === "retry") return this.#onTurnedAway(entry);
+    if (record.qos === 1) {
+      this.#congestion.acknowledged(entry);
+      this.#throttle.recheck();
+    }
+    this.#settle(record, result);
+  }
+
+  /** A message was taken, or given up. Its PUBACK may belong to an earlier time that it was sent. */
+  #settle(record: SpoolRecord, result: PublishResult): void {
     const { seq } = record;
-    entry.settled = true;
+    const entry = this.#inFlight.get(seq);
+    if (entry === undefined && !this.#afresh.delete(seq) || entry?.settled) return;
+    this.#options.fault?.("before PUBACK");
+    if (entry === undefined) this.#needless.add(seq);
+    else entry.settled = true;
     if (result.code >= 0x80) this.#refused(record, result);
     else if (record.qos === 1) this.#counters.acknowledged++;
     // The place in flight is free at once: after a crash, what was acknowledged since the last sync is sent again, 100 at most.
     this.#options.spool.settled(seq, () => {
-      if (this.#inFlight.get(seq) !== entry) return;
-      this.#inFlight.delete(seq);
+      if (this.#inFlight.get(seq) === entry) this.#inFlight.delete(seq);
       this.#pump();
     });
-    if (result.code < 0x80) this.#options.waiters.acknowledged(seq);
-    else {this.#options.waiters.refused(
-        seq,
-        result.reason || `reason code 0x${result.code.toString(16)}`,
-      );}
+    const { waiters } = this.#options;
+    if (result.code < 0x80) waiters.acknowledged(seq);
+    else waiters.refused(seq, result.reason || `reason code 0x${result.code.toString(16)}`);
     this.#options.fault?.("after PUBACK");
   }
 
@@ -397,33 +446,18 @@ export class Publisher {
     this.#options.log.debug("the topic of the refused message", { seq, topic });
   }
 
-  #oldestUnacknowledged(): InFlight | undefined {
-    for (const entry of this.#inFlight.values()) if (!entry.settled) return entry;
-    return undefined;
+  #onTurnedAway(entry: InFlight): void {
+    this.#congestion.turnedAway(entry);
+    if (this.#inFlight.get(entry.record.seq) === entry) this.#again(entry.record);
+    this.#pump();
   }
 
-  /** A message has no PUBACK, though it was written long ago. */
-  #onOverdue(): void {
-    if (this.#link === undefined || this.#link.buffered > 0) return;
-    const seconds = ACK_OVERDUE_MS / 1_000;
-    this.#options.log.warn(
-      "a message was not acknowledged in time; AWS IoT Core discards what is over its limits without an answer; " +
-        "it is sent again over a new link",
-      { seq: this.#oldestUnacknowledged()?.record.seq, seconds },
-    );
-    this.#link.reconnect(`no PUBACK within ${seconds} s`);
-  }
-
-  /** Sends a message a second time, after a pause; what was sent behind it may overtake it. */
-  #again(record: SpoolRecord, reason: string): void {
+  /** Puts a message back, to be sent again; what was sent behind it may overtake it. */
+  #again(record: SpoolRecord): void {
     this.#inFlight.delete(record.seq);
-    this.#turnedAway.add(record.seq);
+    this.#afresh.add(record.seq);
     const behind = this.#next.findIndex(({ seq }) => seq > record.seq);
     this.#next.splice(behind < 0 ? this.#next.length : behind, 0, record);
-    if (!this.#throttle.pause(QUOTA_PAUSE_MS)) return;
-    this.#options.log.warn("the broker says that its quota is exceeded; sending pauses", {
-      reason,
-    });
   }
 
   /** A QoS 0 message whose time was over before its turn came is not sent. */

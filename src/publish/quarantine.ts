@@ -1,6 +1,8 @@
+import type { Clock, Timer } from "../base/clock.ts";
 import type { Spool } from "../spool/spool.ts";
 import type { Quarantined } from "../spool/storage.ts";
 import type { SendGate } from "./send_gate.ts";
+import type { Condemned } from "./standings.ts";
 import type { Subject } from "./unproven.ts";
 
 /** How the reason of a message begins that was never tried itself. */
@@ -15,15 +17,19 @@ export function untried(reason: string): string {
 export interface QuarantineOptions {
   readonly spool: Pick<Spool, "stats" | "release" | "drop">;
   /** Of connection 0. */
-  readonly gate: Pick<SendGate, "onCleared" | "suspect">;
+  readonly gate: Pick<SendGate, "onCleared" | "onCondemned" | "suspect">;
+  readonly clock: Clock;
 }
 
 /** The messages that are kept, but not sent, because the broker closes the connection for them or their topic. */
 export class Quarantine {
   readonly #options: QuarantineOptions;
+  /** Run until the refusal of a topic is over. */
+  readonly #refusals = new Map<string, Timer>();
 
   constructor(options: QuarantineOptions) {
     this.#options = options;
+    options.gate.onCondemned = (subject, refusal) => this.#onCondemned(subject, refusal);
     options.gate.onCleared = (subject) => this.#onCleared(subject);
   }
 
@@ -47,13 +53,34 @@ export class Quarantine {
     return chosen.length;
   }
 
+  /** Tries nothing any more. */
+  stop(): void {
+    for (const timer of this.#refusals.values()) timer.cancel();
+    this.#refusals.clear();
+  }
+
+  /** When its refusal is over, a topic is tried again by one message that was never tried itself. */
+  #onCondemned({ kind, name }: Subject, { since, until }: Condemned): void {
+    if (kind !== "topic") return;
+    this.#refusals.get(name)?.cancel();
+    const onOver = (): void => {
+      this.#refusals.delete(name);
+      this.#options.spool.release(this.#untried(name).slice(0, 1));
+    };
+    this.#refusals.set(name, this.#options.clock.after(until - since, onOver));
+  }
+
   /** The broker takes the topic: what waited only because of it goes. */
   #onCleared({ kind, name }: Subject): void {
     if (kind !== "topic") return;
-    const waiting = this.#all().filter(({ topic, reason }) =>
-      topic === name && reason.startsWith(UNTRIED)
-    );
-    if (waiting.length > 0) this.#options.spool.release(waiting.map(({ seq }) => seq));
+    this.#refusals.get(name)?.cancel();
+    this.#refusals.delete(name);
+    this.#options.spool.release(this.#untried(name));
+  }
+
+  #untried(name: string): number[] {
+    return this.#all().filter(({ topic, reason }) => topic === name && reason.startsWith(UNTRIED))
+      .map(({ seq }) => seq);
   }
 
   #chosen(seqs: readonly number[] | undefined): readonly Quarantined[] {

@@ -28,6 +28,8 @@ export class SendGate {
   onFilterChange: () => void = () => {};
   /** Told of a topic or filter that is no longer suspect. */
   onCleared: (subject: Subject) => void = () => {};
+  /** Told of a topic or filter that is refused from now on. */
+  onCondemned: (subject: Subject, refusal: Condemned) => void = () => {};
   readonly #detector = new PoisonDetector();
   readonly #clock: Clock;
   readonly #log: Log;
@@ -50,6 +52,11 @@ export class SendGate {
     return this.#detector.phase;
   }
 
+  /** Whether anything may be written now: {@linkcode ask} would say so for every packet. */
+  get isCalm(): boolean {
+    return this.#detector.isCalm;
+  }
+
   /** Suspect and condemned topics and filters. */
   standings(): { readonly subject: Subject; readonly standing: Suspect | Condemned }[] {
     return [...this.#detector.standings(this.#clock.now())];
@@ -57,6 +64,7 @@ export class SendGate {
 
   /** Why a topic or filter is refused now, if it is. */
   refusal(subject: Subject): Condemned | undefined {
+    if (this.#detector.isCalm) return undefined;
     return this.#detector.refusal(subject, this.#clock.now());
   }
 
@@ -130,9 +138,10 @@ export class SendGate {
 
   /** Everything that may be written now was written: a PINGREQ goes behind it if it needs one. */
   flush(): void {
-    const fenceAt = this.#detector.fenceAt(this.#clock.now());
-    if (fenceAt !== undefined && fenceAt <= this.#clock.now()) {
-      const order = this.#detector.wroteFence(this.#clock.now());
+    const now = this.#clock.now();
+    const fenceAt = this.#detector.fenceAt(now);
+    if (fenceAt !== undefined && fenceAt <= now) {
+      const order = this.#detector.wroteFence(now);
       this.#link?.ping(() => this.answered(order));
     }
     this.#arm();
@@ -153,11 +162,14 @@ export class SendGate {
     this.#event(() => this.#detector.retryRefused(this.#clock.now()));
   }
 
-  #onCondemned({ kind, name }: Subject, { reason, until, since }: Condemned): void {
+  #onCondemned(subject: Subject, refusal: Condemned): void {
+    const { kind, name } = subject;
+    const { reason, until, since } = refusal;
     this.#condemned++;
     const minutes = Math.round((until - since) / 60_000);
     this.#log.error(`a ${kind} is refused for ${minutes} minutes`, { bytes: name.length, reason });
     this.#log.debug(`the refused ${kind}`, { [kind]: name });
+    this.onCondemned(subject, refusal);
   }
 
   /** Does nothing more. */

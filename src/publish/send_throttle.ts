@@ -1,5 +1,6 @@
 import type { Clock, Timer } from "../base/clock.ts";
 import { type RateLimits, RateWindow } from "../aws/rate_window.ts";
+import type { AccountRate } from "./account_rate.ts";
 
 /** The part of the limits that arriving messages may use up at most: a flood must not keep this side from sending. */
 const ARRIVING_SHARE = 0.9;
@@ -23,13 +24,11 @@ export const MAX_UNWRITTEN_BYTES = 1_048_576;
 /** How long until it is looked again whether the socket has taken them, in ms; writing them tells sooner. */
 const UNWRITTEN_MS = 50;
 
-/**
- * When the next message may go: within the rate of the connection, after the pauses that the broker asks for, and no faster than
- * the socket takes.
- */
+/** When the next message may go: within the rates of the connection and of the account, and no faster than the socket takes. */
 export class SendThrottle {
   readonly #clock: Clock;
   readonly #goOn: () => void;
+  readonly #account: Pick<AccountRate, "delay" | "sent">;
   readonly #rate: RateWindow | undefined;
   readonly #arriving: RateWindow | undefined;
   readonly #part: RateWindow | undefined;
@@ -39,17 +38,24 @@ export class SendThrottle {
   /** When the latest message was sent that has its PUBACK. */
   #ackedUpTo = -Infinity;
   #timer: Timer | undefined;
-  #paused = false;
-  #backedUp = false;
+  /** What is waited for. */
+  #reason: "rate limit" | "account" | "socket" | undefined;
   #throttledSince: number | undefined;
   #throttledMs = 0;
 
   /**
    * @param limits Of both directions together; `undefined`: none.
+   * @param account What the account takes beyond that.
    * @param goOn Called when a wait is over.
    */
-  constructor(clock: Clock, limits: RateLimits | undefined, goOn: () => void) {
+  constructor(
+    clock: Clock,
+    limits: RateLimits | undefined,
+    account: Pick<AccountRate, "delay" | "sent">,
+    goOn: () => void,
+  ) {
     this.#clock = clock;
+    this.#account = account;
     this.#goOn = goOn;
     if (limits === undefined) return;
     this.#rate = new RateWindow(limits);
@@ -73,6 +79,11 @@ export class SendThrottle {
     return this.#timer !== undefined;
   }
 
+  /** Which rate is waited for. */
+  get waitsFor(): "rate limit" | "account" | undefined {
+    return this.#reason === "socket" ? undefined : this.#reason;
+  }
+
   /** How long messages have waited for the rate, in ms. */
   get throttledMs(): number {
     return this.#throttledMs;
@@ -80,18 +91,24 @@ export class SendThrottle {
 
   /** Takes a message's share of the rate, or begins to wait for it. */
   allows(bytes: number): boolean {
-    if (this.#rate === undefined || this.#part === undefined) return true;
     const now = this.#clock.now();
-    const spread = this.#rate.held(now) >= this.#atOnce ? this.#part.delay(now, 0) : 0;
-    const wait = Math.max(spread, this.#rate.delay(now, bytes));
+    const account = this.#account.delay(now);
+    const wait = Math.max(account, this.#rateDelay(now, bytes));
     if (wait <= 0) {
-      this.#rate.take(now, bytes);
-      this.#part.take(now, 0);
+      this.#account.sent(now);
+      this.#rate?.take(now, bytes);
+      this.#part?.take(now, 0);
       return true;
     }
     this.#throttledSince = now;
-    this.#wait(wait);
+    this.#wait(wait, wait > account ? "rate limit" : "account");
     return false;
+  }
+
+  #rateDelay(now: number, bytes: number): number {
+    if (this.#rate === undefined || this.#part === undefined) return 0;
+    const spread = this.#rate.held(now) >= this.#atOnce ? this.#part.delay(now, 0) : 0;
+    return Math.max(spread, this.#rate.delay(now, bytes));
   }
 
   /**
@@ -119,39 +136,36 @@ export class SendThrottle {
   /** Begins to wait when the socket takes less than it is given; `unwritten`: bytes on their way into it. */
   isBackedUp(unwritten: number): boolean {
     if (unwritten < MAX_UNWRITTEN_BYTES) return false;
-    this.#backedUp = true;
-    this.#wait(UNWRITTEN_MS);
+    this.#wait(UNWRITTEN_MS, "socket");
     return true;
   }
 
   /** The socket took something: goes on when it was waited for, and half of it is gone. */
   taken(unwritten: number): void {
-    if (!this.#backedUp || unwritten >= MAX_UNWRITTEN_BYTES / 2) return;
+    if (this.#reason !== "socket" || unwritten >= MAX_UNWRITTEN_BYTES / 2) return;
     this.cancel();
     this.#goOn();
   }
 
-  /** Waits for so many ms from now; whether that is new, and not another request of the same pause. */
-  pause(ms: number): boolean {
-    const isNew = !this.#paused;
-    this.#paused = true;
-    this.#backedUp = false;
-    this.#wait(ms);
-    return isNew;
+  /** What the account takes has changed: a wait for it ends accordingly. */
+  recheck(): void {
+    if (this.#reason === "account") {
+      this.#wait(this.#account.delay(this.#clock.now()), this.#reason);
+    }
   }
 
   /** Ends the wait, without `goOn`. */
   cancel(): void {
     this.#timer?.cancel();
     this.#timer = undefined;
-    this.#paused = false;
-    this.#backedUp = false;
+    this.#reason = undefined;
     if (this.#throttledSince === undefined) return;
     this.#throttledMs += this.#clock.now() - this.#throttledSince;
     this.#throttledSince = undefined;
   }
 
-  #wait(ms: number): void {
+  #wait(ms: number, reason: "rate limit" | "account" | "socket"): void {
+    this.#reason = reason;
     this.#timer?.cancel();
     this.#timer = this.#clock.after(ms, () => {
       this.cancel();

@@ -9,6 +9,9 @@ export const SOLE_CLOSES = 2;
 /** The same for a subject that the broker took before: a network that fails is then the likelier cause. */
 export const SOLE_CLOSES_OF_PROVEN = 3;
 
+/** The same when the broker gave a reason for the first close, and none for those since: that is how a network fails. */
+export const SOLE_CLOSES_UNLIKE = 4;
+
 /** The most closes that are waited for, however often the network fails. */
 export const MOST_SOLE_CLOSES = 6;
 
@@ -25,6 +28,8 @@ export const MAX_SUBJECTS = 1_024;
 interface Close {
   /** Milliseconds of the clock. */
   readonly at: number;
+  /** The reason code that came with it; `undefined` when none did. */
+  readonly code: number | undefined;
   /** Whether a packet is the cause: one that was alone in flight and not proven since, or one that is condemned. */
   explained: boolean;
 }
@@ -71,6 +76,11 @@ export class Standings {
   readonly #known = { topic: new Map<string, Known>(), filter: new Map<string, Known>() };
   readonly #cases = { topic: new Map<string, Case>(), filter: new Map<string, Case>() };
   #closes: Close[] = [];
+
+  /** Whether nothing is held against anybody. */
+  get isEmpty(): boolean {
+    return this.#cases.topic.size + this.#cases.filter.size === 0;
+  }
 
   /** How a subject stands; `undefined`: nothing is held against it. A refusal that is over makes a suspect of it. */
   caseOf({ kind, name }: Subject, now: number): Case | undefined {
@@ -120,8 +130,8 @@ export class Standings {
    * The link was closed with many packets in flight: makes suspects of them; returns how many are new ones. Those that the broker took
    * before are excused once: more often than not it is somebody else, or the network.
    */
-  suspect(suspicions: readonly Suspicion[], now: number): number {
-    const close = this.#closed(now);
+  suspect(suspicions: readonly Suspicion[], code: number | undefined, now: number): number {
+    const close = this.#closed(code, now);
     let added = 0;
     for (const subject of distinct(suspicions)) {
       const known = this.#known[subject.kind];
@@ -132,8 +142,8 @@ export class Standings {
   }
 
   /** The link was closed for a packet that was alone in flight; whether its subject is condemned for it. */
-  soleInFlight({ subject, seq }: Suspicion, now: number): boolean {
-    const close = this.#closed(now);
+  soleInFlight({ subject, seq }: Suspicion, code: number | undefined, now: number): boolean {
+    const close = this.#closed(code, now);
     close.explained = true;
     const { kind, name } = subject;
     const found = this.#cases[kind].get(name);
@@ -143,7 +153,7 @@ export class Standings {
     const soleCloses = [...suspect.soleCloses, close];
     const lastSole = seq === undefined ? {} : { lastSole: seq };
     put(this.#cases[kind], name, { ...suspect, ...lastSole, soleCloses });
-    return soleCloses.length >= this.#needed(suspect.provenBefore, now);
+    return soleCloses.length >= this.#needed({ ...suspect, soleCloses }, now);
   }
 
   /** Refuses a subject from now on. */
@@ -198,19 +208,23 @@ export class Standings {
   }
 
   /** More closes are asked for while closes happen that no packet explains: then the network is the likelier cause. */
-  #needed(provenBefore: boolean, now: number): number {
+  #needed({ provenBefore, closes, soleCloses }: Suspect, now: number): number {
     const unexplained =
       this.#closes.filter(({ explained, at }) => !explained && at > now - UNEXPLAINED_MS).length;
+    const isUnlike = closes.some(hasCode) && !soleCloses.some(hasCode);
     const least = provenBefore ? SOLE_CLOSES_OF_PROVEN : SOLE_CLOSES;
-    return Math.min(MOST_SOLE_CLOSES, Math.max(least, 1 + unexplained));
+    return Math.min(
+      MOST_SOLE_CLOSES,
+      Math.max(least, isUnlike ? SOLE_CLOSES_UNLIKE : 0, 1 + unexplained),
+    );
   }
 
   #wasProven({ kind, name }: Subject): boolean {
     return this.#known[kind].has(name);
   }
 
-  #closed(now: number): Close {
-    const close: Close = { at: now, explained: false };
+  #closed(code: number | undefined, now: number): Close {
+    const close: Close = { at: now, code, explained: false };
     this.#closes = this.#closes.filter(({ at }) => at > now - UNEXPLAINED_MS);
     this.#closes.push(close);
     return close;
@@ -233,6 +247,10 @@ export class Standings {
     this.#known[subject.kind].delete(subject.name);
     return true;
   }
+}
+
+function hasCode({ code }: Close): boolean {
+  return code !== undefined;
 }
 
 function suspectOf(since: number, provenBefore: boolean, closes: readonly Close[]): Suspect {

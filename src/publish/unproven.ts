@@ -41,7 +41,7 @@ export const MAX_QOS0_TOPICS = 1_024;
  * How much later than a packet of QoS 0 something must have been written whose answer proves it, in ms: a broker may answer what is
  * behind it while it still looks up whether the topic is allowed.
  */
-export const PROOF_MS = 100;
+export const PROOF_MS = 50;
 
 /** How long a packet may be without an answer and yet be why the link closes, in ms: AWS IoT Core closes at once. */
 export const STALE_MS = 5_000;
@@ -82,6 +82,12 @@ export class Unproven {
   /** Whether something was written since that time that the broker will answer. */
   hasAnswerableSince(at: number): boolean {
     return this.#lastAnswerableAt >= at;
+  }
+
+  /** Whether the PINGRESP of a PINGREQ that was written since that time is still to come. */
+  hasFenceSince(at: number): boolean {
+    for (const writtenAt of this.#fences.values()) if (writtenAt >= at) return true;
+    return false;
   }
 
   /** A packet was written that will be answered; returns what to give {@linkcode answered}. */

@@ -1,3 +1,9 @@
+/**
+ * The spool: keeps accepted messages until the broker has them, in a storage in memory or on disk.
+ *
+ * @module
+ */
+
 import type { Bytes } from "../base/bytes.ts";
 import type { Clock, Timer } from "../base/clock.ts";
 import { BusError, Code } from "../base/errors.ts";

@@ -1,3 +1,9 @@
+/**
+ * The status: one table of its fields, of which the map on the bus, the metrics and the page are made.
+ *
+ * @module
+ */
+
 import type {
   ClientsView,
   ConnectionView,
@@ -123,6 +129,18 @@ const PUBLISHES = {
     "QoS 0 messages that wait for the rate limit.",
   ),
   waiting_qos0_bytes: COUNT,
+  turned_away: counter(
+    "publishes_turned_away",
+    "QoS 1 messages that the broker turned away because the quota is exceeded.",
+  ),
+  overdue: counter("publishes_overdue", "QoS 1 messages without PUBACK for longer than is usual."),
+  resent: counter("publishes_resent", "QoS 1 messages sent again for want of a PUBACK."),
+  window: gauge("publishes_window", "QoS 1 messages that may be unanswered."),
+  rate_per_minute: {
+    ...gauge("publishes_rate_per_minute", "Messages a minute, while the account takes no more."),
+    optional: true,
+  },
+  throttled_by: OPTIONAL_TEXT,
 } as const satisfies FieldsOf<PublishView>;
 
 const SUBJECT = {

@@ -46,6 +46,9 @@ export function statusLine(status: Status, now: number): string {
     acknowledged: publishes.acknowledged,
     refused_by_broker: publishes.refused_by_broker,
     throttled_ms: publishes.throttled_ms,
+    turned_away: publishes.turned_away,
+    overdue: publishes.overdue,
+    resent: publishes.resent,
     received: status.received,
     clients: status.clients.open,
     quarantined: spool.quarantined_messages,
@@ -124,6 +127,17 @@ function publishLines({ publishes }: Status): string[] {
       `expired ${grouped(publishes.expired)}`,
       `QoS 0 waiting ${grouped(publishes.waiting_qos0_messages)}`,
       `throttled for ${duration(publishes.throttled_ms)}`,
+      ...(publishes.throttled_by === null ? [] : [`now by the ${publishes.throttled_by}`]),
+    ),
+    row(
+      "",
+      `window ${grouped(publishes.window)}`,
+      ...(publishes.rate_per_minute === null
+        ? []
+        : [`slowed to ${grouped(publishes.rate_per_minute)} a minute`]),
+      `turned away ${grouped(publishes.turned_away)}`,
+      `overdue ${grouped(publishes.overdue)}`,
+      `sent again ${grouped(publishes.resent)}`,
     ),
   ];
 }

@@ -105,6 +105,18 @@ export interface PublishView {
   readonly waiting_qos0_messages: number;
   /** What they count for, in bytes. */
   readonly waiting_qos0_bytes: number;
+  /** PUBACKs that said "quota exceeded" (0x97); their messages are sent again. */
+  readonly turned_away: number;
+  /** Messages that had no PUBACK for longer than is usual. */
+  readonly overdue: number;
+  /** Messages that were sent again on the same connection for want of a PUBACK. */
+  readonly resent: number;
+  /** QoS 1 messages that may be unanswered now; it shrinks when messages are lost. */
+  readonly window: number;
+  /** Messages a minute that are sent while the account takes no more; `null` while it takes everything. */
+  readonly rate_per_minute: number | null;
+  /** What keeps messages waiting now, though connected: `account`, `rate limit` or `broker window`; `null`: nothing. */
+  readonly throttled_by: string | null;
 }
 
 /** The local clients. */

@@ -1,3 +1,9 @@
+/**
+ * Messages on their way in: filters of local clients, what is subscribed at the broker, and who gets what arrives.
+ *
+ * @module
+ */
+
 import type { Qos } from "../aws/limits.ts";
 import { type Bytes, utf8 } from "../base/bytes.ts";
 import type { Clock, Timer } from "../base/clock.ts";

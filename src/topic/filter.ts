@@ -1,3 +1,9 @@
+/**
+ * Topics and filters: what is allowed, and what matches.
+ *
+ * @module
+ */
+
 import { MAX_TOPIC_BYTES, MAX_TOPIC_SLASHES } from "../aws/limits.ts";
 import { BusError, Code } from "../base/errors.ts";
 

@@ -1,3 +1,9 @@
+/**
+ * The bytes of the core bus: frames here, the objects in their payloads beside it.
+ *
+ * @module
+ */
+
 import { type Bytes, fromUtf8 } from "../base/bytes.ts";
 import { BusError, Code } from "../base/errors.ts";
 import { textLength, writeText } from "../base/bytes.ts";

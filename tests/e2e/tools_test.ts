@@ -339,7 +339,7 @@ COMP_WORDS=(iotcored "$@"); COMP_CWORD=$#; _iotcored; printf '%s\\n' "\${COMPREP
   assertEquals(await complete("publish", "-q", ""), ["0", "1"]);
   assertEquals(await complete("publish", "--ack", "b"), ["broker"]);
   assertEquals(await complete("publish", "-t", ""), []);
-  assertEquals(await complete("--log-format", "j"), ["json"]);
+  assertEquals(await complete("--log-format", "j"), ["json", "journald"]);
   assertEquals(await complete("help", "st"), ["status"]);
   assertEquals(await complete("publish", "-f", "/etc/hostn"), ["/etc/hostname"]);
 });

@@ -52,7 +52,7 @@ function daemonTable(clock: FakeClock, log: Log): MethodTable {
   subscriptions.up({ index: 0 }, { sessionPresent: false, receiveMaximum: 100 });
   const takeAll = {
     buffered: 0,
-    reconnect: () => {},
+    renew: () => {},
     ping: (done: () => void) => done(),
     publish: (_: unknown, done: (result: { code: number; reason: string }) => void) => {
       done({ code: 0, reason: "" });
@@ -71,7 +71,7 @@ function daemonTable(clock: FakeClock, log: Log): MethodTable {
     certificateExpires: () => undefined,
     waiting: () => undefined,
   });
-  const quarantine = new Quarantine({ spool, gate });
+  const quarantine = new Quarantine({ spool, gate, clock });
   const reconnect = (): void => {};
   return busMethods({
     ...{ intake, subscriptions, connection, status, quarantine, reconnect, log },

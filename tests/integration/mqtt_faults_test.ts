@@ -27,6 +27,8 @@ interface Provocation {
   readonly bigMessages?: number;
   /** The link is dropped while they are on their way. */
   readonly dropAmidst?: boolean;
+  /** Nothing is sent before the fault: what is answered puts pings off. */
+  readonly idle?: boolean;
   /** Once the link stands. */
   readonly onUp?: (core: AwsIotCore) => void;
 }
@@ -55,7 +57,7 @@ const CALLBACKS: Readonly<Record<string, Provocation>> = {
   "mqtt request": {},
   "mqtt subscribe answer": {},
   "mqtt unsubscribe answer": {},
-  "mqtt ping": {},
+  "mqtt ping": { idle: true },
   "mqtt keep-alive": { onUp: (core) => core.freezeLinks() },
   "mqtt timer": { behaviour: { silent: "connack" } },
   "mqtt client error": { behaviour: { garbage: "after-connack" } },
@@ -66,7 +68,7 @@ const CALLBACKS: Readonly<Record<string, Provocation>> = {
 
 /** A connection through a proxy to a broker, over which everything is done that can be. */
 async function runThrough(
-  { behaviour = {}, proxy: answer, bigMessages = 0, dropAmidst, onUp }: Provocation,
+  { behaviour = {}, proxy: answer, bigMessages = 0, dropAmidst, idle, onUp }: Provocation,
   hook: (callback: string) => void,
   recovered: () => boolean,
 ): Promise<string> {
@@ -132,7 +134,9 @@ async function runThrough(
   };
   connection.start();
   try {
-    await waitFor("the fault", async () => await use() && recovered(), 20_000);
+    const happened = async (): Promise<boolean> =>
+      (idle && !recovered()) ? false : await use() && recovered();
+    await waitFor("the fault", happened, 20_000);
     await waitFor("everything to work after it", use, 20_000);
   } finally {
     await connection.stop();

@@ -376,3 +376,32 @@ Deno.test("a message that takes longer than the keep-alive keeps the link, until
   assertGreaterOrEqual(now - begin, 2_000);
   assertLess(now - stalled, 1_700);
 });
+
+Deno.test("a long topic is sent once and then by its alias, which the broker understands, until a new link", async () => {
+  await using server = await startAwsIotCore({ ...core, behaviour: { connectSpacingMs: 0 } });
+  const topic = "plant/line/7/machine/12/temperature";
+  for (const version of VERSIONS) {
+    await using probe = await openProbe(server, device, { version, cleanStart: true });
+    await probe.link.subscribe(["plant/#"], 1);
+    for (const qos of [0, 1, 1] as const) await publish(probe, topic, qos);
+    await waitFor("the messages back", () => probe.messages.length === 3);
+    assertEquals(probe.messages.map((message) => message.topic), [topic, topic, topic]);
+    await probe.link.close();
+  }
+  assertEquals(server.received("publish").map(({ packet }) => packet.topic), [
+    ...[topic, "", ""],
+    ...[topic, topic, topic],
+  ]);
+  assertEquals([server.published.length, server.violations], [6, []]);
+});
+
+Deno.test("no ping goes out while messages are acknowledged more often than the keep-alive", async () => {
+  await using server = await startAwsIotCore({ ...core, behaviour: { enforceLimits: false } });
+  await using probe = await openProbe(server, device, { keepAliveS: 1 });
+  const end = performance.now() + 2_500;
+  await waitFor("the time", async () => {
+    await publish(probe, "a/one", 1);
+    return performance.now() >= end;
+  });
+  assertEquals([server.received("pingreq").length, probe.ends], [0, []]);
+});

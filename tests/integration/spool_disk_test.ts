@@ -283,6 +283,19 @@ Deno.test("a commit that begins in one segment and ends in the next one loses no
   }
 });
 
+Deno.test("a segment that was named and not begun when the process was killed is no damage", async () => {
+  await using dir = await tempDir();
+  {
+    await using disk = await openDisk(dir.path);
+    await put(disk.storage, record(1));
+  }
+  Deno.writeFileSync(`${dir.path}/0000000000000002.log`, new Uint8Array(524_288));
+  await using disk = await openDisk(dir.path);
+  await put(disk.storage, record(2));
+  assertEquals(topics(await readAll(disk.storage)), ["t/1", "t/2"]);
+  assertEquals(disk.log.lines, []);
+});
+
 Deno.test("a second opener gets exit code 73, in this process and in another", async () => {
   await using dir = await tempDir();
   {

@@ -2,7 +2,7 @@
  * A stand-in for AWS IoT Core: a small broker for MQTT 3.1.1 and 5 over mutual TLS on 127.0.0.1, which enforces the limits that
  * AWS enforces and misbehaves on request. What tests, `deno task dev` and `deno task demo` run against.
  *
- * Not here: retained messages, wills, topic aliases, enhanced authentication, the 512 KiB/s throughput (measure it with
+ * Not here: retained messages, wills, topic aliases to the device, enhanced authentication, the 512 KiB/s throughput (measure it with
  * {@linkcode busiestSecond}), the clamping of keep-alives below 30 s.
  *
  * @module

@@ -1,5 +1,5 @@
 import { utf8 } from "../../src/base/bytes.ts";
-import { systemClock } from "../../src/base/clock.ts";
+import { type Clock, systemClock } from "../../src/base/clock.ts";
 import type { BusError } from "../../src/base/errors.ts";
 import { type BusConnection, connectBus, subscribe } from "../../src/bus/client.ts";
 import { type Given, resolveConfig } from "../../src/config/resolve.ts";
@@ -34,6 +34,8 @@ export interface TestDaemon extends AsyncDisposable {
 export interface TestDaemonOptions extends Given {
   /** iotcored-6; 1 by default. */
   readonly ceiling?: number;
+  /** That of the machine by default. */
+  readonly clock?: Clock;
 }
 
 /** Starts the daemon with the client id `thing`, on a bus folder of its own; its waits before a reconnect are short. */
@@ -45,7 +47,7 @@ export async function startTestDaemon(
   const dir = stack.use(await tempDir());
   const files = await writePki(dir.path, broker.pki);
   broker.register?.(files.device);
-  const { ceiling = 1, ...given } = options;
+  const { ceiling = 1, clock = systemClock, ...given } = options;
   const config = resolveConfig(
     {
       endpoint: `${broker.host}:${broker.port}`,
@@ -61,7 +63,7 @@ export async function startTestDaemon(
     ceiling,
   );
   const log = fakeLog();
-  const daemon = await startDaemon(config, { clock: systemClock, log, random: () => 0.1 });
+  const daemon = await startDaemon(config, { clock, log, random: () => 0.1 });
   stack.defer(async () => void await daemon.stop());
   const kept = stack.move();
   return {

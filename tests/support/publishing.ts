@@ -27,7 +27,7 @@ export function publishing(clock: Clock, log: Log, options: PublishingOptions = 
   const waiters = new PubackWaiters(clock);
   const gate = new SendGate(clock, log);
   const shared = { spool, queue, waiters, gate, clock, fault };
-  const publisher = new Publisher({ ...shared, log, limits, maxInFlight });
+  const publisher = new Publisher({ ...shared, log, random: () => 0.5, limits, maxInFlight });
   const { keepQos0WhenOffline = false } = options;
   const intake = new Intake({ ...shared, publisher, keepQos0WhenOffline });
   return { spool, queue, waiters, gate, publisher, intake };

@@ -51,6 +51,12 @@ export const SAMPLE_STATUS: Status = {
     throttled_ms: 16_500,
     waiting_qos0_messages: 17,
     waiting_qos0_bytes: 18,
+    turned_away: 26,
+    overdue: 27,
+    resent: 28,
+    window: 29,
+    rate_per_minute: 1_030,
+    throttled_by: "account",
   },
   suspicion: {
     suspects: 1,

@@ -1,3 +1,9 @@
+/**
+ * The storage on disk: a log of segments.
+ *
+ * @module
+ */
+
 import { type Bytes, concat } from "../../base/bytes.ts";
 import type { Clock, Timer } from "../../base/clock.ts";
 import { ExitError, messageOf } from "../../base/errors.ts";

@@ -83,7 +83,7 @@ export class Recovery {
     const scan = readRecords(bytes, this.spoolId, (record) => this.#lookAt(segment, bytes, record));
     this.#tail = { segment, bytes: bytes.subarray(0, scan.end) };
     segment.used = scan.end;
-    segment.isDamaged = !scan.isSound;
+    segment.isDamaged = !scan.isSound && !isBlank(bytes);
     if (!scan.isSound || scan.isTorn) contents.nextSeq += SKIPPED;
     this.isTorn = scan.isTorn;
     return scan.isSound;
@@ -202,7 +202,7 @@ export class Recovery {
       else if (kind === Kind.RELEASE) this.#held.delete(seq);
       else if (kind === Kind.CHECKPOINT) this.#restart(segment, readNote(bytes, record));
     });
-    this.#judge(segment, scan);
+    this.#judge(segment, bytes, scan);
   }
 
   #remove(seq: number): void {
@@ -231,7 +231,7 @@ export class Recovery {
       const isLive = !next.done && next.value === record.seq;
       if (isLive && !this.#removed.has(record.seq)) this.#add(segment, bytes, record);
     });
-    this.#judge(segment, scan);
+    this.#judge(segment, bytes, scan);
   }
 
   #add(segment: Segment, bytes: Bytes, record: FoundRecord): void {
@@ -249,11 +249,16 @@ export class Recovery {
     }
   }
 
-  #judge(segment: Segment, { end, isSound, isTorn }: Scan): void {
+  #judge(segment: Segment, bytes: Bytes, { end, isSound, isTorn }: Scan): void {
     if (segment === this.#tail?.segment) return;
     segment.used = end;
-    segment.isDamaged = !isSound || isTorn;
+    segment.isDamaged = isTorn || (!isSound && !isBlank(bytes));
   }
+}
+
+/** Whether a segment was named and not yet begun when the process ended. */
+function isBlank(bytes: Bytes): boolean {
+  return bytes.length > 0 && bytes.every((byte) => byte === 0);
 }
 
 function countOf(runs: Runs): number {

@@ -80,7 +80,7 @@ Deno.test({
     const { code, stderr } = await runProgram(argsOn(place, `${dir}/fixed/spool`));
     assertEquals(code, Exit.CANTCREATE, stderr);
     assertStringIncludes(stderr, `--spool ${dir}/fixed/spool`);
-    assertEquals(stderr.split("\n").filter((line) => line.startsWith("iotcored: ")).length, 1);
+    assertEquals(stderr.split("\n").filter((line) => / error .* exit=\d+/.test(line)).length, 1);
   },
 });
 

@@ -24,6 +24,9 @@ const AT_THE_START: readonly Bad[] = [
   ["sends a PUBACK for nothing", { strayPuback: true }, "Connected"],
 ];
 
+/** Those that may be a busy account. */
+const LEFT_ALONE = ["closes after CONNECT", "is busy"];
+
 /** A broker is no good from the start, then it is: the program waits for it, and nothing that it accepted is lost. */
 async function waitOut([what, behaviour, says]: Bad): Promise<void> {
   await using place = await world();
@@ -34,6 +37,8 @@ async function waitOut([what, behaviour, says]: Bad): Promise<void> {
   await program.logged(says, 30_000);
   await publish(socket, { topic: "t", payload: what, qos: 1 });
   Object.assign(core.behaviour, good, { refuseConnect: () => undefined });
+  // A busy account is left alone for up to a minute, unless the operator asks.
+  if (LEFT_ALONE.includes(what)) program.signal("SIGHUP");
   await untilConnected(socket);
   await waitFor(`the message of ${what}`, () => missing([what], core).length === 0);
   await assertServes(socket);

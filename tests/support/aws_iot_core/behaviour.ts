@@ -1,5 +1,14 @@
 import type { Packet } from "../../deps.ts";
 
+/** How many messages an account takes. */
+export interface AccountQuota {
+  /** In any stretch of so many ms. */
+  readonly publishes: number;
+  readonly windowMs: number;
+  /** What those over it get: no answer, as AWS IoT Core gives none, or a PUBACK of 0x97. */
+  readonly over: "silence" | "0x97";
+}
+
 /** Closes by a DISCONNECT with this code; with MQTT 3.1.1, which has none, without a word. */
 export interface Disconnect {
   readonly disconnect: number;
@@ -11,10 +20,14 @@ export interface Behaviour {
   enforceLimits: boolean;
   /** PUBLISH packets a connection may send in any window of a second (while limits are enforced). */
   publishesPerSecond: number;
+  /** What the account takes, all of its connections together; `undefined`: everything. */
+  account: AccountQuota | undefined;
   /** Least time between two CONNECTs of one client id, in ms: one second less what a network may compress. */
   connectSpacingMs: number;
   /** QoS 1 messages in flight, each way; announced to MQTT 5 clients. */
   receiveMaximum: number;
+  /** Topic aliases that a device may use on a connection, announced to MQTT 5 clients; 0: none. */
+  topicAliasMaximum: number;
   /** Longest session expiry that is granted, in seconds; also that of an MQTT 3.1.1 session. */
   sessionExpiry: number;
   /** Whether `a/#` delivers `a`: the standard says yes, AWS IoT Core does not. */
@@ -71,8 +84,10 @@ export function defaultBehaviour(): Behaviour {
   return {
     enforceLimits: true,
     publishesPerSecond: 100,
+    account: undefined,
     connectSpacingMs: 950,
     receiveMaximum: 100,
+    topicAliasMaximum: 8,
     sessionExpiry: 604_800,
     hashMatchesParent: false,
     unregistered: "refuse",

@@ -1,6 +1,7 @@
 import { Buffer } from "node:buffer";
 import { type Behaviour, defaultBehaviour } from "./behaviour.ts";
 import type { Link } from "./link.ts";
+import { SlidingWindow } from "./limits.ts";
 import { PacketLog, type PacketOf } from "./packet_log.ts";
 import { type PublishProperties, Session } from "./session.ts";
 
@@ -25,6 +26,7 @@ export class Broker {
   readonly registry = new Set<string>();
   readonly sessions = new Map<string, Session>();
   readonly links = new Set<Link>();
+  readonly #account = new SlidingWindow();
   readonly #lastConnect = new Map<string, number>();
   #turn = 0;
 
@@ -43,6 +45,13 @@ export class Broker {
     const last = this.#lastConnect.get(clientId) ?? -Infinity;
     this.#lastConnect.set(clientId, now);
     return now - last >= this.behaviour.connectSpacingMs;
+  }
+
+  /** Whether the account takes another message. */
+  mayPublish(): boolean {
+    const { account } = this.behaviour;
+    return account === undefined ||
+      this.#account.take(performance.now(), account.publishes, account.windowMs);
   }
 
   /** Closes an older connection of the same client id [MQTT-3.1.4-2] and gives its session, or a new one. */

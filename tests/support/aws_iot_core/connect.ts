@@ -113,6 +113,8 @@ function connackOf(
     reasonCode: 0,
     properties: {
       receiveMaximum: link.broker.behaviour.receiveMaximum,
+      ...link.broker.behaviour.topicAliasMaximum > 0 &&
+        { topicAliasMaximum: link.broker.behaviour.topicAliasMaximum },
       maximumQoS: 1,
       retainAvailable: false,
       maximumPacketSize: 149_504,

@@ -46,8 +46,13 @@ function goodbye(link: Link, packet: PacketOf<"disconnect">): void {
   link.end();
 }
 
-function publish(link: Link, packet: PacketOf<"publish">): void {
+function publish(link: Link, sent: PacketOf<"publish">): void {
   const { behaviour } = link.broker;
+  const topic = link.topicOf(sent);
+  if (topic === undefined) return link.disconnect(0x94);
+  // An alias is of this link only.
+  const { topicAlias: _, ...properties } = sent.properties ?? {};
+  const packet = { ...sent, topic, properties };
   const payload = packet.payload as Buffer;
   if (behaviour.enforceLimits) {
     if (packet.qos === 2) return link.violation("QoS 2");
@@ -63,6 +68,10 @@ function publish(link: Link, packet: PacketOf<"publish">): void {
       link.violation("too many in flight");
       return link.version === 5 ? link.disconnect(0x93) : undefined;
     }
+  }
+  if (!link.broker.mayPublish()) {
+    const says = behaviour.account?.over === "0x97" && link.version === 5;
+    return says ? answer(link, packet, 0x97) : undefined;
   }
   const refusal = behaviour.refusePublish(packet.topic, link.clientId);
   if (refusal === undefined) {

@@ -50,14 +50,14 @@ function sizeProblem(topic: string): string | undefined {
   return slashes > LIMITS.topicSlashes ? `topic with ${slashes} slashes` : undefined;
 }
 
-/** Counts events in a sliding window of a second. */
-export class SlidingSecond {
+/** Counts events in a sliding window. */
+export class SlidingWindow {
   #times: number[] = [];
 
-  /** Counts an event at `now` (ms) unless the second that ends there already holds `limit`. */
-  take(now: number, limit: number): boolean {
+  /** Counts an event at `now` (ms) unless the window that ends there already holds `limit`. */
+  take(now: number, limit: number, windowMs = 1_000): boolean {
     let old = 0;
-    while (old < this.#times.length && this.#times[old]! <= now - 1_000) old++;
+    while (old < this.#times.length && this.#times[old]! <= now - windowMs) old++;
     if (old > 0) this.#times = this.#times.slice(old);
     if (this.#times.length >= limit) return false;
     this.#times.push(now);

@@ -3,7 +3,7 @@ import type { TLSSocket } from "node:tls";
 import { generatePacket, type Packet, packetParser } from "../../deps.ts";
 import type { Broker } from "./broker.ts";
 import { handle } from "./handlers.ts";
-import { SlidingSecond } from "./limits.ts";
+import { SlidingWindow } from "./limits.ts";
 import type { PacketOf } from "./packet_log.ts";
 import { reason } from "./reasons.ts";
 import type { Message, Outlet, Session } from "./session.ts";
@@ -22,9 +22,11 @@ export class Link implements Outlet {
   /** How long the session outlives this connection, in ms. */
   sessionMs = 0;
   session: Session | undefined;
-  readonly rate = new SlidingSecond();
+  readonly rate = new SlidingWindow();
   /** PUBLISH packets of QoS 1 that were not answered yet: message id and code of the answer. */
   readonly unanswered = new Map<number, number>();
+  /** The topics that aliases of the device stand for [MQTT5-3.3.2.3.4]. */
+  readonly #aliases = new Map<number, string>();
   readonly fingerprint: string;
   readonly serverName: string;
   readonly alpn: string;
@@ -54,6 +56,20 @@ export class Link implements Outlet {
       this.violation(`malformed packet: ${error.message}`);
       this.disconnect(0x81);
     });
+  }
+
+  /** The topic of a PUBLISH, whatever its alias; `undefined` for one that the device may not use. */
+  topicOf({ topic, properties }: PacketOf<"publish">): string | undefined {
+    const alias = properties?.topicAlias;
+    if (alias === undefined) return topic;
+    if (alias < 1 || alias > this.broker.behaviour.topicAliasMaximum) {
+      this.violation(`topic alias ${alias}`);
+      return undefined;
+    }
+    if (topic !== "") this.#aliases.set(alias, topic);
+    const known = this.#aliases.get(alias);
+    if (known === undefined) this.violation(`topic alias ${alias} for nothing`);
+    return known;
   }
 
   /** Sends a packet; everything of one turn leaves in one write. */

@@ -1,3 +1,4 @@
+import { checkPage } from "../../../src/build/check.ts";
 import { configPage, metricsPage } from "../../../src/build/docs.ts";
 import { SETTINGS } from "../../../src/config/settings.ts";
 import { prometheusText } from "../../../src/status/prometheus.ts";
@@ -28,4 +29,8 @@ Deno.test("docs/metrics.md has every metric that status --prometheus prints, and
   const listed = [...(await read("metrics.md")).matchAll(/^\| `(iotcored_\w+)`/gm)];
   const printed = [...prometheusText(SAMPLE_STATUS).matchAll(/^# TYPE (\w+)/gm)];
   assertEquals(listed.map((match) => match[1]).sort(), printed.map((match) => match[1]).sort());
+});
+
+Deno.test("docs/security.md lists what deno.json lets the program do", async () => {
+  checkPage(await read("security.md"));
 });

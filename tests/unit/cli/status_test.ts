@@ -17,7 +17,8 @@ pureTest("the page shows everything at a glance", () => {
     "             #9 bad/topic: closed the connection 3 times",
     "             #10 evil\\u001b[2J: too",
     "publishes    accepted 1,234,567   sent 1,234,568   acknowledged 1,234,000   refused by broker 15",
-    "             expired 25   QoS 0 waiting 17   throttled for 16 s",
+    "             expired 25   QoS 0 waiting 17   throttled for 16 s   now by the account",
+    "             window 29   slowed to 1,030 a minute   turned away 26   overdue 27   sent again 28",
     "closes       suspect 1   refused 1   tried 26   messages refused 28   dropped 29",
     "             topic bad/topic refused for 12 min 39 s: the broker closed the connection for it\\u001b[2J",
     "             filter suspect/# suspect",
@@ -27,6 +28,12 @@ pureTest("the page shows everything at a glance", () => {
     "             clients is at 4,000 of 4,096",
     "config       waiting: Cannot reach \\u001b[2J",
   ]);
+});
+
+pureTest("what does not slow sending down is not said", () => {
+  const publishes = { ...SAMPLE_STATUS.publishes, rate_per_minute: null, throttled_by: null };
+  const page = statusPage({ ...SAMPLE_STATUS, publishes }, "/s", NOW).join("\n");
+  assert(!/slowed|now by/.test(page), page);
 });
 
 pureTest("only the first messages in quarantine are named, and the rest is counted", () => {
@@ -42,7 +49,7 @@ pureTest("the status as one line has names and numbers for a log", () => {
     statusLine(SAMPLE_STATUS, 0),
     "1970-01-01T00:00:00.000Z connected=1/2 spool_messages=1234 spool_bytes=5000000 " +
       "accepted=1234567 sent=1234568 acknowledged=1234000 refused_by_broker=15 " +
-      "throttled_ms=16500 received=19 clients=20 quarantined=2 suspects=1 refused_subjects=1",
+      "throttled_ms=16500 turned_away=26 overdue=27 resent=28 received=19 clients=20 quarantined=2 suspects=1 refused_subjects=1",
   );
 });
 

@@ -73,6 +73,8 @@ function sources(clock: FakeClock, quarantined: readonly Quarantined[] = []): St
         dropped: 29,
         throttledMs: 5.4,
       },
+      congestion: { turnedAway: 26, overdue: 27, resent: 28, window: 29, perSecond: 0.51 },
+      throttledBy: "account" as const,
       inFlight: 6,
     },
     queue: { length: 8, bytes: 9 },
@@ -145,6 +147,12 @@ pureTest("the status gathers every counter from where it is counted", () => {
     throttled_ms: 5,
     waiting_qos0_messages: 8,
     waiting_qos0_bytes: 9,
+    turned_away: 26,
+    overdue: 27,
+    resent: 28,
+    window: 29,
+    rate_per_minute: 31,
+    throttled_by: "account",
   });
   assertEquals(status.spool, {
     storage: "memory",

@@ -2,6 +2,7 @@ import {
   ConnectError,
   fromSocketError,
   isAuthentication,
+  isBusy,
   isSilentClose,
 } from "../../../src/mqtt/connect_error.ts";
 import { codeText, describeCode, reasonName } from "../../../src/mqtt/reason_codes.ts";
@@ -123,6 +124,17 @@ Deno.test("only a close while waiting for CONNACK is a silent close", pure, () =
   assert(isSilentClose(new ConnectError("connack", "closed", "x")));
   assert(!isSilentClose(new ConnectError("tls", "closed", "x")));
   assert(!isSilentClose(new ConnectError("connack", "timeout", "x")));
+});
+
+Deno.test("busy is what a CONNACK of busy or quota says, or a close before CONNACK", pure, () => {
+  const refused = (code: number): ConnectError =>
+    new ConnectError("connack", "connack", "x", { code });
+  const busy = [1, 2, 3, 4, 5, 0x80, 0x83, 0x86, 0x87, 0x88, 0x89, 0x8c, 0x97, 0x9c, 0x9f]
+    .filter((code) => isBusy(refused(code)));
+  assertEquals(busy, [3, 0x80, 0x83, 0x88, 0x89, 0x97, 0x9f]);
+  assert(isBusy(new ConnectError("connack", "closed", "x")));
+  assert(!isBusy(new ConnectError("tls", "closed", "x")));
+  assert(!isBusy(new ConnectError("connack", "timeout", "x")));
 });
 
 Deno.test("a ConnectError passes as it is", pure, () => {

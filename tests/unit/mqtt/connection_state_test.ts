@@ -12,7 +12,14 @@ import { assert, assertEquals, assertGreaterOrEqual, assertLessOrEqual } from ".
 
 const NOW = 100_000;
 const pure = { permissions: "none" } as const;
-const history: History = { attempt: 3, connectAt: undefined, silent: 0, quick: 0, everUp: true };
+const history: History = {
+  attempt: 3,
+  busy: 0,
+  connectAt: undefined,
+  silent: 0,
+  quick: 0,
+  everUp: true,
+};
 const peerEnd: LinkEnd = { by: "peer", reason: "the broker closed the connection" };
 const localEnd: LinkEnd = { by: "local", reason: "closed here" };
 const refusedTcp = new ConnectError("tcp", "refused", "nobody listens");
@@ -41,6 +48,7 @@ const EVENTS = {
   alert: { type: "refused", failure: alert, ...at },
   ended: { type: "ended", end: peerEnd, ...at },
   reconnect: { type: "reconnect", reason: "SIGHUP", ...at },
+  renew: { type: "renew", reason: "nothing is acknowledged", ...at },
   stop: { type: "stop", ...at },
 } satisfies Record<string, Event>;
 
@@ -69,6 +77,7 @@ const TABLE: Record<StateName, Partial<Record<EventName, string>>> = {
   up: {
     ended: "waiting: down, log warn, timer 4000",
     reconnect: "replacing: log info, close",
+    renew: "replacing: log info, close",
     stop: "stopping: close",
   },
   replacing: {
@@ -296,3 +305,81 @@ Deno.test("a wanted reconnect forgives what went wrong before", pure, () => {
   assertEquals(machine.state.type, "connecting");
   assertEquals(machine.send({ type: "refused", failure: refusedTcp }).wait(), 500);
 });
+
+const busy = new ConnectError("connack", "connack", "refused with 0x97 (quota exceeded)", {
+  code: 0x97,
+});
+
+Deno.test(
+  "a busy account is asked again after a random part of 64 s, doubling to 600 s",
+  pure,
+  () => {
+    const machine = new Machine().send({ type: "start" });
+    const waits: number[] = [];
+    for (const failure of [busy, silentClose, busy, silentClose, busy, busy]) {
+      machine.send({ type: "refused", failure }, 0.5);
+      waits.push(machine.wait());
+    }
+    // A second is kept to the last CONNECT.
+    assertEquals(waits, [32, 64, 128, 256, 300, 300].map((seconds) => 1_000 + seconds * 1_000));
+  },
+);
+
+Deno.test("refusals by a busy account and other failures are counted apart", pure, () => {
+  const machine = new Machine().send({ type: "start" });
+  const waits: number[] = [];
+  for (const failure of [busy, refusedTcp, busy, refusedTcp]) {
+    machine.now += 1_000;
+    machine.send({ type: "refused", failure }, 0.5);
+    waits.push(machine.wait());
+  }
+  assertEquals(waits, [33_000, 500, 65_000, 1_000]);
+});
+
+Deno.test("a link that stood for 30 s makes the wait of a busy account short again", pure, () => {
+  for (const [stood, longest] of [[29_999, 600_000], [30_000, 64_000]] as const) {
+    const machine = new Machine().send({ type: "start" });
+    for (let i = 0; i < 6; i++) machine.send({ type: "refused", failure: busy }, 0).wait();
+    machine.send({ type: "linked", sessionPresent: false, address: "[::1]:8883" });
+    machine.now += stood;
+    machine.send({ type: "ended", end: peerEnd }, 0.5).wait();
+    const waited = machine.send({ type: "refused", failure: busy }, 0.999).wait();
+    assertLessOrEqual(waited, longest + 1_000);
+    assertGreaterOrEqual(waited, longest * 0.9);
+  }
+});
+
+Deno.test("devices that fell together come back over a second, not after exactly one", pure, () => {
+  const waits = [0, 0.25, 0.5].map((random) => {
+    const machine = new Machine().send({ type: "start" });
+    machine.send({ type: "linked", sessionPresent: false, address: "[::1]:8883" });
+    return machine.send({ type: "ended", end: peerEnd }, random).wait();
+  });
+  assertEquals(waits, [1_000, 1_250, 1_500]);
+});
+
+Deno.test("a renewed link forgives nothing: the account may be as busy as before", pure, () => {
+  const machine = new Machine().send({ type: "start" });
+  for (let i = 0; i < 3; i++) machine.send({ type: "refused", failure: busy }, 0).wait();
+  machine.send({ type: "linked", sessionPresent: false, address: "[::1]:8883" });
+  machine.now += 2_000;
+  machine.send({ type: "renew", reason: "no PUBACK" }).send({ type: "ended", end: localEnd });
+  assertEquals(machine.state.type, "connecting");
+  const waited = machine.send({ type: "refused", failure: busy }, 0.5).wait();
+  assertEquals(waited, 257_000);
+});
+
+Deno.test(
+  "a close with a code that names its cause is not blamed on policy or client id",
+  pure,
+  () => {
+    for (const [code, hinted] of [[0x80, true], [0x83, true], [0x97, false], [0x8b, false]]) {
+      const machine = new Machine().send({ type: "start" });
+      for (let i = 0; i < 3; i++) {
+        machine.send({ type: "linked", sessionPresent: false, address: "[::1]:8883" });
+        machine.send({ type: "ended", end: { ...peerEnd, code } }).wait();
+      }
+      assertEquals(machine.logged.some((text) => /Likely causes/.test(text)), hinted, `${code}`);
+    }
+  },
+);

@@ -11,12 +11,14 @@ import { FakeClock } from "../../support/fake_clock.ts";
 import { fakeLog } from "../../support/fake_log.ts";
 import { publishing } from "../../support/publishing.ts";
 
-const PAYLOAD = new Uint8Array(10_000);
+const PAYLOAD = new Uint8Array(30_000);
 const FITTING = Math.ceil(MAX_UNWRITTEN_BYTES / PAYLOAD.length);
 
-/** A link whose socket takes bytes when the test says so, and whose broker is silent. */
+/** A link whose socket takes bytes when the test says so, and whose broker is silent when the test says so. */
 class SlowLink implements PublishLink {
   buffered = 0;
+  /** Whether QoS 1 is acknowledged at once. */
+  auto = true;
   readonly sent: OutgoingPublish[] = [];
   #written: (() => void)[] = [];
 
@@ -24,10 +26,11 @@ class SlowLink implements PublishLink {
     this.sent.push(message);
     this.buffered += message.payload.length;
     if (message.qos === 0) this.#written.push(() => done({ code: 0, reason: "" }));
+    else if (this.auto) done({ code: 0, reason: "" });
     return true;
   }
 
-  reconnect(): void {}
+  renew(): void {}
 
   ping(done: () => void): void {
     this.#written.push(done);
@@ -45,7 +48,6 @@ function setUp() {
   const log = fakeLog();
   const { queue, gate, publisher, intake } = publishing(clock, log, {
     maxBytes: 100_000_000,
-    maxInFlight: 1_000,
   });
   const link = new SlowLink();
   const codes: (number | undefined)[] = [];
@@ -59,6 +61,14 @@ function setUp() {
     }, { respond: () => codes.push(undefined), refuse: ({ code }: BusError) => codes.push(code) });
   gate.up(link);
   publisher.up(link, 1_000);
+  // The window is as wide as it gets when 100 were acknowledged.
+  for (let i = 0; i < 100; i++) {
+    publish(1);
+    link.take(link.buffered);
+  }
+  link.auto = false;
+  link.sent.length = 0;
+  codes.length = 0;
   return { clock, queue, gate, publisher, link, publish, codes };
 }
 

@@ -101,7 +101,7 @@ class Model {
     this.#rttMs = 1 + random.int(rttMs);
     this.#window = random.pick([4, 100]);
     this.#turnsAt = random.int(30_000);
-    this.#lagMs = random.pick([0, 0, random.int(90)]);
+    this.#lagMs = random.pick([0, 0, random.int(45)]);
     this.#reasons = random.pick(["none", "stated"]);
   }
 

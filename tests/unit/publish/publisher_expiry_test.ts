@@ -19,7 +19,7 @@ Deno.test(
     gate.up({ ping: () => {} });
     publisher.up({
       buffered: 0,
-      reconnect: () => {},
+      renew: () => {},
       publish: ({ topic }: OutgoingPublish, done: (result: PublishResult) => void) => {
         sent.push(topic);
         done({ code: 0, reason: "" });

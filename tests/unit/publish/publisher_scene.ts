@@ -21,7 +21,7 @@ export const OK: PublishResult = { code: 0, reason: "" };
 /** A link that keeps what is sent, with its time, and answers when the test says so. */
 export class FakeLink {
   buffered = 0;
-  readonly reconnects: string[] = [];
+  readonly renewals: string[] = [];
   readonly sent: (OutgoingPublish & { readonly at: number })[] = [];
   #open: { readonly text: string; readonly done: (result: PublishResult | undefined) => void }[] =
     [];
@@ -54,8 +54,13 @@ export class FakeLink {
     if (this.auto !== undefined) this.answer(PING);
   }
 
-  reconnect(reason: string): void {
-    this.reconnects.push(reason);
+  renew(reason: string): void {
+    this.renewals.push(reason);
+  }
+
+  /** The broker discards a message. */
+  discard(text: string): void {
+    this.#open = this.#open.filter((entry) => entry.text !== text);
   }
 
   /** What has no PUBACK. */
@@ -104,6 +109,16 @@ export function setUp(options: PublishingOptions = {}) {
     gate.up(link);
     publisher.up(link, receiveMaximum);
   };
+  /** Has messages acknowledged until the window is as wide as it gets. */
+  const widen = (): void => {
+    link.auto = () => OK;
+    for (let number = 0; number < 100; number++) {
+      publish("wide");
+      clock.advance(1_000);
+    }
+    link.auto = undefined;
+    link.sent.length = 0;
+  };
   return {
     clock,
     log,
@@ -118,6 +133,7 @@ export function setUp(options: PublishingOptions = {}) {
     publishMany,
     lose,
     up,
+    widen,
   };
 }
 

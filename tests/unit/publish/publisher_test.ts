@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertLessOrEqual } from "../../deps.ts";
 import { Code } from "../../../src/base/errors.ts";
-import { ACK_OVERDUE_MS } from "../../../src/publish/puback.ts";
+import { HEAD_START_MS } from "../../../src/publish/poison_detector.ts";
 import { AWS_RATE_LIMITS } from "../../../src/aws/rate_window.ts";
 import type { OutgoingPublish, PublishResult } from "../../../src/mqtt/link.ts";
 import { FakeLink, LOST, numbers, OK, setUp } from "./publisher_scene.ts";
@@ -14,17 +14,17 @@ Deno.test(
     const { intake, spool, publisher, link, publishMany, up } = setUp();
     publishMany(0, 3);
     up();
-    publishMany(3, 5);
-    assertEquals(link.texts, numbers(0, 5));
-    assertEquals([spool.stats().messages, publisher.inFlight], [5, 5]);
-    link.answer("1");
+    publishMany(3, 4);
+    assertEquals(link.texts, numbers(0, 4));
     assertEquals([spool.stats().messages, publisher.inFlight], [4, 4]);
+    link.answer("1");
+    assertEquals([spool.stats().messages, publisher.inFlight], [3, 3]);
     link.answer();
     assertEquals([spool.stats().messages, publisher.inFlight], [0, 0]);
-    assertEquals(intake.accepted, 5);
+    assertEquals(intake.accepted, 4);
     assertEquals(publisher.counters, {
-      sent: 5,
-      acknowledged: 5,
+      sent: 4,
+      acknowledged: 4,
       refusedByBroker: 0,
       expired: 0,
       dropped: 0,
@@ -38,8 +38,9 @@ Deno.test(
   pure,
   () => {
     for (const [maxInFlight, receiveMaximum, expected] of [[5, 65_535, 5], [100, 3, 3]] as const) {
-      const { link, publishMany, up } = setUp({ maxInFlight });
+      const { link, publishMany, up, widen } = setUp({ maxInFlight });
       up(receiveMaximum);
+      widen();
       publishMany(0, 10);
       assertEquals(link.texts, numbers(0, expected));
       link.answer("0");
@@ -63,6 +64,7 @@ Deno.test(
     publishMany(4, 6);
     link.sent.length = 0;
     up();
+    link.answer("0");
     assertEquals(
       link.sent.map(({ payload, dup }) => [new TextDecoder().decode(payload), dup]),
       [["0", true], ["2", true], ["3", true], ["4", false], ["5", false]],
@@ -75,10 +77,10 @@ Deno.test("an answer that comes when its link is gone changes nothing", pure, ()
   const held: ((result: PublishResult | undefined) => void)[] = [];
   const first = {
     buffered: 0,
-    reconnect: () => {},
+    renew: () => {},
+    ping: () => {},
     publish: (_: OutgoingPublish, done: (result: PublishResult | undefined) => void) =>
       held.push(done) > 0,
-    ping: () => {},
   };
   gate.up(first);
   publisher.up(first, 100);
@@ -173,8 +175,9 @@ Deno.test(
   "a message counts for the rate until a second after its PUBACK, as the broker may have seen it only then",
   pure,
   () => {
-    const { clock, link, publishMany, up } = setUp({ limits: AWS_RATE_LIMITS });
+    const { clock, link, publishMany, up, widen } = setUp({ limits: AWS_RATE_LIMITS });
     up();
+    widen();
     publishMany(0, 300);
     clock.advance(1_000);
     assertEquals(link.sent.length, 100);
@@ -204,52 +207,160 @@ Deno.test("QoS 0 that may have been held up with a late QoS 1 message counts wit
 });
 
 Deno.test(
-  "a PUBACK that does not come within a minute makes a new link, over which the message goes again",
+  "a message without PUBACK for a minute is sent again on the same link, as if for the first time",
+  pure,
+  () => {
+    const { clock, spool, publisher, link, publishMany, up } = setUp();
+    up();
+    publishMany(0, 3);
+    link.answer("0");
+    link.answer("2");
+    clock.advance(59_999);
+    assertEquals(link.texts, ["0", "1", "2"]);
+    clock.advance(1);
+    assertEquals(link.sent.map(({ dup }) => dup), [false, false, false, false]);
+    assertEquals([link.open, link.renewals], [["1", "1"], []]);
+    link.answer();
+    assertEquals([spool.stats().messages, spool.stats().quarantined], [0, []]);
+    assertEquals([publisher.counters.acknowledged, publisher.inFlight], [3, 0]);
+    assertEquals(publisher.congestion.resent, 1);
+    clock.advance(3_600_000);
+    assertEquals([link.texts.length, link.renewals, clock.timers], [4, [], 0]);
+  },
+);
+
+Deno.test(
+  "a message that is acknowledged late, while it waits to be sent again, is not sent",
+  pure,
+  () => {
+    const { clock, spool, publisher, link, publish, up } = setUp({
+      limits: { count: 1, bytes: 1e6, windowMs: 100_000 },
+    });
+    up();
+    const reply = publish("slow", 1, { ack: true });
+    publish("next");
+    clock.advance(60_000);
+    assertEquals(link.texts, ["slow"]);
+    link.answer();
+    assertEquals([reply.is, spool.stats().messages], [`${Code.TIMEOUT}`, 1]);
+    link.auto = () => OK;
+    clock.advance(200_000);
+    assertEquals([link.texts, spool.stats().messages], [["slow", "next"], 0]);
+    assertEquals([publisher.counters.acknowledged, publisher.inFlight], [2, 0]);
+  },
+);
+
+Deno.test(
+  "a late PUBACK settles a message that is under way again, and its second PUBACK nothing",
+  pure,
+  () => {
+    const { clock, spool, gate, publisher, publish } = setUp();
+    const held: ((result: PublishResult | undefined) => void)[] = [];
+    const link = {
+      buffered: 0,
+      renew: () => {},
+      ping: () => {},
+      publish: (_: OutgoingPublish, done: (result: PublishResult | undefined) => void) =>
+        held.push(done) > 0,
+    };
+    gate.up(link);
+    publisher.up(link, 100);
+    publish("a");
+    clock.advance(60_000);
+    assertEquals([held.length, spool.stats().messages], [2, 1]);
+    held[0]!(OK);
+    assertEquals([spool.stats().messages, publisher.inFlight], [0, 0]);
+    held[1]!({ code: 0x87, reason: "" });
+    const { acknowledged, refusedByBroker } = publisher.counters;
+    assertEquals([acknowledged, refusedByBroker], [1, 0]);
+  },
+);
+
+Deno.test("a PUBACK cannot be overdue while the message is still being written", pure, () => {
+  const { clock, publisher, link, publishMany, up } = setUp();
+  up();
+  publishMany(0, 1);
+  link.buffered = 1;
+  clock.advance(60_000);
+  assertEquals(publisher.congestion.overdue, 0);
+  link.buffered = 0;
+  clock.advance(1_000);
+  assertEquals(publisher.congestion.overdue, 1);
+});
+
+Deno.test(
+  "a link on which nothing is acknowledged for a minute is renewed, after a random wait",
   pure,
   () => {
     const { clock, spool, link, publishMany, lose, up } = setUp();
     up();
     publishMany(0, 3);
-    link.answer("0");
-    link.answer("2");
-    clock.advance(ACK_OVERDUE_MS - 1);
-    assertEquals(link.reconnects, []);
+    // The random numbers are all 0.5.
+    clock.advance(89_999);
+    assertEquals(link.renewals, []);
     clock.advance(1);
-    assertEquals(link.reconnects.length, 1);
+    assertEquals(link.renewals.length, 1);
     lose({ by: "local", reason: "closed here" });
     up();
-    assertEquals(link.open, ["1"]);
+    link.auto = () => OK;
     link.answer();
-    assertEquals([spool.stats().messages, spool.stats().quarantined], [0, []]);
-    clock.advance(ACK_OVERDUE_MS * 3);
-    assertEquals([link.reconnects.length, clock.timers], [1, 0]);
+    clock.advance(60_000);
+    assertEquals(spool.stats().messages, 0);
   },
 );
 
-Deno.test("a PUBACK cannot be overdue while the message is still being written", pure, () => {
-  const { clock, link, publishMany, up } = setUp();
-  up();
-  publishMany(0, 1);
-  link.buffered = 1;
-  clock.advance(ACK_OVERDUE_MS);
-  assertEquals(link.reconnects, []);
-  link.buffered = 0;
-  clock.advance(ACK_OVERDUE_MS);
-  assertEquals(link.reconnects.length, 1);
-});
+Deno.test(
+  "messages that are lost slow sending down, QoS 0 as well, and the log says so once",
+  pure,
+  () => {
+    const { clock, log, publisher, link, publish, up, widen } = setUp();
+    up();
+    widen();
+    assertEquals([publisher.throttledBy, publisher.congestion.perSecond], [undefined, undefined]);
+    publish("lost");
+    link.discard("lost");
+    clock.advance(5_000);
+    // The last were acknowledged at one a second.
+    assertEquals(publisher.congestion.perSecond, 1 / 2);
+    link.sent.length = 0;
+    for (let number = 0; number < 100; number++) publish(`${number}`, number % 2 === 0 ? 0 : 1);
+    assertEquals(publisher.throttledBy, "account");
+    clock.advance(20_000);
+    assertEquals(link.sent.length, 10);
+    link.answer();
+    link.auto = () => OK;
+    for (let turn = 0; turn < 600; turn++) clock.advance(1_000);
+    assertEquals([publisher.throttledBy, link.sent.length], [undefined, 101]);
+    for (let turn = 0; turn < 2_000; turn++) {
+      publish("more");
+      clock.advance(1_000);
+    }
+    const said = log.lines.map(({ level, text }) => `${level} ${/slowed down/.test(text)}`);
+    assertEquals(said, ["warn true", "info true"]);
+  },
+);
 
-Deno.test("a younger message has its own minute", pure, () => {
-  const { clock, link, publishMany, up } = setUp();
-  up();
-  publishMany(0, 1);
-  clock.advance(30_000);
-  publishMany(1, 2);
-  link.answer("0");
-  clock.advance(ACK_OVERDUE_MS - 1);
-  assertEquals(link.reconnects, []);
-  clock.advance(1);
-  assertEquals(link.reconnects.length, 1);
-});
+Deno.test(
+  "what keeps messages waiting is said: the account, the rate limit or the window",
+  pure,
+  () => {
+    const limited = setUp({ limits: { count: 1, bytes: 1e6, windowMs: 1_000 } });
+    limited.up();
+    limited.publishMany(0, 2);
+    assertEquals(limited.publisher.throttledBy, "rate limit");
+
+    const full = setUp();
+    full.up();
+    full.publishMany(0, 4);
+    assertEquals(full.publisher.throttledBy, undefined);
+    full.publishMany(4, 5);
+    assertEquals(full.publisher.throttledBy, "broker window");
+    full.link.answer("0", { code: 0x97, reason: "" });
+    assertEquals(full.publisher.throttledBy, "account");
+    full.lose();
+    assertEquals(full.publisher.throttledBy, undefined);
+  },
+);
 
 Deno.test("no second holds more than 512 KiB", pure, () => {
   const { clock, link, publish, up } = setUp({ limits: AWS_RATE_LIMITS, maxBytes: 10_000_000 });
@@ -306,6 +417,7 @@ Deno.test(
     clock.advance(5_000);
     assertEquals(link.texts, ["a"]);
     up();
+    clock.advance(HEAD_START_MS);
     assertEquals(link.texts, ["a", "b"]);
   },
 );
@@ -370,23 +482,26 @@ Deno.test(
 );
 
 Deno.test(
-  "quota exceeded (0x97) pauses for a second; then the messages go again, in order and not as duplicates",
+  "quota exceeded (0x97) slows sending down; the messages go again, in order and not as duplicates",
   pure,
   () => {
-    const { clock, log, link, publish, publishMany, up } = setUp();
+    const { clock, log, publisher, link, publishMany, up, widen } = setUp();
     up();
+    widen();
     publishMany(0, 5);
     for (const text of ["1", "2", "3"]) link.answer(text, { code: 0x97, reason: "Quota exceeded" });
     link.answer("0");
     publishMany(5, 6);
-    publish("zero", 0);
-    clock.advance(999);
     assertEquals(link.texts, numbers(0, 5));
+    assertEquals(publisher.congestion.turnedAway, 3);
     link.sent.length = 0;
-    clock.advance(1);
-    assertEquals(link.texts.filter((text) => text !== "zero"), ["1", "2", "3", "5"]);
+    link.auto = () => OK;
+    clock.advance(4_000);
+    assertEquals(link.texts, ["1", "2"]);
+    clock.advance(4_000);
+    assertEquals(link.texts, ["1", "2", "3", "5"]);
     assertEquals(link.sent.some(({ dup }) => dup), false);
-    assertEquals(log.lines.filter(({ text }) => text.includes("quota")).length, 1);
+    assertEquals(log.lines.filter(({ level }) => level === "warn").length, 1);
   },
 );
 
@@ -461,4 +576,15 @@ Deno.test("stopping answers who waits for a PUBACK and leaves no timer", pure, (
   waiters.stop();
   gate.stop();
   assertEquals([reply.is, clock.timers], [`${Code.NOCONN}`, 0]);
+});
+
+Deno.test("an overdue message gives its place in the window to the next", pure, () => {
+  const { clock, link, publish, publishMany, up } = setUp();
+  publish("lost");
+  up();
+  link.discard("lost");
+  publishMany(0, 10);
+  assertEquals(link.texts, ["lost", "0", "1", "2"]);
+  clock.advance(10_000);
+  assertEquals(link.texts.length > 4, true);
 });

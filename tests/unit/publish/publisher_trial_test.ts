@@ -2,7 +2,7 @@
 
 import { assert, assertEquals, assertStringIncludes } from "../../deps.ts";
 import { Code } from "../../../src/base/errors.ts";
-import { SLICE_MS } from "../../../src/publish/poison_detector.ts";
+import { HEAD_START_MS, SLICE_MS } from "../../../src/publish/poison_detector.ts";
 import { AWS_RATE_LIMITS } from "../../../src/aws/rate_window.ts";
 import { REFUSAL_MS } from "../../../src/publish/standings.ts";
 import { numbers, OK, setUp } from "./publisher_scene.ts";
@@ -43,7 +43,8 @@ class Broker {
     const { clock, link, lose, up } = this.scene;
     lose();
     this.#handled = link.sent.length;
-    clock.advance(1_000);
+    // A second after the last CONNECT is over by then.
+    clock.advance(50);
     up();
   }
 }
@@ -159,7 +160,7 @@ Deno.test(
     up();
     publish("zero", 0, { topic: "zero" });
     assertEquals(link.texts, ["b", "zero"]);
-    clock.advance(SLICE_MS);
+    clock.advance(HEAD_START_MS);
     publish("c", 1, { topic: "c" });
     assertEquals(link.texts, ["b", "zero"], "nothing goes until everything is proven");
     link.answer();
@@ -197,3 +198,35 @@ Deno.test("a link that was given up at this end, or went silent, accuses no mess
   }
   assertEquals(gate.standings(), []);
 });
+
+Deno.test("a topic that is cleared by an earlier packet lets its messages go at once", pure, () => {
+  const { clock, link, publish, lose, up } = setUp();
+  up();
+  publish("1", 1, { topic: "late" });
+  lose();
+  clock.advance(1_000);
+  up();
+  // Tried, and without an answer for 5 s it is not held responsible; what comes meanwhile waits.
+  clock.advance(1_000);
+  publish("2", 1, { topic: "late" });
+  publish("other", 1, { topic: "other" });
+  assertEquals(link.texts, ["1", "1"]);
+  link.answer("1");
+  assertEquals(link.texts.slice(2).toSorted(), ["2", "other"]);
+});
+
+Deno.test(
+  "a link that is ended here because an answer cannot be parsed is judged too",
+  pure,
+  () => {
+    const { clock, spool, publish, lose, up } = setUp();
+    publish("strange", 1, { topic: "strange" });
+    for (let end = 0; end < 3; end++) {
+      up();
+      clock.advance(HEAD_START_MS);
+      lose({ by: "protocol", reason: "the answer cannot be parsed" });
+      clock.advance(1_000);
+    }
+    assertEquals(spool.stats().quarantined.map(({ topic }) => topic), ["strange"]);
+  },
+);

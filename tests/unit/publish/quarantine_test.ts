@@ -1,5 +1,6 @@
 import { assertEquals } from "../../deps.ts";
 import { Quarantine } from "../../../src/publish/quarantine.ts";
+import { HEAD_START_MS } from "../../../src/publish/poison_detector.ts";
 import { REFUSAL_MS } from "../../../src/publish/standings.ts";
 import { OK, setUp } from "./publisher_scene.ts";
 
@@ -9,15 +10,17 @@ const pure = { permissions: "none" } as const;
 function condemned() {
   const scene = setUp();
   const { clock, gate, link, spool, publish, lose, up } = scene;
-  const quarantine = new Quarantine({ spool, gate });
+  const quarantine = new Quarantine({ spool, gate, clock });
   for (const text of ["1", "2", "3"]) publish(text, 1, { topic: "forbidden" });
   up();
   for (let close = 0; close < 3; close++) {
+    clock.advance(HEAD_START_MS);
     lose();
     clock.advance(1_000);
     up();
   }
   assertEquals(quarantine.list(0, 10).map(({ seq }) => seq), [1, 2, 3]);
+  clock.advance(HEAD_START_MS);
   link.sent.length = 0;
   return { ...scene, quarantine };
 }
@@ -50,6 +53,7 @@ Deno.test("a message that closes the connection again is back in quarantine", pu
   const { quarantine, clock, lose, up } = condemned();
   assertEquals(quarantine.retry([1]), 1);
   for (let close = 0; close < 2; close++) {
+    clock.advance(HEAD_START_MS);
     lose();
     clock.advance(1_000);
     up();
@@ -58,18 +62,44 @@ Deno.test("a message that closes the connection again is back in quarantine", pu
 });
 
 Deno.test(
-  "when a topic's refusal is over and one message passes, those that waited for it go",
+  "when a topic's refusal is over one message is tried, and the others go when it passes",
   pure,
   () => {
-    const { quarantine, clock, link, publish } = condemned();
+    const { quarantine, clock, link } = condemned();
     clock.advance(REFUSAL_MS);
-    publish("new", 1, { topic: "forbidden" });
-    assertEquals(link.texts, ["new"]);
-    link.answer("new");
-    assertEquals(link.texts, ["new", "2", "3"]);
+    assertEquals(link.texts, ["2"]);
+    link.answer("2");
+    assertEquals(link.texts, ["2", "3"]);
     assertEquals(quarantine.list(0, 10).map(({ seq }) => seq), [1]);
   },
 );
+
+Deno.test(
+  "a topic that is still forbidden then costs one message more, and the others wait on",
+  pure,
+  () => {
+    const { quarantine, clock, lose, up, link } = condemned();
+    clock.advance(REFUSAL_MS);
+    for (let close = 0; close < 2; close++) {
+      clock.advance(HEAD_START_MS);
+      assertEquals(link.texts.at(-1), "2");
+      lose();
+      clock.advance(1_000);
+      up();
+    }
+    assertEquals(quarantine.list(0, 10).map(({ seq }) => seq), [1, 2, 3]);
+    clock.advance(REFUSAL_MS);
+    assertEquals(link.texts.at(-1), "3");
+  },
+);
+
+Deno.test("nothing is tried any more after a stop", pure, () => {
+  const { quarantine, clock, gate, link } = condemned();
+  quarantine.stop();
+  gate.stop();
+  clock.advance(REFUSAL_MS);
+  assertEquals([link.texts, clock.timers], [[], 0]);
+});
 
 Deno.test("dropped messages are gone, chosen ones or all", pure, () => {
   const { quarantine, spool } = condemned();

@@ -1,0 +1,84 @@
+import { KeepAlive } from "../../../src/mqtt/keep_alive.ts";
+import { assertEquals } from "../../deps.ts";
+import { FakeClock } from "../../support/fake_clock.ts";
+import { pureTest } from "../../support/pure_test.ts";
+
+/** A link with a keep-alive of 60 s; `pings` and `dead` are times in seconds. */
+function setUp() {
+  const clock = new FakeClock();
+  const link = { bytesRead: 0, answers: true };
+  const pings: number[] = [];
+  const dead: number[] = [];
+  const keepAlive: KeepAlive = new KeepAlive({
+    clock,
+    ms: 60_000,
+    bytesRead: () => link.bytesRead,
+    ping: () => {
+      const sentAt = clock.now();
+      pings.push(sentAt / 1_000);
+      if (!link.answers) return;
+      clock.after(100, () => {
+        link.bytesRead += 2;
+        keepAlive.answered(sentAt);
+      });
+    },
+    onDead: () => dead.push(clock.now() / 1_000),
+  });
+  keepAlive.start();
+  return { clock, link, pings, dead, keepAlive };
+}
+
+pureTest("an idle link is pinged once in each keep-alive", () => {
+  const { clock, pings, dead } = setUp();
+  clock.advance(240_000);
+  assertEquals([pings, dead], [[60, 120, 180, 240], []]);
+});
+
+pureTest("a ping is put off by what was sent and answered, from when that was sent", () => {
+  const { clock, pings, keepAlive } = setUp();
+  for (let second = 50; second <= 500; second += 50) {
+    clock.advance(50_000);
+    keepAlive.answered(clock.now());
+  }
+  assertEquals(pings, []);
+  clock.advance(10_000);
+  keepAlive.answered(clock.now() - 10_000);
+  clock.advance(49_999);
+  assertEquals(pings, []);
+  clock.advance(1);
+  assertEquals(pings, [560]);
+});
+
+pureTest("what was sent but has no answer puts no ping off", () => {
+  const { clock, pings, keepAlive } = setUp();
+  clock.advance(59_000);
+  keepAlive.answered(1_000);
+  clock.advance(2_000);
+  assertEquals(pings, [61]);
+});
+
+pureTest("a link on which nothing comes is dead after 1.5 times the keep-alive", () => {
+  const { clock, link, pings, dead } = setUp();
+  link.answers = false;
+  clock.advance(600_000);
+  assertEquals([pings, dead], [[60], [90]]);
+  assertEquals(clock.timers, 0);
+});
+
+pureTest("what arrives at all proves that the link lives, and it is asked again", () => {
+  const { clock, link, pings, dead } = setUp();
+  link.answers = false;
+  for (let turn = 0; turn < 20; turn++) {
+    clock.advance(10_000);
+    link.bytesRead++;
+  }
+  assertEquals([pings, dead], [[60, 90, 120, 150, 180], []]);
+  clock.advance(60_000);
+  assertEquals(dead.length, 1);
+});
+
+pureTest("nothing is timed when the link is over", () => {
+  const { clock, keepAlive } = setUp();
+  keepAlive.stop();
+  assertEquals(clock.timers, 0);
+});
