@@ -299,7 +299,9 @@ function retry(
   const effects: Effect[] = [{
     type: "log",
     level: "warn",
-    text: `${text}; next attempt in ${(wait / 1_000).toFixed(1)} s`,
+    // The same each time but for its fields, so that a flood of it is counted and not repeated.
+    text,
+    fields: { next_attempt_s: (wait / 1_000).toFixed(1) },
   }];
   if (hint !== undefined) effects.push({ type: "log", level: "warn", text: hint });
   return before(next, effects);

@@ -4,6 +4,7 @@ import { ConnectError } from "../../../src/mqtt/connect_error.ts";
 import { INITIAL, type State, step } from "../../../src/mqtt/connection_state.ts";
 import { assert, assertLess, pureTest } from "../../deps.ts";
 import { FakeClock } from "../../support/fake_clock.ts";
+import { Random } from "../../support/random.ts";
 
 const DAY_MS = 86_400_000;
 
@@ -20,10 +21,10 @@ function bytesOfADay(failure: ConnectError): number {
     }),
     clock,
   );
-  // The shortest waits that may be: each is a random part of up to 128 s.
-  const random = 0.02;
-  let state: State = step(INITIAL, { type: "start", now: 0, random }).state;
+  const chance = new Random(7);
+  let state: State = step(INITIAL, { type: "start", now: 0, random: 0 }).state;
   while (clock.now() < DAY_MS) {
+    const random = chance.float();
     if (state.type === "waiting") {
       clock.advance(state.until - clock.now());
       state = step(state, { type: "timer", now: clock.now(), random }).state;
