@@ -6,6 +6,7 @@ import type { PublishOptions } from "../client/client.ts";
 import { checkTopic } from "../topic/filter.ts";
 import { type Parsed, usage } from "./args.ts";
 import { MOSQUITTO_OPTIONS } from "./foreign.ts";
+import { Progress } from "./progress.ts";
 import { pieces, publishLines, type Source } from "./publish_lines.ts";
 import {
   checked,
@@ -117,10 +118,15 @@ async function publish(parsed: Parsed): Promise<ExitCode> {
   if (payload === undefined) return await publishLines(client, topic, options);
   const stopped = new AbortController();
   using _interrupt = onInterrupt(() => stopped.abort());
+  let done = 0;
+  using _progress = repeat.count > 1
+    ? new Progress(Deno.stderr, () => ({ done, waiting: 1 }))
+    : undefined;
   try {
     for (let n = 0; n < repeat.count && !stopped.signal.aborted; n++) {
       if (n > 0) await sleep(systemClock, repeat.delayMs, stopped.signal);
       if (!stopped.signal.aborted) await client.publish(topic, payload, options);
+      done++;
     }
     return Exit.OK;
   } catch (error) {

@@ -6,6 +6,7 @@ import { type Client, connect } from "../client/client.ts";
 import type { Status } from "../status/types.ts";
 import { type Parsed, usage } from "./args.ts";
 import { prometheusText } from "../status/prometheus.ts";
+import { dashboard, Minute } from "../status/dashboard.ts";
 import { statusLine, statusPage } from "../status/page.ts";
 import { Screen } from "./screen.ts";
 import { Output } from "./output.ts";
@@ -122,17 +123,32 @@ async function lines(client: Client, json = false): Promise<ExitCode> {
   return Exit.OK;
 }
 
+/** Whether characters beyond ASCII are shown, by the variables of locale(7) in their order. */
+function isUtf8Locale(): boolean {
+  const locale = ["LC_ALL", "LC_CTYPE", "LANG"].map((name) => Deno.env.get(name)).find(Boolean);
+  return /utf-?8/i.test(locale ?? "");
+}
+
+/** What is wrong in red, and bars in green. */
+function painted(line: string): string {
+  return line.replace(/\b(DOWN|EXPIRED|EXPIRES|HUNG UP)\b/g, "\x1b[31m$1\x1b[39m")
+    .replace(/[▁-█]+/g, "\x1b[32m$&\x1b[39m");
+}
+
 /** A page that is refreshed in place; the last one stays behind when it is left. */
 async function page(client: Client): Promise<ExitCode> {
   let last: Status | undefined;
   {
+    const minute = new Minute();
+    const style = isUtf8Locale() ? "unicode" : "ascii";
     using screen = new Screen({
       writeSync: (bytes) => Deno.stdout.writeSync(bytes),
       size: () => Deno.consoleSize(),
-    });
+    }, Deno.noColor ? undefined : painted);
     const show = (note: string): void => {
       if (last === undefined) return;
-      screen.show([...statusPage(last, client.socket, Date.now()), "", note]);
+      const view = { socket: client.socket, style, now: Date.now() } as const;
+      screen.show([...dashboard(last, minute, view), "", note]);
     };
     const statuses = client.watchStatus({
       onLost: () => show("THE DAEMON HUNG UP; waiting for it. Ctrl-C ends this."),
@@ -140,6 +156,7 @@ async function page(client: Client): Promise<ExitCode> {
     using _interrupt = onInterrupt(() => void statuses.close());
     for await (const status of statuses) {
       last = status;
+      minute.add(status);
       show("Ctrl-C ends this.");
     }
   }

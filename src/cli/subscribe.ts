@@ -1,6 +1,8 @@
 import { type Bytes, concat, utf8 } from "../base/bytes.ts";
 import { Exit, type Exit as ExitCode, ExitError } from "../base/errors.ts";
-import type { Client, Message, Messages } from "../client/client.ts";
+import { reconnectDelay } from "../base/backoff.ts";
+import { sleep, systemClock } from "../base/clock.ts";
+import { type Client, connect, type Message, type Messages } from "../client/client.ts";
 import { checkFilter, matches } from "../topic/filter.ts";
 import { type Parsed, usage } from "./args.ts";
 import { MOSQUITTO_OPTIONS } from "./foreign.ts";
@@ -51,6 +53,10 @@ export const SUBSCRIBE: Tool = {
         repeats: true,
         help: "do not print messages of this topic filter; may be given several times",
       },
+      {
+        option: "follow",
+        help: "wait for a daemon that is not there yet, as for one that went away",
+      },
       { option: "exit-subscribed", short: "E", help: "end when the subscription is accepted" },
       { option: "no-newline", short: "N", help: "print no newline behind a message" },
       {
@@ -98,7 +104,10 @@ async function subscribe(parsed: Parsed): Promise<ExitCode> {
   const unwanted = (parsed.values.get("filter-out") ?? [])
     .map((filter) => checked("filter-out", filter, checkFilter));
   const qos = qosOf(parsed);
-  await using client = await connectTool(socketOf(parsed));
+  const socket = socketOf(parsed);
+  await using client = parsed.values.has("follow")
+    ? await awaitDaemon(socket)
+    : await connectTool(socket);
   const messages = client.subscribe(filters, {
     qos,
     onLost: () =>
@@ -111,6 +120,20 @@ async function subscribe(parsed: Parsed): Promise<ExitCode> {
     seconds,
     isWanted: ({ topic }) => !unwanted.some((filter) => matches(filter, topic)),
   });
+}
+
+/** Connects as soon as there is a daemon; a signal ends the program meanwhile, as any that waits. */
+async function awaitDaemon(socket: string): Promise<Client> {
+  for (let attempt = 0;; attempt++) {
+    try {
+      return await connect({ socket });
+    } catch (error) {
+      const known = toolError(error, socket);
+      if (!(known instanceof ExitError) || known.exit !== Exit.UNAVAILABLE) throw known;
+      if (attempt === 0) warn(`${known.message}; waiting for it`);
+      await sleep(systemClock, reconnectDelay(attempt, Math.random()));
+    }
+  }
 }
 
 function formatOf(parsed: Parsed): Format {

@@ -7,7 +7,7 @@ const NAMED_QUARANTINED = 5;
 const NAMED_SUBJECTS = 5;
 
 /** A certificate that ends sooner than this is shown, in ms. */
-const EXPIRY_WARNING_MS = 30 * 86_400_000;
+export const EXPIRY_WARNING_MS = 30 * 86_400_000;
 
 const LABEL_WIDTH = 13;
 
@@ -59,7 +59,8 @@ export function statusLine(status: Status, now: number): string {
   return `${new Date(now).toISOString()} ${pairs.join(" ")}`;
 }
 
-function connectionLines(connection: ConnectionView, now: number): string[] {
+/** A connection, and why it is or was down. */
+export function connectionLines(connection: ConnectionView, now: number): string[] {
   const { client_id, connected, since, address, subscriptions, in_flight, last_error } = connection;
   const state = connected ? `up ${duration(now - (since ?? now))}` : "DOWN";
   const lines = [
@@ -187,7 +188,7 @@ function clientLines({ clients, queues }: Status): string[] {
   return lines;
 }
 
-function row(label: string, ...cells: readonly string[]): string {
+export function row(label: string, ...cells: readonly string[]): string {
   return `${label.padEnd(LABEL_WIDTH)}${cells.join("   ")}`;
 }
 
