@@ -18,7 +18,7 @@ const TERMINAL = [
 function pages(program: Program): string[][] {
   const [shown = ""] = program.output().split("\x1b[?1049l");
   return shown.split("\x1b[H").slice(2).map((page) =>
-    stripVTControlCharacters(page).replace(/\^C.*/s, "").split("\r\n")
+    stripVTControlCharacters(page).replace(/\^C.*/s, "").split(/\r+\n/)
   );
 }
 
