@@ -31,8 +31,17 @@ export const UNREAD_DEADLINE_MS = 10_000;
 /** How often the deadlines are looked at: one timer for all clients, none per message. */
 export const SWEEP_MS = 500;
 
-/** Most bytes that wait for one client; one that exceeds it is closed as slow. */
+/** Bytes that wait for one subscriber, after which no further message is read from the broker until half of them are taken. */
 export const MAX_QUEUED_BYTES = 1_048_576;
+
+/** How long a subscriber with a full queue may hold up the others, before it is seen whether it reads. */
+export const FULL_QUEUE_MS = 1_000;
+
+/** What a subscriber with a full queue takes in that time if it reads; one that takes less is closed as slow. */
+export const LEAST_TAKEN_BYTES = 65_536;
+
+/** Bytes that may be reserved for incomplete frames of all clients together, beside the 4 KiB that each has anyway. */
+export const MAX_PARTIAL_BYTES = 33_554_432;
 
 /** Answers that wait for a client before no further request of it is read. */
 export const PAUSE_QUEUED_BYTES = 65_536;

@@ -26,8 +26,8 @@ export interface Subscriber {
   /** Refuses instead of accepting, or ends an accepted subscription with an error frame. Closes. */
   refuse(error: BusError): void;
   /**
-   * Queues one encoded frame, which may be shared among subscribers and is never modified. A client that does not keep up
-   * is closed within this call (then `onClose` fires in it). After the close it does nothing.
+   * Queues one encoded frame, which may be shared among subscribers and is never modified. While a client does not keep up, the
+   * server's `backPressure` is held, and nothing should be sent. After the close it does nothing.
    */
   send(frame: Bytes): void;
   /** Closes the connection after what is queued was written; the reason goes to the log. */

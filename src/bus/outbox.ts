@@ -1,9 +1,12 @@
 import { type Bytes, concat } from "../base/bytes.ts";
+import { Deque } from "../base/deque.ts";
 import type { BusConn } from "./listener.ts";
 import { JOIN_BYTES } from "./limits.ts";
 
 /** Whom an outbox tells what became of its bytes. */
 export interface OutboxOwner {
+  /** The connection took some bytes. */
+  onTaken?(): void;
   /** Everything was written. */
   onDrained(): void;
   /** The connection takes no more. */
@@ -14,7 +17,7 @@ export interface OutboxOwner {
 export class Outbox {
   readonly #conn: BusConn;
   readonly #owner: OutboxOwner;
-  #frames: Bytes[] = [];
+  readonly #frames = new Deque<Bytes>();
   #queued = 0;
   #writing = false;
   #written = 0;
@@ -47,7 +50,7 @@ export class Outbox {
 
   /** Forgets what is queued, when the connection is gone. */
   clear(): void {
-    this.#frames = [];
+    this.#frames.clear();
     this.#queued = 0;
   }
 
@@ -62,6 +65,7 @@ export class Outbox {
           this.#written += count;
           this.#queued -= count;
           bytes = bytes.subarray(count);
+          this.#owner.onTaken?.();
         }
       }
     } catch (error) {
@@ -76,17 +80,13 @@ export class Outbox {
 
   /** The next bytes to write: as many frames as fit in one write worth joining. */
   #take(): Bytes {
-    const frames = this.#frames;
-    let length = frames[0]!.length;
-    let count = 1;
-    while (count < frames.length && length + frames[count]!.length <= JOIN_BYTES) {
-      length += frames[count]!.length;
-      count++;
+    const joined: Bytes[] = [];
+    let length = 0;
+    for (let next; (next = this.#frames.peek()) !== undefined; this.#frames.shift()) {
+      if (joined.length > 0 && length + next.length > JOIN_BYTES) break;
+      joined.push(next);
+      length += next.length;
     }
-    if (count === frames.length) {
-      this.#frames = [];
-      return concat(frames);
-    }
-    return concat(frames.splice(0, count));
+    return concat(joined);
   }
 }

@@ -44,6 +44,8 @@ export function asBusError(error: unknown): BusError {
 export interface ReplyOwner {
   /** A reply was settled: those at the head of the queue can go. */
   onSettled(): void;
+  /** A request that has no answer was dealt with. */
+  onNotified(): void;
   /** A request was refused; `error` is what was thrown, so that a bug can be told from a refusal. */
   onRefused(error: unknown, method: string, notify: boolean): void;
 }
@@ -63,15 +65,12 @@ export class PendingReply implements Reply {
 
   respond(value: Value): void {
     if (this.frame !== undefined) return;
-    if (this.notify) {
-      this.frame = null;
-    } else {
-      try {
-        this.frame = resultFrame(value);
-      } catch (error) {
-        this.fail(error);
-        return;
-      }
+    if (this.notify) return this.#notified();
+    try {
+      this.frame = resultFrame(value);
+    } catch (error) {
+      this.fail(error);
+      return;
     }
     this.owner.onSettled();
   }
@@ -83,9 +82,15 @@ export class PendingReply implements Reply {
   /** Settles with anything that was thrown. */
   fail(error: unknown): void {
     if (this.frame !== undefined) return;
-    this.frame = this.notify ? null : errorFrame(asBusError(error));
-    this.last = !this.notify;
     this.owner.onRefused(error, this.method, this.notify);
+    if (this.notify) return this.#notified();
+    this.frame = errorFrame(asBusError(error));
+    this.last = true;
     this.owner.onSettled();
+  }
+
+  #notified(): void {
+    this.frame = null;
+    this.owner.onNotified();
   }
 }

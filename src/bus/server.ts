@@ -18,6 +18,9 @@ import {
 } from "./limits.ts";
 import type { MethodTable } from "./methods.ts";
 import { ReaderPool } from "../wire/frame_reader.ts";
+import { type CloseCounters, type CloseReason, noCloses } from "./close_reason.ts";
+import { type BackPressure, FullQueues } from "./full_queues.ts";
+import { PartialFrames } from "./partial_frames.ts";
 import { Session, type SessionHost } from "./session.ts";
 import { createSocket } from "./socket_file.ts";
 
@@ -29,6 +32,8 @@ export interface ServeOptions {
   readonly clock: Clock;
   /** Most clients at once. */
   readonly maxClients?: number;
+  /** Holds back what is sent to subscribers while one of them is behind; by default nothing does. */
+  readonly backPressure?: BackPressure;
 }
 
 /** Figures for `status`. */
@@ -39,12 +44,14 @@ export interface BusCounters {
   readonly total: number;
   /** Clients with an accepted subscription now. */
   readonly subscriptions: number;
-  /** Clients closed because they did not read, since the start. */
-  readonly closedAsSlow: number;
+  /** Clients that were closed, by the reason, since the start. */
+  readonly closed: Readonly<CloseCounters>;
   /** Requests and frames that were refused since the start. */
   readonly refused: number;
   /** Bytes that wait for all clients together. */
   readonly queuedBytes: number;
+  /** Bytes of memory for incomplete frames of all clients. */
+  readonly partialBytes: number;
   /** Bytes that wait for the client for which most wait. */
   readonly longestQueueBytes: number;
 }
@@ -77,16 +84,20 @@ export async function startServer(
   return new Server(socket.listener, options, () => socket.remove());
 }
 
+const NO_PRESSURE: BackPressure = { hold: () => {}, release: () => {} };
+
 class Server implements BusServer, SessionHost {
   readonly table: MethodTable;
   readonly log: Log;
   readonly readers = new ReaderPool();
+  readonly partialFrames = new PartialFrames();
+  readonly fullQueues: FullQueues;
   readonly #clock: Clock;
   readonly #maxClients: number;
   readonly #sessions = new Set<Session>();
   readonly #accepting: Promise<void>;
   #total = 0;
-  #closedAsSlow = 0;
+  readonly #closes = noCloses();
   #refused = 0;
   /** Sessions whose reading has not ended yet. */
   #running = 0;
@@ -105,6 +116,7 @@ class Server implements BusServer, SessionHost {
     this.log = options.log;
     this.#clock = options.clock;
     this.#maxClients = options.maxClients ?? MAX_CLIENTS;
+    this.fullQueues = new FullQueues(options.clock, options.backPressure ?? NO_PRESSURE);
     this.#accepting = this.#accept();
   }
 
@@ -122,9 +134,10 @@ class Server implements BusServer, SessionHost {
       clients: this.#sessions.size,
       total: this.#total,
       subscriptions,
-      closedAsSlow: this.#closedAsSlow,
+      closed: { ...this.#closes },
       refused: this.#refused,
       queuedBytes,
+      partialBytes: this.partialFrames.total,
       longestQueueBytes,
     };
   }
@@ -137,15 +150,12 @@ class Server implements BusServer, SessionHost {
     this.#refused++;
   }
 
-  onSlow(): void {
-    this.#closedAsSlow++;
-  }
-
   onDirty(session: Session): void {
     if (this.#dirty.push(session) === 1) queueMicrotask(this.#flush);
   }
 
-  onGone(session: Session): void {
+  onGone(session: Session, { type }: CloseReason): void {
+    this.#closes[type]++;
     this.#sessions.delete(session);
     this.#onLeave?.();
   }
@@ -235,7 +245,7 @@ class Server implements BusServer, SessionHost {
     await this.#accepting;
     for (const session of this.#sessions) session.finish();
     if (graceMs > 0) await this.#until(() => this.#sessions.size === 0, graceMs);
-    for (const session of this.#sessions) session.close();
+    for (const session of this.#sessions) session.close({ type: "stopped" });
     // Their reads were taken back, which takes the runtime a turn.
     await this.#until(() => this.#running === 0, CLOSE_GRACE_MS);
     this.#sweepTimer?.cancel();

@@ -1,14 +1,17 @@
-import { setImmediate } from "node:timers";
 import { BusError, Code, messageOf, stackOf } from "../base/errors.ts";
 import { Deque } from "../base/deque.ts";
+import { nextTurn } from "../base/next_turn.ts";
 import type { Log } from "../base/log.ts";
 import type { Frame } from "../wire/frame.ts";
 import type { FrameReader } from "../wire/frame_reader.ts";
+import { closeLevel, type CloseReason } from "./close_reason.ts";
 import { type BusConn, isConnectionError } from "./listener.ts";
 import { Deadlines } from "./deadlines.ts";
+import type { FullQueues, QueueOwner } from "./full_queues.ts";
 import { FRAMES_PER_TURN, MAX_PENDING_ANSWERS, PAUSE_QUEUED_BYTES } from "./limits.ts";
 import type { CallMethod, MethodTable, SubscribeMethod } from "./methods.ts";
 import { Outbox, type OutboxOwner } from "./outbox.ts";
+import type { PartialFrameOwner, PartialFrames } from "./partial_frames.ts";
 import type { ReaderPool } from "../wire/frame_reader.ts";
 import { PendingReply, type ReplyOwner } from "./replies.ts";
 import { readRequest, type Request, RequestType, requestType } from "./request.ts";
@@ -19,14 +22,14 @@ export interface SessionHost {
   readonly table: MethodTable;
   readonly log: Log;
   readonly readers: ReaderPool;
+  readonly fullQueues: FullQueues;
+  readonly partialFrames: PartialFrames;
   /** A request or frame was refused. */
   onRefused(): void;
-  /** A client was closed because it does not read. */
-  onSlow(): void;
   /** A session has bytes to write: {@linkcode Session.flush} is called before the turn ends. */
   onDirty(session: Session): void;
   /** A session is over. */
-  onGone(session: Session): void;
+  onGone(session: Session, reason: CloseReason): void;
 }
 
 /** `open` reads requests; `ending` only answers those it has; `closed` does nothing. */
@@ -39,11 +42,17 @@ type Wait = "bytes" | "turn" | "room";
 const BYTES_PER_CREDIT = 16_384;
 
 /** One client: reads its frames, runs their methods, and answers in order. */
-export class Session implements ReplyOwner, SubscriptionOwner, OutboxOwner {
+export class Session
+  implements ReplyOwner, SubscriptionOwner, OutboxOwner, QueueOwner, PartialFrameOwner {
   readonly outbox: Outbox;
   readonly #reader: FrameReader;
   #state: State = "open";
   #requests = 0;
+  #reserved = 0;
+  /** Frames until the others have their turn: kept from read to read, for what has come is read without one. */
+  #credit = FRAMES_PER_TURN;
+  /** Requests without an answer that are under way: they wait for nobody, and nobody for them. */
+  #notifies = 0;
   /** In the order of their requests. */
   readonly #answers = new Deque<PendingReply | BusSubscription>();
   #subscription: BusSubscription | undefined;
@@ -71,27 +80,33 @@ export class Session implements ReplyOwner, SubscriptionOwner, OutboxOwner {
     return this.outbox.queued + (this.#subscription?.heldBytes ?? 0);
   }
 
+  /** Bytes that the client's socket has taken so far. */
+  get taken(): number {
+    return this.outbox.written;
+  }
+
   /** Serves the client until nothing more is to be read from it. Never rejects. */
   async run(): Promise<void> {
     try {
       await this.#read();
     } catch (error) {
-      // The client reset the connection, or close() took the read back; anything else is a bug, which ends this client only.
-      if (this.#state !== "closed" && !isConnectionError(error)) this.#logBug(error, "");
-      this.close();
+      this.#onConnectionError(error);
     }
+    this.host.partialFrames.remove(this);
     // Only now is it sure that neither a read nor a view uses it any more.
     this.host.readers.give(this.#reader);
   }
 
   async #read(): Promise<void> {
     while (this.#state === "open") {
-      const count = await this.conn.read(this.#reader.space());
+      const space = this.#reader.space();
+      this.#reserve();
+      const count = await this.conn.read(space);
       if (this.#state !== "open") return;
       if (count === null) return this.#onEndOfStream();
       this.#reader.filled(count);
       for (let wait = this.#handleFrames(); wait !== "bytes"; wait = this.#handleFrames()) {
-        await (wait === "turn" ? nextTurn() : this.#room());
+        await (wait === "turn" ? new Promise<void>(nextTurn) : this.#room());
       }
     }
   }
@@ -102,10 +117,11 @@ export class Session implements ReplyOwner, SubscriptionOwner, OutboxOwner {
     else this.#end();
   }
 
-  /** Closes at once. */
-  close(): void {
+  /** Closes at once, for the reason that came first. */
+  close(reason: CloseReason): void {
     if (this.#state === "closed") return;
     this.#state = "closed";
+    this.#logClose(reason);
     this.#answers.clear();
     this.outbox.clear();
     try {
@@ -114,7 +130,8 @@ export class Session implements ReplyOwner, SubscriptionOwner, OutboxOwner {
       // Closed by the runtime already.
       if (!isConnectionError(error)) throw error;
     }
-    this.host.onGone(this);
+    this.host.fullQueues.remove(this);
+    this.host.onGone(this, reason);
     this.#endSubscription();
     this.#wake?.();
   }
@@ -137,13 +154,19 @@ export class Session implements ReplyOwner, SubscriptionOwner, OutboxOwner {
       partial: reading && this.#reader.pending > 0,
       idle: reading && !waiting,
     });
-    if (missed === "unread") this.#closeAsSlow("it did not read for 10 s");
+    if (missed === "unread") this.closeAsSlow("it did not read for 10 s");
     else if (missed === "frame") {
       this.#abort(new BusError(Code.TIMEOUT, "Cannot wait for a frame: it took over 5 s"));
-    } else if (missed === "idle") {
-      this.host.log.debug("Closed an idle client", { client: this.id });
-      this.close();
-    }
+    } else if (missed === "idle") this.close({ type: "idle" });
+  }
+
+  closeAsSlow(why: string): void {
+    this.close({ type: "slow", why });
+  }
+
+  refuseFrame(error: BusError): void {
+    this.host.log.warn("refused an incomplete frame", { client: this.id, error: error.message });
+    this.#abort(error);
   }
 
   /** Answers whose turn it is go to the outbox. */
@@ -158,6 +181,11 @@ export class Session implements ReplyOwner, SubscriptionOwner, OutboxOwner {
       answer = this.#answers.peek();
     }
     if (this.outbox.queued > 0) this.host.onDirty(this);
+    this.#proceed();
+  }
+
+  onNotified(): void {
+    this.#notifies--;
     this.#proceed();
   }
 
@@ -180,8 +208,8 @@ export class Session implements ReplyOwner, SubscriptionOwner, OutboxOwner {
     this.host.onDirty(this);
   }
 
-  onOverflow(): void {
-    this.#closeAsSlow("its queue was full");
+  onFull(): void {
+    this.host.fullQueues.add(this);
   }
 
   onEnd(reason: string): void {
@@ -194,18 +222,37 @@ export class Session implements ReplyOwner, SubscriptionOwner, OutboxOwner {
     this.#end();
   }
 
+  onTaken(): void {
+    this.host.fullQueues.taken(this);
+  }
+
   onDrained(): void {
     this.#proceed();
   }
 
   onWriteFailed(error: unknown): void {
-    if (this.#state !== "closed" && !isConnectionError(error)) this.#logBug(error, "");
-    this.close();
+    this.#onConnectionError(error);
+  }
+
+  /** The client reset the connection, or close() took a read back; anything else is a bug, which ends this client only. */
+  #onConnectionError(error: unknown): void {
+    if (this.#state === "closed") return;
+    if (isConnectionError(error)) return this.close({ type: "left" });
+    this.#logBug(error, "");
+    this.close({ type: "fault" });
   }
 
   #onEndOfStream(): void {
-    if (this.#reader.pending > 0 || this.#subscription !== undefined) this.close();
+    if (this.#reader.pending > 0 || this.#subscription !== undefined) this.close({ type: "left" });
     else this.#end();
+  }
+
+  /** Says how much memory an incomplete frame takes, which may cost the one that has waited longest its own. */
+  #reserve(): void {
+    const { reserved } = this.#reader;
+    if (reserved === 0 && this.#reserved === 0) return;
+    this.#reserved = reserved;
+    this.host.partialFrames.progress(this, reserved);
   }
 
   #end(): void {
@@ -216,14 +263,14 @@ export class Session implements ReplyOwner, SubscriptionOwner, OutboxOwner {
   /** After something was settled or written: goes on reading, or closes when nothing is left to do. */
   #proceed(): void {
     if (this.#state === "ending" && this.#answers.length === 0 && this.outbox.queued === 0) {
-      this.close();
+      this.close({ type: "done" });
     } else if (this.#wake !== undefined && (this.#state !== "open" || !this.#isFull())) {
       this.#wake();
     }
   }
 
   #isFull(): boolean {
-    return this.#answers.length >= MAX_PENDING_ANSWERS ||
+    return this.#answers.length + this.#notifies >= MAX_PENDING_ANSWERS ||
       (this.#subscription === undefined && this.outbox.queued >= PAUSE_QUEUED_BYTES);
   }
 
@@ -237,12 +284,15 @@ export class Session implements ReplyOwner, SubscriptionOwner, OutboxOwner {
   }
 
   #handleFrames(): Wait {
-    for (let credit = FRAMES_PER_TURN; this.#state === "open";) {
+    while (this.#state === "open") {
       if (this.#isFull()) return "room";
-      if (credit <= 0) return "turn";
+      if (this.#credit <= 0) {
+        this.#credit = FRAMES_PER_TURN;
+        return "turn";
+      }
       const frame = this.#nextFrame();
       if (frame === undefined) return "bytes";
-      credit -= 1 + frame.payload.length / BYTES_PER_CREDIT;
+      this.#credit -= 1 + frame.payload.length / BYTES_PER_CREDIT;
       this.#handle(frame);
     }
     return "bytes";
@@ -279,7 +329,8 @@ export class Session implements ReplyOwner, SubscriptionOwner, OutboxOwner {
 
   #call(method: CallMethod, { name, map }: Request, notify: boolean): void {
     const reply = new PendingReply(this, name, notify);
-    this.#answers.push(reply);
+    if (notify) this.#notifies++;
+    else this.#answers.push(reply);
     try {
       const result = method.run(map, reply);
       if (result === undefined) return;
@@ -314,17 +365,15 @@ export class Session implements ReplyOwner, SubscriptionOwner, OutboxOwner {
     this.#subscription?.over((error) => this.#logBug(error, "the end of a subscription"));
   }
 
-  #closeAsSlow(why: string): void {
-    const label = this.#subscription?.label || undefined;
-    this.host.onSlow();
-    this.host.log.warn("Closed a slow client", {
+  #logClose(reason: CloseReason): void {
+    this.host.log[closeLevel(reason)]("closed a client", {
       client: this.id,
+      reason: reason.type,
+      why: "why" in reason ? reason.why : undefined,
       method: this.#subscription?.method,
-      label,
-      why,
+      label: this.#subscription?.label || undefined,
       queued: this.queued,
     });
-    this.close();
   }
 
   #logBug(error: unknown, method: string): void {
@@ -335,9 +384,4 @@ export class Session implements ReplyOwner, SubscriptionOwner, OutboxOwner {
       stack: stackOf(error),
     });
   }
-}
-
-/** Resolves after the other clients had their turn. */
-function nextTurn(): Promise<void> {
-  return new Promise((resolve) => void setImmediate(resolve));
 }

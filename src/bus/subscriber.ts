@@ -15,8 +15,8 @@ export interface SubscriptionOwner {
   onRefused(error: unknown, method: string, notify: boolean): void;
   /** Frames were queued. */
   onSend(): void;
-  /** The queue is over its bound. */
-  onOverflow(): void;
+  /** The queue is at its bound. */
+  onFull(): void;
   /** The daemon ends the subscription; what is queued is still written. */
   onEnd(reason: string): void;
 }
@@ -84,12 +84,6 @@ export class BusSubscription implements Subscriber {
 
   send(frame: Bytes): void {
     if (this.#state === "over" || this.last) return;
-    const queued = this.queuedBytes;
-    // One frame may always wait, whatever its size: a bound below the largest frame would refuse it for ever.
-    if (queued > 0 && queued + frame.length > MAX_QUEUED_BYTES) {
-      this.owner.onOverflow();
-      return;
-    }
     if (this.#state === "active") {
       this.owner.outbox.push(frame);
       this.owner.onSend();
@@ -97,6 +91,10 @@ export class BusSubscription implements Subscriber {
       this.#held.push(frame);
       this.#heldBytes += frame.length;
     }
+    if (this.queuedBytes < MAX_QUEUED_BYTES) return;
+    // What is waited for comes behind messages, which are held back now.
+    this.accept();
+    this.owner.onFull();
   }
 
   close(reason: string): void {

@@ -12,6 +12,7 @@ import { type Credentials, EXPIRY_WARNING_MS, readCredentials } from "../mqtt/cr
 import { SESSION_EXPIRY_S } from "../mqtt/dial.ts";
 import type { ConnackInfo, LinkEnd, MqttLink } from "../mqtt/link.ts";
 import { openLink } from "../mqtt/mqttjs_link.ts";
+import { ReadGate } from "../mqtt/read_gate.ts";
 import { describeCode } from "../mqtt/reason_codes.ts";
 import { DEADLINES, nameOf, openStream, type SecureStream } from "../mqtt/tls.ts";
 import { adviceOn, type AttemptFacts, exitOf } from "./check_advice.ts";
@@ -233,6 +234,9 @@ class CheckAttempt {
         ...asThing && version === "5" ? { sessionExpiryS: SESSION_EXPIRY_S } : {},
         connackTimeoutMs: DEADLINES.connackMs,
         where: nameOf(this.#target),
+        gate: new ReadGate(systemClock),
+        // What breaks MQTT in a message of others is no matter of this check.
+        onRejected: () => {},
       }, { onMessage: () => {}, onEnd: (end) => this.#end = end });
       return { outcome: "ok", text: `accepted as ${clientId}; ${connackText(link.connack)}` };
     });

@@ -15,6 +15,7 @@ import { AWS_RATE_LIMITS } from "../aws/rate_window.ts";
 import { CredentialFiles } from "../mqtt/credential_files.ts";
 import { checkCredentials } from "../mqtt/credentials.ts";
 import { createDial } from "../mqtt/dial.ts";
+import { ReadGate } from "../mqtt/read_gate.ts";
 import { ConnectionPool, type PooledConnection, type PoolHandler } from "../mqtt/pool.ts";
 import type { ConnackInfo, LinkEnd } from "../mqtt/link.ts";
 import { Spool } from "../spool/spool.ts";
@@ -33,6 +34,7 @@ import { Quarantine } from "../publish/quarantine.ts";
 import { SendGates } from "../publish/send_gates.ts";
 import { Qos0Queue } from "../publish/qos0_queue.ts";
 import { StatusReport } from "./status_report.ts";
+import { RejectedMessages } from "../subscribe/rejected_messages.ts";
 import { Subscriptions } from "../subscribe/subscriptions.ts";
 
 /** How long a stop waits for answers to clients and for PUBACKs, in ms. */
@@ -161,6 +163,8 @@ class LocalDaemon implements Daemon, PoolHandler {
   readonly #intake: Intake;
   readonly #publisher: Publisher;
   readonly #files: CredentialFiles;
+  readonly #readGate: ReadGate;
+  readonly #rejected: RejectedMessages;
   readonly #pool: ConnectionPool;
   readonly #subscriptions: Subscriptions;
   readonly #readiness: Readiness;
@@ -191,15 +195,18 @@ class LocalDaemon implements Daemon, PoolHandler {
     const shared = { spool: this.#spool, queue, waiters: this.#waiters, gate, clock, fault };
     const limits = config.rateLimit ? AWS_RATE_LIMITS : undefined;
     const { maxInFlight, keepQos0WhenOffline, maxConnections } = config;
-    this.#publisher = new Publisher({ ...shared, log, random, limits, maxInFlight });
+    const readGate = this.#readGate = new ReadGate(clock);
+    const linkClock = readGate.clock;
+    this.#publisher = new Publisher({ ...shared, linkClock, log, random, limits, maxInFlight });
     this.#quarantine = new Quarantine({ spool: this.#spool, gate, clock });
     this.#intake = new Intake({ ...shared, publisher: this.#publisher, keepQos0WhenOffline });
     this.#queue = queue;
     this.#files = new CredentialFiles(log, clock);
     this.#files.onMended = () => this.reconnect("the credential files can be used again");
+    const { add: onRejected } = this.#rejected = new RejectedMessages(clock, log);
     this.#pool = new ConnectionPool({
       target: (index) => targetOf(this.#config.config, index),
-      dial: createDial({ log, clock, files: this.#files }),
+      dial: createDial({ log, clock, files: this.#files, gate: readGate, onRejected }),
       handler: this,
       clock,
       log,
@@ -210,7 +217,7 @@ class LocalDaemon implements Daemon, PoolHandler {
       pool: this.#pool,
       gate: (index) => this.#gates.of(index),
       refusal: (name) => this.#gates.refusal({ kind: "filter", name })?.reason,
-      clock,
+      clock: readGate.clock,
       log,
       onSynced: () => this.#readiness.synced(),
     });
@@ -235,6 +242,8 @@ class LocalDaemon implements Daemon, PoolHandler {
         clock,
         connections: this.#pool.all,
         subscriptions: this.#subscriptions,
+        rejected: this.#rejected,
+        readGate: this.#readGate,
         intake: this.#intake,
         publisher: this.#publisher,
         gates: this.#gates,
@@ -249,7 +258,7 @@ class LocalDaemon implements Daemon, PoolHandler {
       reconnect: (reason) => this.reconnect(reason),
       log,
     });
-    this.#server = await startBus(path, { table, log, clock }, fd);
+    this.#server = await startBus(path, { table, log, clock, backPressure: this.#readGate }, fd);
     log.info("serving the core bus", { socket: path });
     this.#subscriptions.start();
   }

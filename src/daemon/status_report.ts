@@ -1,11 +1,14 @@
 import type { Clock, Timer } from "../base/clock.ts";
 import { VERSION } from "../base/version.ts";
+import { noCloses } from "../bus/close_reason.ts";
 import type { BusCounters } from "../bus/server.ts";
 import type { QueueView, Status } from "../status/types.ts";
 import { statusValue } from "../status/codec.ts";
-import { MAX_CLIENTS, MAX_QUEUED_BYTES } from "../bus/limits.ts";
+import { MAX_CLIENTS, MAX_PARTIAL_BYTES, MAX_QUEUED_BYTES } from "../bus/limits.ts";
 import type { Subscriber } from "../bus/methods.ts";
 import type { PooledConnection } from "../mqtt/pool.ts";
+import type { ReadGate } from "../mqtt/read_gate.ts";
+import type { RejectedMessages } from "../subscribe/rejected_messages.ts";
 import type { Intake } from "../publish/intake.ts";
 import type { Publisher } from "../publish/publisher.ts";
 import { QOS0_QUEUE_BYTES, type Qos0Queue } from "../publish/qos0_queue.ts";
@@ -30,9 +33,10 @@ const NO_CLIENTS: BusCounters = {
   clients: 0,
   total: 0,
   subscriptions: 0,
-  closedAsSlow: 0,
+  closed: noCloses(),
   refused: 0,
   queuedBytes: 0,
+  partialBytes: 0,
   longestQueueBytes: 0,
 };
 
@@ -46,6 +50,8 @@ export interface StatusSources {
     readonly tooLarge: number;
     readonly virtualFilters: number;
   };
+  readonly rejected: Pick<RejectedMessages, "count">;
+  readonly readGate: Pick<ReadGate, "heldMs">;
   readonly intake: Pick<Intake, "accepted" | "refused">;
   readonly publisher: Pick<Publisher, "congestion" | "counters" | "inFlight" | "throttledBy">;
   readonly queue: Pick<Qos0Queue, "length" | "bytes">;
@@ -118,12 +124,15 @@ export class StatusReport {
       publishes: this.#publishes(),
       suspicion: this.#suspicion(),
       received: subscriptions.received,
+      rejected: this.#sources.rejected.count,
+      held_ms: Math.round(this.#sources.readGate.heldMs),
       certificate_expires: this.#sources.certificateExpires() ?? null,
       clients: {
         open: clients.clients,
         total: clients.total,
         subscriptions: clients.subscriptions,
-        closed_as_slow: clients.closedAsSlow,
+        closed_as_slow: clients.closed.slow,
+        closed_as_idle: clients.closed.idle,
         refused: clients.refused,
         too_large: subscriptions.tooLarge,
       },
@@ -208,6 +217,7 @@ export class StatusReport {
       bounded("subscriptions", filters, FILTERS_PER_CONNECTION * config.maxConnections),
       bounded("virtual_filters", subscriptions.virtualFilters, MAX_VIRTUAL_FILTERS),
       bounded("clients", clients.clients, MAX_CLIENTS),
+      bounded("partial_frame_bytes", clients.partialBytes, MAX_PARTIAL_BYTES),
       bounded("longest_client_queue_bytes", clients.longestQueueBytes, MAX_QUEUED_BYTES),
     ];
   }

@@ -15,7 +15,8 @@ export const COALESCE_BYTES = 16_384;
  * sending them costs several times what making them costs. Here they are copied one behind the other, and go out together: at
  * the end of the turn, or {@linkcode COALESCE_MS} after what went before.
  *
- * It has what MQTT.js uses of a stream and no more; reading is left to the TLS stream.
+ * It has what MQTT.js uses of a stream and no more. What arrives is read from the TLS stream by others, who pass on what is for
+ * MQTT.js.
  */
 export class CoalescingStream extends EventEmitter {
   readonly #stream: Duplex;
@@ -26,6 +27,7 @@ export class CoalescingStream extends EventEmitter {
   #end = 0;
   #due = false;
   #timer: Timer | undefined;
+  #target: Writable | undefined;
   #flushedAt = -Infinity;
 
   constructor(stream: Duplex, clock: Clock = systemClock) {
@@ -70,10 +72,10 @@ export class CoalescingStream extends EventEmitter {
     this.#start = this.#end;
   };
 
-  /** Hands over what has been joined and `last`, and ends the stream. */
-  end(last: Uint8Array): void {
+  /** Hands over what has been joined and `last`, and ends the stream; then calls `done`. */
+  end(last: Uint8Array, done?: () => void): void {
     this.flush();
-    this.#stream.end(last);
+    this.#stream.end(last, done);
   }
 
   /** Destroys the stream; what has not been handed over is lost. */
@@ -81,9 +83,15 @@ export class CoalescingStream extends EventEmitter {
     this.#stream.destroy(error);
   }
 
-  /** What arrives goes to `target`. */
+  /** Remembers where MQTT.js takes what arrives: it gets that by {@linkcode arrived}. */
   pipe(target: Writable): Writable {
-    return this.#stream.pipe(target);
+    this.#target = target;
+    return target;
+  }
+
+  /** Gives MQTT.js a packet of the broker. */
+  arrived(packet: Uint8Array): void {
+    this.#target?.write(packet);
   }
 
   /** Whether so many bytes can be joined; if not, what was joined before has been handed over. */

@@ -18,12 +18,19 @@ export class ConnStream extends Duplex {
   readonly #conn: Deno.TcpConn;
   readonly #buffer = new Uint8Array(READ_BYTES);
   #reading = false;
+  /** Since when a write has been under way of which nothing was taken, in ms of `performance.now()`. */
+  #stuckSince: number | undefined;
 
   constructor(conn: Deno.TcpConn) {
     super();
     this.#conn = conn;
     const { hostname, port } = conn.remoteAddr;
     this.address = `${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`;
+  }
+
+  /** How long the network has taken nothing of what is to be written, in ms; 0 when nothing waits. */
+  get stuckMs(): number {
+    return this.#stuckSince === undefined ? 0 : performance.now() - this.#stuckSince;
   }
 
   override _construct(done: (error?: Error | null) => void): void {
@@ -73,7 +80,9 @@ export class ConnStream extends Duplex {
 
   async #writeAll(bytes: Bytes): Promise<void> {
     for (let rest = bytes; rest.length > 0;) {
+      this.#stuckSince = performance.now();
       rest = rest.subarray(await this.#conn.write(rest));
     }
+    this.#stuckSince = undefined;
   }
 }

@@ -4,6 +4,7 @@ import { CredentialFiles } from "./credential_files.ts";
 import type { CredentialPaths } from "./credentials.ts";
 import { openLink } from "./mqttjs_link.ts";
 import type { LinkHandler, MqttLink, MqttVersion } from "./link.ts";
+import { ReadGate } from "./read_gate.ts";
 import type { CallbackHook } from "./with_deadline.ts";
 import { DEADLINES, type Deadlines, nameOf, openStream, type StreamTarget } from "./tls.ts";
 
@@ -42,11 +43,16 @@ export interface DialOptions {
   /** The credential files; by default they are of this dial alone. */
   readonly files?: CredentialFiles;
   readonly hook?: CallbackHook;
+  /** Holds back reading, on all links; by default nothing does. */
+  readonly gate?: ReadGate;
+  /** Told of a message that is acknowledged and not handed out, as its publisher broke MQTT. */
+  readonly onRejected?: (fault: string) => void;
 }
 
 /** The dial of the daemon: files, TCP, proxy, TLS, MQTT. */
 export function createDial(options: DialOptions): Dial {
-  const { clock = systemClock, deadlines = DEADLINES, hook } = options;
+  const { clock = systemClock, deadlines = DEADLINES, hook, onRejected = () => {} } = options;
+  const { gate = new ReadGate(clock) } = options;
   const files = options.files ?? new CredentialFiles(options.log, clock);
   return async (target, { cleanStart, signal }, handler) => {
     const credentials = await files.read(target.credentials);
@@ -60,6 +66,8 @@ export function createDial(options: DialOptions): Dial {
       where: nameOf(target),
       signal,
       hook,
+      gate,
+      onRejected,
       ...target.version === "5" ? { sessionExpiryS: SESSION_EXPIRY_S } : {},
     }, handler);
   };

@@ -1,4 +1,5 @@
 import type { Clock, Timer } from "../base/clock.ts";
+import type { Inbound } from "./inbound.ts";
 
 /** What a {@linkcode KeepAlive} needs of its link. */
 export interface KeepAliveOptions {
@@ -9,9 +10,17 @@ export interface KeepAliveOptions {
   readonly ping: () => void;
   /** Bytes that arrived so far. */
   readonly bytesRead: () => number;
-  /** Nothing arrived for half of the keep-alive since PINGREQ. */
-  readonly onDead: () => void;
+  /** How long the other side has taken nothing of what is to be sent, in ms; 0 when nothing waits. */
+  readonly stuckMs: () => number;
+  /** Whether reading is held back here. */
+  readonly held: () => boolean;
+  readonly inbound: Pick<Inbound, "packets" | "inPacket">;
+  /** The link is dead, for a reason in one line. */
+  readonly onDead: (reason: string) => void;
 }
+
+/** How long one packet may take in all while something of it comes, in times the keep-alive. */
+const PACKET_KEEP_ALIVES = 6;
 
 /**
  * Keeps a link alive, and finds out when it is dead [MQTT-3.1.2-22], [MQTT-3.1.2-24]. A ping is put off when something else was sent
@@ -24,6 +33,8 @@ export class KeepAlive {
   #provenAt = 0;
   #pingedAt = 0;
   #bytesAtPing = 0;
+  /** Whole packets that had come at a look, and when that number was first seen, in ms of the clock. */
+  #seen = { packets: -1, at: 0 };
 
   constructor(options: KeepAliveOptions) {
     this.#options = options;
@@ -54,17 +65,44 @@ export class KeepAlive {
   }
 
   #ping(): void {
-    const { clock, ms, ping, bytesRead } = this.#options;
+    const { clock, ms, ping, bytesRead, stuckMs } = this.#options;
     this.#pingedAt = clock.now();
     this.#bytesAtPing = bytesRead();
-    this.#timer = clock.after(ms / 2, () => this.#look());
+    this.#countPackets();
+    const stuck = stuckMs();
+    const wait = stuck === 0 ? ms / 2 : Math.min(ms / 2, Math.max(0, 1.5 * ms - stuck));
+    this.#timer = clock.after(Math.ceil(wait), () => this.#look());
     ping();
   }
 
   #look(): void {
     if (this.#provenAt >= this.#pingedAt) return this.#rest();
-    // PINGRESP may be stuck behind messages on a slow link; what arrives at all proves that the link lives.
-    if (this.#options.bytesRead() !== this.#bytesAtPing) return this.#ping();
-    this.#options.onDead();
+    const reason = this.#deadReason();
+    if (reason === undefined) this.#ping();
+    else this.#options.onDead(reason);
+  }
+
+  /**
+   * PINGRESP may be stuck behind messages on a slow link, or behind what is held back here: what arrives at all proves that the link
+   * lives, unless one packet never ends, or nothing is taken in the other direction.
+   */
+  #deadReason(): string | undefined {
+    const { bytesRead, clock, held, inbound, ms, stuckMs } = this.#options;
+    const deadMs = 1.5 * ms;
+    if (stuckMs() >= deadMs) {
+      return `nothing of what is to be sent was taken for ${deadMs / 1_000} s`;
+    }
+    this.#countPackets();
+    const packetMs = PACKET_KEEP_ALIVES * ms;
+    if (inbound.inPacket && clock.now() - this.#seen.at > packetMs) {
+      return `a packet was not complete after ${packetMs / 1_000} s`;
+    }
+    const lives = held() || bytesRead() !== this.#bytesAtPing;
+    return lives ? undefined : `nothing came for ${deadMs / 1_000} s`;
+  }
+
+  #countPackets(): void {
+    const { clock, inbound: { packets } } = this.#options;
+    if (packets !== this.#seen.packets) this.#seen = { packets, at: clock.now() };
   }
 }

@@ -1,20 +1,19 @@
 import type { Qos } from "../aws/limits.ts";
 import type { TLSSocket } from "node:tls";
-import {
-  type ClientSubscribeCallback,
-  type IClientPublishOptions,
-  loadMqtt,
-  type MqttClient,
-} from "../../deps.ts";
-import type { Bytes } from "../base/bytes.ts";
+import { type IClientPublishOptions, loadMqtt, type MqttClient } from "../../deps.ts";
 import { Deque } from "../base/deque.ts";
 import { type Clock, systemClock, type Timer } from "../base/clock.ts";
 import { messageOf } from "../base/errors.ts";
+import { AwaitedAnswers, type SentPacket } from "./awaited_answers.ts";
 import type { ConnStream } from "./conn_stream.ts";
 import { ConnectError, exceptionIn, faultIn, fromSocketError } from "./connect_error.ts";
 import { CoalescingStream } from "./coalescing_stream.ts";
+import { Inbound } from "./inbound.ts";
 import { KeepAlive } from "./keep_alive.ts";
-import { clientOptions, type LinkOptions } from "./mqttjs_options.ts";
+import { disconnectBytes, mqttJsInput, pubackBytes } from "./mqttjs_input.ts";
+import { clientOptions, type LinkOptions, startsClean } from "./mqttjs_options.ts";
+import type { Properties } from "./properties.ts";
+import { Breach, ProtocolError } from "./protocol_error.ts";
 import type {
   ConnackInfo,
   LinkEnd,
@@ -25,26 +24,20 @@ import type {
   SubscribeResult,
 } from "./link.ts";
 import { describeCode, reasonName } from "./reason_codes.ts";
+import {
+  type Connack,
+  type PacketRules,
+  type RawPacket,
+  readServerPacket,
+  type ServerDisconnect,
+  type ServerPacket,
+  type ServerPublish,
+} from "./server_packet.ts";
 import { type SecureStream, streamError } from "./tls.ts";
 import { TopicAliases } from "./topic_aliases.ts";
 
 /** How long a broker may take to hang up after DISCONNECT, in ms. */
 export const CLOSE_MS = 1_000;
-
-/** A packet as MQTT.js reports it: what is read here of any of them. */
-interface Packet {
-  readonly cmd: string;
-  readonly qos?: number;
-  readonly reasonCode?: number;
-  readonly returnCode?: number;
-  readonly sessionPresent?: boolean;
-  readonly granted?: readonly number[];
-  readonly properties?: {
-    readonly reasonString?: string;
-    readonly receiveMaximum?: number;
-    readonly topicAliasMaximum?: number;
-  };
-}
 
 /** DISCONNECT with reason 0, the same two bytes in both versions [MQTT-3.14.1-1], [MQTT5-3.14.2.1]. */
 const DISCONNECT = new Uint8Array([0xe0, 0x00]);
@@ -102,8 +95,11 @@ class MqttJsLink implements MqttLink {
     ...systemClock,
     after: (ms, fn) => systemClock.after(ms, this.#guarded("timer", fn)),
   };
-  /** The packet being handled: MQTT.js does not pass a PUBACK on to the callback of a success. */
-  #packet: Packet | undefined;
+  readonly #inbound: Inbound;
+  readonly #rules: PacketRules;
+  readonly #awaited = new AwaitedAnswers();
+  /** The packet being handled, of which MQTT.js gets only what it needs to call the one who waits for it. */
+  #packet: ServerPacket | undefined;
   #sawConnack = false;
   #aliases = new TopicAliases(0);
   readonly #keepAlive: KeepAlive;
@@ -135,12 +131,25 @@ class MqttJsLink implements MqttLink {
       () => coalesced as unknown as ReturnType<MqttClient["streamBuilder"]>,
       clientOptions(options),
     );
+    this.#rules = {
+      version: options.version,
+      topicAliasMaximum: 0,
+      subscriptionIdentifiers: false,
+    };
+    this.#inbound = new Inbound({
+      ...{ stream, gate: options.gate, clock: systemClock },
+      onPacket: (raw) => this.#onRaw(raw),
+      guarded: (name, fn) => this.#guarded(name, fn),
+    });
     this.#keepAlive = new KeepAlive({
       clock: this.#clock,
       ms: options.keepAliveS * 1_000,
       ping: () => this.#sendPing(),
       bytesRead: () => tcp.bytesRead,
-      onDead: this.#guarded("keep-alive", () => this.#onDead()),
+      stuckMs: () => tcp.stuckMs,
+      held: () => options.gate.held,
+      inbound: this.#inbound,
+      onDead: this.#guarded("keep-alive", (reason) => this.#finish({ by: "keep-alive", reason })),
     });
     this.#listen();
     const { connackTimeoutMs: ms, signal } = options;
@@ -180,25 +189,20 @@ class MqttJsLink implements MqttLink {
     this.#pending.add(onEnd);
     const onAnswer = this.#guarded("publish answer", () => {
       // An answer without PUBACK is the end of the link, which answers for itself.
-      if (this.#packet?.cmd !== "puback" || !this.#pending.delete(onEnd)) return;
+      if (this.#packet?.type !== "puback" || !this.#pending.delete(onEnd)) return;
       this.#keepAlive.answered(sentAt);
-      done(resultOf(this.#packet.reasonCode ?? 0, this.#packet));
+      done(resultOf(this.#packet.code, this.#packet.properties));
     });
     this.#guarded("publish", () => this.#client.publish(topic, payload, options, onAnswer))();
   }
 
   subscribe(filters: readonly string[], qos: Qos): Promise<readonly SubscribeResult[] | undefined> {
     return this.#request((answer) => {
-      const onAnswer: ClientSubscribeCallback = (error, _granted, packet) => {
-        const suback = (packet ?? (error as { packet?: Packet } | null)?.packet) as
-          | Packet
-          | undefined;
-        const codes = suback?.granted;
-        if (codes?.length === filters.length) {
-          return answer(codes.map((code) => resultOf(code, suback)));
-        }
-        const why = error === null ? "codes are missing" : messageOf(error);
-        this.#breach(`SUBACK does not fit SUBSCRIBE: ${why}`);
+      const onAnswer = (): void => {
+        // Without SUBACK it is the end of the link, which answers for itself.
+        if (this.#packet?.type !== "suback") return;
+        const { codes, properties } = this.#packet;
+        answer(codes.map((code) => resultOf(code, properties)));
       };
       this.#client.subscribe([...filters], { qos }, this.#guarded("subscribe answer", onAnswer));
     });
@@ -206,8 +210,8 @@ class MqttJsLink implements MqttLink {
 
   async unsubscribe(filters: readonly string[]): Promise<boolean> {
     const answered = await this.#request<true>((answer) => {
-      const onAnswer = this.#guarded("unsubscribe answer", (error?: Error | null) => {
-        if (!error) answer(true);
+      const onAnswer = this.#guarded("unsubscribe answer", () => {
+        if (this.#packet?.type === "unsuback") answer(true);
       });
       this.#client.unsubscribe([...filters], onAnswer);
     });
@@ -222,12 +226,15 @@ class MqttJsLink implements MqttLink {
     return new Promise((resolve) => {
       if (this.#stream.closed) return resolve();
       this.#stream.once("close", () => resolve());
-      if (force) return this.#finish({ by: "local", reason: "closed here" });
+      if (force) {
+        this.#finish({ by: "local", reason: "closed here" });
+        this.#stream.destroy();
+        return;
+      }
       if (this.#phase !== "open") return;
       this.#phase = "closing";
       // What still arrives is for the next link; unread, it would keep the end of the stream from being seen.
-      this.#stream.unpipe();
-      this.#stream.resume();
+      this.#inbound.discard();
       this.#coalesced.end(DISCONNECT);
       this.#closeTimer = this.#clock.after(
         CLOSE_MS,
@@ -266,17 +273,11 @@ class MqttJsLink implements MqttLink {
     this.#stream.on("drain", onDrain);
     withoutCopies(client);
     client.on(
-      "packetreceive",
-      this.#guarded("packet", (packet) => this.#onPacket(packet as Packet)),
+      "packetsend",
+      this.#guarded("packet to send", (packet) => this.#awaited.sent(packet as SentPacket)),
     );
     client.on("connect", this.#guarded("connect", () => this.#onConnect()));
     client.on("error", this.#guarded("client error", (error) => this.#onClientError(error)));
-    // PUBACK goes out when the callback is called, so it never comes before the message was handed over.
-    client.handleMessage = this.#guarded("message", (packet, callback) => {
-      if (this.#phase === "closing" || this.#phase === "over") return;
-      this.#handler.onMessage(packet.topic, packet.payload as Uint8Array as Bytes);
-      callback();
-    });
     const sendPing = client.sendPing.bind(client);
     this.#sendPing = this.#guarded("ping", (done?: () => void) => {
       this.#pings.push({ sentAt: this.#clock.now(), done });
@@ -284,7 +285,7 @@ class MqttJsLink implements MqttLink {
     });
   }
 
-  /** A callback for MQTT.js or a stream: what it throws ends the link. */
+  /** A callback for MQTT.js or a stream: what it throws ends the link, as the broker's fault or as ours. */
   #guarded<A extends unknown[]>(name: string, fn: (...args: A) => void): (...args: A) => void {
     const { where, hook } = this.#options;
     return (...args) => {
@@ -292,6 +293,7 @@ class MqttJsLink implements MqttLink {
         hook?.(`mqtt ${name}`);
         fn(...args);
       } catch (cause) {
+        if (cause instanceof ProtocolError) return this.#breach(cause);
         const end = { by: "fault", reason: exceptionIn(name, cause), cause } as const;
         this.#end(end, () => faultIn("connack", where, name, cause));
       }
@@ -302,20 +304,35 @@ class MqttJsLink implements MqttLink {
     return this.#phase === "over" || this.#stream.destroyed;
   }
 
-  #onDead(): void {
-    const seconds = this.#options.keepAliveS * 1.5;
-    this.#finish({ by: "keep-alive", reason: `nothing came for ${seconds} s` });
+  #onRaw(raw: RawPacket): void {
+    if (this.#phase === "closing" || this.#phase === "over") return;
+    const packet = readServerPacket(raw, this.#rules);
+    this.#packet = packet;
+    this.#onPacket(packet);
+    if (this.#isOver()) return;
+    const input = mqttJsInput(packet, raw, this.#options.version);
+    if (input !== undefined) this.#coalesced.arrived(input);
   }
 
-  #onPacket(packet: Packet): void {
-    if (this.#phase === "over") return;
-    this.#packet = packet;
-    if (packet.cmd === "connack") return this.#onConnack(packet);
-    if (!this.#sawConnack) return this.#breach(`${packet.cmd.toUpperCase()} came before CONNACK`);
-    if (packet.cmd === "disconnect") return this.#onDisconnect(packet);
-    if (packet.cmd === "pingresp") return this.#onPingresp();
-    if (packet.cmd === "publish" && packet.qos === 2) {
-      this.#breach("a message of QoS 2 came, which nobody subscribed to");
+  #onPacket(packet: ServerPacket): void {
+    if (packet.type === "connack") return this.#onConnack(packet);
+    if (!this.#sawConnack) {
+      throw new ProtocolError(
+        Breach.PROTOCOL,
+        `${packet.type.toUpperCase()} came before CONNACK`,
+      );
+    }
+    switch (packet.type) {
+      case "publish":
+        return this.#onPublish(packet);
+      case "puback":
+      case "suback":
+      case "unsuback":
+        return this.#awaited.came(packet, packet.type === "suback" || this.#rules.version === "5");
+      case "pingresp":
+        return this.#onPingresp();
+      case "disconnect":
+        return this.#onDisconnect(packet);
     }
   }
 
@@ -326,20 +343,26 @@ class MqttJsLink implements MqttLink {
     ping.done?.();
   }
 
-  #onConnack(packet: Packet): void {
-    if (this.#sawConnack) return this.#breach("a second CONNACK came");
+  /** PUBACK goes out behind this, so it never comes before the message was handed over. */
+  #onPublish({ topic, payload, qos, id, fault }: ServerPublish): void {
+    if (fault === undefined) this.#handler.onMessage(topic, payload);
+    else this.#options.onRejected(fault);
+    if (qos === 1 && !this.#isOver()) this.#coalesced.write(pubackBytes(id));
+  }
+
+  #onConnack({ code, sessionPresent, properties }: Connack): void {
+    if (this.#sawConnack) throw new ProtocolError(Breach.PROTOCOL, "a second CONNACK came");
     this.#sawConnack = true;
-    const code = (this.#options.version === "5" ? packet.reasonCode : packet.returnCode) ?? 0;
     if (code !== 0) {
-      const said = describeCode(code, packet.properties?.reasonString);
+      const said = describeCode(code, properties.reasonString);
       this.#fail("connack", `${this.#options.where} answered CONNACK ${said}`, code);
       return;
     }
-    this.#aliases = new TopicAliases(packet.properties?.topicAliasMaximum ?? 0);
-    this.connack = {
-      sessionPresent: packet.sessionPresent ?? false,
-      receiveMaximum: packet.properties?.receiveMaximum ?? 65_535,
-    };
+    if (sessionPresent && startsClean(this.#options)) {
+      throw new ProtocolError(Breach.PROTOCOL, "CONNACK says session present for a clean start");
+    }
+    this.#aliases = new TopicAliases(properties.topicAliasMaximum ?? 0);
+    this.connack = { sessionPresent, receiveMaximum: properties.receiveMaximum ?? 65_535 };
   }
 
   #onConnect(): void {
@@ -350,16 +373,15 @@ class MqttJsLink implements MqttLink {
     this.#resolve(this);
   }
 
-  #onDisconnect(packet: Packet): void {
-    const code = packet.reasonCode ?? 0;
-    const said = describeCode(code, packet.properties?.reasonString);
+  #onDisconnect({ code, properties }: ServerDisconnect): void {
+    const said = describeCode(code, properties.reasonString);
     this.#finish({ by: "peer", reason: `the broker sent DISCONNECT ${said}`, code });
   }
 
-  /** MQTT.js reports what it cannot parse, and answers that fit no request, but goes on. */
+  /** MQTT.js reports what it cannot use, but goes on. */
   #onClientError(error: Error): void {
     if (this.#phase === "over" || streamError(this.#stream) === error) return;
-    this.#breach(messageOf(error));
+    this.#breach(new ProtocolError(Breach.PROTOCOL, messageOf(error)));
   }
 
   #onStreamEnd(error: unknown): void {
@@ -378,9 +400,13 @@ class MqttJsLink implements MqttLink {
     this.#finish({ by: isStated ? "network" : "peer", reason: messageOf(error) });
   }
 
-  #breach(reason: string): void {
+  #breach({ code, message: reason }: ProtocolError): void {
     const message = `${this.#options.where} broke the MQTT protocol: ${reason}`;
-    this.#end({ by: "protocol", reason }, () => new ConnectError("connack", "protocol", message));
+    this.#end(
+      { by: "protocol", reason: `the broker broke the MQTT protocol: ${reason}` },
+      () => new ConnectError("connack", "protocol", message),
+      this.#options.version === "5" ? disconnectBytes(code) : undefined,
+    );
   }
 
   #fail(kind: "timeout" | "connack" | "aborted", message: string, code?: number): void {
@@ -393,21 +419,29 @@ class MqttJsLink implements MqttLink {
     this.#end(end, () => new ConnectError("connack", "closed", end.reason));
   }
 
-  /** The one way out: `failure` for a link that never opened, `end` for one that did. */
-  #end(end: LinkEnd, failure: () => ConnectError): void {
+  /** The one way out: `failure` for a link that never opened, `end` for one that did; `last` is still sent, if that can be done. */
+  #end(end: LinkEnd, failure: () => ConnectError, last?: Uint8Array): void {
     if (this.#phase === "over") return;
     const opened = this.#phase !== "connecting";
     this.#phase = "over";
     this.#disarm();
     this.#keepAlive.stop();
     this.#closeTimer?.cancel();
-    this.#stream.destroy();
+    this.#inbound.discard();
+    if (last === undefined) this.#stream.destroy();
+    else this.#sayAndClose(last);
     this.#answerUnwritten(undefined);
     const pending = [...this.#pending];
     this.#pending.clear();
     for (const onEnd of pending) onEnd();
     if (opened) this.#handler.onEnd(end);
     else this.#reject(failure());
+  }
+
+  #sayAndClose(last: Uint8Array): void {
+    const timer = systemClock.after(CLOSE_MS, () => this.#stream.destroy());
+    this.#stream.once("close", () => timer.cancel());
+    this.#coalesced.end(last, () => this.#stream.destroy());
   }
 
   #disarm(): void {
@@ -438,10 +472,10 @@ function propertiesOf(
 
 const SUCCESS: PublishResult = { code: 0, reason: "" };
 
-function resultOf(code: number, packet: Packet | undefined): PublishResult {
+function resultOf(code: number, { reasonString }: Properties): PublishResult {
   if (code === 0) return SUCCESS;
   if (code < 0x80) return { code, reason: "" };
-  return { code, reason: packet?.properties?.reasonString ?? reasonName(code) };
+  return { code, reason: reasonString ?? reasonName(code) };
 }
 
 /**

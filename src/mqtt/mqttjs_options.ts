@@ -1,10 +1,15 @@
 import { Readable } from "node:stream";
 import type { IClientOptions } from "../../deps.ts";
 import type { MqttVersion } from "./link.ts";
+import { MAX_PACKET_BYTES } from "./packet_reader.ts";
+import type { ReadGate } from "./read_gate.ts";
 import type { CallbackHook } from "./with_deadline.ts";
 
 /** QoS 1 messages that the broker may send before it has our PUBACKs [MQTT5-3.1.2.11.3]: the limit of AWS IoT Core. */
 export const RECEIVE_MAXIMUM = 100;
+
+/** What CONNECT announces with MQTT 5 [MQTT5-3.1.2.11]. */
+const OWN_LIMITS = { receiveMaximum: RECEIVE_MAXIMUM, maximumPacketSize: MAX_PACKET_BYTES };
 
 /** How to open a link. */
 export interface LinkOptions {
@@ -22,16 +27,25 @@ export interface LinkOptions {
   readonly hook?: CallbackHook | undefined;
   /** The broker, for messages. */
   readonly where: string;
+  /** Holds back reading. */
+  readonly gate: ReadGate;
+  /** Told of a message that is acknowledged and not handed out, as its publisher broke MQTT: `its topic holds a wildcard`. */
+  readonly onRejected: (fault: string) => void;
+}
+
+/** Whether CONNECT asks for a session without a past, so that CONNACK must not say that there is one [MQTT-3.2.2-1]. */
+export function startsClean({ version, cleanStart }: LinkOptions): boolean {
+  return version === "5" ? cleanStart : true;
 }
 
 /** What MQTT.js is told, so that it does nothing on its own. */
 export function clientOptions(options: LinkOptions): IClientOptions {
-  const { clientId, version, cleanStart, keepAliveS, sessionExpiryS } = options;
+  const { clientId, version, keepAliveS, sessionExpiryS } = options;
   const expiry = sessionExpiryS === undefined ? {} : { sessionExpiryInterval: sessionExpiryS };
   return {
     clientId,
     protocolVersion: version === "5" ? 5 : 4,
-    clean: version === "5" ? cleanStart : true,
+    clean: startsClean(options),
     keepalive: keepAliveS,
     reconnectPeriod: 0,
     resubscribe: false,
@@ -45,7 +59,7 @@ export function clientOptions(options: LinkOptions): IClientOptions {
     reschedulePings: false,
     // Else every step of each packet is formatted, whoever listens.
     log: () => {},
-    ...version === "5" ? { properties: { receiveMaximum: RECEIVE_MAXIMUM, ...expiry } } : {},
+    ...version === "5" ? { properties: { ...OWN_LIMITS, ...expiry } } : {},
   };
 }
 

@@ -39,6 +39,8 @@ export class CongestionControl<T extends Sent> {
   readonly #options: CongestionOptions<T>;
   readonly #window: CongestionWindow<T>;
   #timer: Timer | undefined;
+  /** When it fires, in ms of the clock. */
+  #lookAt = Infinity;
   /** Since when the log says that sending is slowed down, in ms of the clock. */
   #saidSince: number | undefined;
 
@@ -73,8 +75,7 @@ export class CongestionControl<T extends Sent> {
 
   /** There is no link. */
   down(): void {
-    this.#timer?.cancel();
-    this.#timer = undefined;
+    this.#arm(Infinity);
   }
 
   /** Uses a changed window. */
@@ -84,8 +85,8 @@ export class CongestionControl<T extends Sent> {
 
   /** A message of QoS 1 goes. */
   sent(message: T): void {
-    this.#window.sent(message);
-    this.#timer ??= this.#next(0);
+    const overdueAt = this.#window.sent(message);
+    if (overdueAt < this.#lookAt) this.#arm(overdueAt);
   }
 
   /** The broker has a message, or will never take it. */
@@ -100,21 +101,21 @@ export class CongestionControl<T extends Sent> {
     this.#say("it answers 0x97 (quota exceeded)");
   }
 
-  #next(atLeastMs: number): Timer | undefined {
-    const { dueAt } = this.#window;
-    if (dueAt === undefined) return undefined;
-    const ms = Math.max(atLeastMs, dueAt - this.#options.clock.now());
-    return this.#options.clock.after(ms, () => this.#look());
+  #arm(at: number): void {
+    const { clock } = this.#options;
+    this.#timer?.cancel();
+    this.#lookAt = at;
+    this.#timer = at === Infinity
+      ? undefined
+      : clock.after(Math.max(0, at - clock.now()), () => this.#look());
   }
 
   #look(): void {
     const { clock, random, unwritten, again, renew } = this.#options;
-    this.#timer = undefined;
     // What was not written yet cannot be answered.
-    const mustWait = (unwritten() ?? 0) > 0;
-    const due = mustWait ? undefined : this.#window.look(clock.now(), random());
-    this.#timer = this.#next(mustWait ? UNWRITTEN_MS : 0);
-    if (due === undefined) return;
+    if ((unwritten() ?? 0) > 0) return this.#arm(clock.now() + UNWRITTEN_MS);
+    const due = this.#window.look(clock.now(), random());
+    this.#arm(this.#window.dueAt ?? Infinity);
     this.#say("messages have no PUBACK, as those that are over the account's rate");
     again(due.again);
     if (due.renew) renew("the broker acknowledges too little");

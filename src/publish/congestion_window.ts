@@ -119,10 +119,11 @@ export class CongestionWindow<T extends Sent> {
     this.#most = Math.min(most, this.#allowance);
   }
 
-  /** A message goes, as the {@linkcode AccountRate} was told. */
-  sent(message: T): void {
+  /** A message goes, as the {@linkcode AccountRate} was told; returns when it is overdue, in ms of the clock. */
+  sent(message: T): number {
     this.#awaited.add(message);
     this.#silentSince ??= message.sentAt;
+    return message.sentAt + this.#after(OVERDUE_MS);
   }
 
   /** A PUBACK says that the broker has a message, or will never take it. One of an earlier link is ignored. */

@@ -86,12 +86,14 @@ export class Intake {
   #queue({ topic, payload, messageExpiry }: PublishRequest, reply: PublishReply): void {
     const { spool, queue } = this.#options;
     const expiresAt = messageExpiry === undefined ? undefined : spool.now() + messageExpiry * 1_000;
-    if (!queue.push(topic, payload.slice(), expiresAt)) {
+    // Nobody waits for the answer to a notify: it comes when the message has gone, so that no client has many in the queue.
+    const onDone = reply.notify ? () => reply.respond(null) : undefined;
+    if (!queue.push(topic, payload.slice(), expiresAt, onDone)) {
       const text = "Cannot publish with QoS 0: too many messages wait for the rate limit";
       return reply.refuse(new BusError(Code.NOMEM, text));
     }
     this.#accepted++;
-    reply.respond(null);
+    if (!reply.notify) reply.respond(null);
     queue.onAvailable();
   }
 

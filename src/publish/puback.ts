@@ -3,7 +3,7 @@ import { BusError, Code } from "../base/errors.ts";
 import type { Reply } from "../bus/methods.ts";
 
 /** Where the answer to a publish goes: exactly one call. */
-export type PublishReply = Pick<Reply, "respond" | "refuse">;
+export type PublishReply = Pick<Reply, "respond" | "refuse"> & { readonly notify?: boolean };
 
 /** How long a client with `ack=broker` waits for the PUBACK, in ms. */
 export const BROKER_ACK_MS = 30_000;

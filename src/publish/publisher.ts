@@ -64,6 +64,8 @@ export interface PublisherOptions {
   /** Of connection 0. */
   readonly gate: SendGate;
   readonly clock: Clock;
+  /** For the deadline of a PUBACK: stands still while reading from the broker is held back. By default `clock`. */
+  readonly linkClock?: Clock;
   readonly log: Log;
   /** A number in [0, 1). */
   readonly random: () => number;
@@ -77,7 +79,9 @@ export interface PublisherOptions {
 
 interface InFlight {
   readonly record: SpoolRecord;
-  /** Milliseconds of the clock. */
+  /** When it was sent, in milliseconds of the clock. */
+  readonly wroteAt: number;
+  /** The same, in milliseconds of the link's clock. */
   readonly sentAt: number;
   /** Its place among what was written on the link; `undefined` for QoS 0. */
   readonly order: number | undefined;
@@ -124,9 +128,9 @@ export class Publisher {
   constructor(options: PublisherOptions) {
     this.#options = options;
     this.#maxInFlight = options.maxInFlight;
-    const { clock, log, random, limits } = options;
+    const { clock, linkClock = clock, log, random, limits } = options;
     this.#congestion = new CongestionControl({
-      clock,
+      clock: linkClock,
       log,
       random,
       limits,
@@ -386,10 +390,11 @@ export class Publisher {
       dup,
       ...this.#expiry(expiresAt),
     };
-    const { gate, clock } = this.#options;
+    const { gate, clock, linkClock = clock } = this.#options;
     const order = qos === 1 ? gate.wroteQos1(topic, seq, record.size) : undefined;
     if (qos === 0) gate.wroteQos0(topic, record.size);
-    const entry: InFlight = { record, sentAt: clock.now(), order, settled: false };
+    const [wroteAt, sentAt] = [clock.now(), linkClock.now()];
+    const entry: InFlight = { record, wroteAt, sentAt, order, settled: false };
     this.#inFlight.set(seq, entry);
     if (qos === 1) this.#congestion.sent(entry);
     this.#counters.sent++;
@@ -401,9 +406,9 @@ export class Publisher {
   }
 
   #answered(entry: InFlight, result: PublishResult): void {
-    const { record, sentAt, order } = entry;
+    const { record, wroteAt, order } = entry;
     if (order !== undefined) this.#options.gate.answered(order);
-    if (record.qos === 1) this.#throttle.acknowledged(sentAt);
+    if (record.qos === 1) this.#throttle.acknowledged(wroteAt);
     // Quota exceeded: the one refusal that time mends.
     if (consequenceInPuback(result.code) === "retry") return this.#onTurnedAway(entry);
     if (record.qos === 1) {

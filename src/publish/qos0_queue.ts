@@ -13,6 +13,8 @@ export interface WaitingMessage {
   readonly expiresAt: number | undefined;
   /** What it counts for, in bytes, with an overhead. */
   readonly size: number;
+  /** Told when it waits no longer. */
+  readonly onDone?: (() => void) | undefined;
 }
 
 /** QoS 0 messages that were accepted while connected and wait for the rate limit, in order; bounded. */
@@ -34,10 +36,15 @@ export class Qos0Queue {
   }
 
   /** Puts a message at the end; `false` when there is no room for it. */
-  push(topic: string, payload: Bytes, expiresAt: number | undefined): boolean {
+  push(
+    topic: string,
+    payload: Bytes,
+    expiresAt: number | undefined,
+    onDone?: () => void,
+  ): boolean {
     const size = sizeOf(topic, payload.length);
     if (this.#bytes + size > QOS0_QUEUE_BYTES) return false;
-    this.#waiting.push({ topic, payload, expiresAt, size });
+    this.#waiting.push({ topic, payload, expiresAt, size, onDone });
     this.#length++;
     this.#bytes += size;
     return true;
@@ -54,8 +61,9 @@ export class Qos0Queue {
   }
 
   /** A message that was taken out waits no longer. */
-  done({ size }: WaitingMessage): void {
+  done({ size, onDone }: WaitingMessage): void {
     this.#length--;
     this.#bytes -= size;
+    onDone?.();
   }
 }

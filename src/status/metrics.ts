@@ -185,6 +185,10 @@ const CLIENTS = {
     "clients_closed_as_slow",
     "Local clients that were closed because they did not read.",
   ),
+  closed_as_idle: counter(
+    "clients_closed_as_idle",
+    "Local clients that were closed because they asked for nothing for long.",
+  ),
   refused: counter("client_requests_refused", "Requests of local clients that were refused."),
   too_large: counter(
     "client_messages_too_large",
@@ -207,6 +211,14 @@ export const STATUS_FIELDS: Fields = {
   publishes: { section: PUBLISHES },
   suspicion: { section: SUSPICION },
   received: counter("messages_received", "Messages that arrived from the broker."),
+  rejected: counter(
+    "messages_rejected",
+    "Messages that were not handed out, as their publisher broke MQTT.",
+  ),
+  held_ms: counter(
+    "reading_held_seconds",
+    "Time for which reading from the broker was held back for subscribers that were behind.",
+  ),
   certificate_expires: {
     ...gauge(
       "certificate_expires_seconds",

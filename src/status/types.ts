@@ -129,6 +129,8 @@ export interface ClientsView {
   readonly subscriptions: number;
   /** Closed because they did not read. */
   readonly closed_as_slow: number;
+  /** Closed because they asked for nothing for long. */
+  readonly closed_as_idle: number;
   /** Requests that were refused. */
   readonly refused: number;
   /** Messages that were left out for a subscriber because they are larger than it takes. */
@@ -162,6 +164,10 @@ export interface Status {
   readonly suspicion: SuspicionView;
   /** Messages that arrived from the broker since the start of the daemon. */
   readonly received: number;
+  /** Messages that were acknowledged and not handed out, as their publisher broke MQTT. */
+  readonly rejected: number;
+  /** How long reading from the broker was held back for subscribers that were behind, in ms. */
+  readonly held_ms: number;
   /** When the device certificate in use ends, in ms since the Unix epoch; `null` before it was read. */
   readonly certificate_expires: number | null;
   /** The local clients. */

@@ -11,7 +11,7 @@ import {
 const IDLE_BYTES = 4_096;
 
 /** A frame is given room for so many times what has come of it: what it announces costs its sender nothing. */
-const GROWTH = 8;
+const GROWTH = 2;
 
 /**
  * Frames out of a stream that comes in pieces of any size: read into {@linkcode space}, say how much with
@@ -33,6 +33,11 @@ export class FrameReader {
   /** How many bytes have come that no frame has been made of. */
   get pending(): number {
     return this.#end - this.#start;
+  }
+
+  /** Bytes of memory beside the least that it always has: for a large frame that is not complete. */
+  get reserved(): number {
+    return this.#buffer.length - IDLE_BYTES;
   }
 
   /** Free space to read into, never empty. Ends the life of the views in frames taken before. */

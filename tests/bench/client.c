@@ -6,6 +6,11 @@
  *   client kept SOCKET REQUEST ANSWER COUNT WINDOW     one connection, up to WINDOW calls under way
  *   client fan  SOCKET REQUEST ACCEPTED MESSAGE COUNT WINDOW SUBSCRIBERS PORT CONNECT PUBLISH
  *                                                      subscribes, feeds a broker by MQTT, counts what comes
+ *   client read SOCKET REQUEST ACCEPTED LENGTH AT COUNT SUBSCRIBERS STOPPED
+ *                                                      subscribes; SUBSCRIBERS read COUNT frames of LENGTH bytes that hold their
+ *                                                      number in 8 digits at AT, in order; STOPPED more never read, and have to
+ *                                                      be closed. Prints "ready" when all have subscribed, and a number per call
+ *                                                      for each STOPPED: how many ns after the start it was closed
  *
  * Waits for a byte on stdin. Prints "START END\n" (ns since the Unix epoch), then a uint32 (ns) per call. Exit 1 on any surprise.
  */
@@ -251,6 +256,98 @@ static void fan(const char *path, Bytes request, Bytes accepted, Bytes message, 
     print_result(start, now_ns(CLOCK_REALTIME), NULL, 0);
 }
 
+/* A subscriber that reads: the frame that came in part, and the number that comes next. */
+typedef struct {
+    int fd;
+    size_t have;
+    uint64_t next;
+    uint8_t frame[1024];
+} Reader;
+
+static void frame_came(Reader *reader, const uint8_t *frame, size_t at) {
+    uint64_t number = 0;
+    for (size_t i = 0; i < 8; i++) number = number * 10 + (uint64_t)(frame[at + i] - '0');
+    if (number != reader->next) {
+        fprintf(stderr, "message %llu came, not %llu\n", (unsigned long long)number,
+                (unsigned long long)reader->next);
+        fail("a message is missing, repeated or out of order");
+    }
+    reader->next++;
+}
+
+/* Takes in what is there; whether anything may be left. */
+static int read_frames(Reader *reader, size_t length, size_t at) {
+    static uint8_t buffer[262144];
+    ssize_t got = recv(reader->fd, buffer, sizeof buffer, MSG_DONTWAIT);
+    if (got < 0 && errno == EAGAIN) return 0;
+    if (got <= 0) {
+        fprintf(stderr, "after %llu messages: ", (unsigned long long)reader->next);
+        fail("a subscription ended");
+    }
+    for (size_t done = 0; done < (size_t)got;) {
+        size_t left = (size_t)got - done;
+        if (reader->have == 0 && left >= length) {
+            frame_came(reader, buffer + done, at);
+            done += length;
+            continue;
+        }
+        size_t part = length - reader->have < left ? length - reader->have : left;
+        memcpy(reader->frame + reader->have, buffer + done, part);
+        reader->have += part;
+        done += part;
+        if (reader->have < length) continue;
+        reader->have = 0;
+        frame_came(reader, reader->frame, at);
+    }
+    return (size_t)got == sizeof buffer;
+}
+
+static void read_all(const char *path, Bytes request, Bytes accepted, size_t length, size_t at,
+                     uint64_t count, int subscribers, int stopped) {
+    int all = subscribers + stopped;
+    Reader *readers = calloc((size_t)all, sizeof *readers);
+    uint32_t *closed_ns = calloc((size_t)stopped + 1, sizeof *closed_ns);
+    if (length > sizeof readers->frame) fail("a frame is too long");
+    int poll = epoll_create1(0);
+    for (int i = 0; i < all; i++) {
+        readers[i].fd = connect_unix(path);
+        write_all(readers[i].fd, request.at, request.length);
+        expect(readers[i].fd, accepted);
+        struct epoll_event event = {.events = i < subscribers ? EPOLLIN : EPOLLRDHUP,
+                                    .data.u32 = (uint32_t)i};
+        if (epoll_ctl(poll, EPOLL_CTL_ADD, readers[i].fd, &event) < 0) fail("epoll_ctl");
+    }
+    printf("ready\n");
+    fflush(stdout);
+    wait_for_start();
+    uint64_t start = now_ns(CLOCK_REALTIME);
+    uint64_t end = start;
+    for (int unfinished = subscribers, open = stopped; unfinished > 0 || open > 0;) {
+        struct epoll_event events[64];
+        int ready = epoll_wait(poll, events, 64, TIMEOUT_S * 1000);
+        if (ready <= 0) fail(unfinished > 0 ? "messages are missing" : "who stopped is not closed");
+        for (int i = 0; i < ready; i++) {
+            Reader *reader = &readers[events[i].data.u32];
+            if ((int)events[i].data.u32 >= subscribers) {
+                uint64_t ns = now_ns(CLOCK_REALTIME) - start;
+                closed_ns[(int)events[i].data.u32 - subscribers] =
+                    ns > UINT32_MAX ? UINT32_MAX : (uint32_t)ns;
+                epoll_ctl(poll, EPOLL_CTL_DEL, reader->fd, NULL);
+                open--;
+                continue;
+            }
+            uint64_t before = reader->next;
+            while (read_frames(reader, length, at)) {}
+            if (reader->next > count) fail("more messages came than were sent");
+            if (before < count && reader->next == count) {
+                unfinished--;
+                end = now_ns(CLOCK_REALTIME);
+            }
+        }
+    }
+    print_result(start, end, closed_ns, (size_t)stopped);
+}
+
 int main(int argc, char **argv) {
     if (argc == 6 && strcmp(argv[1], "call") == 0) {
         call(argv[2], from_hex(argv[3]), from_hex(argv[4]), strtoull(argv[5], NULL, 10));
@@ -261,6 +358,10 @@ int main(int argc, char **argv) {
         fan(argv[2], from_hex(argv[3]), from_hex(argv[4]), from_hex(argv[5]),
             strtoull(argv[6], NULL, 10), strtoull(argv[7], NULL, 10), atoi(argv[8]), atoi(argv[9]),
             from_hex(argv[10]), from_hex(argv[11]));
+    } else if (argc == 10 && strcmp(argv[1], "read") == 0) {
+        read_all(argv[2], from_hex(argv[3]), from_hex(argv[4]), strtoull(argv[5], NULL, 10),
+                 strtoull(argv[6], NULL, 10), strtoull(argv[7], NULL, 10), atoi(argv[8]),
+                 atoi(argv[9]));
     } else {
         fputs("usage: see the top of client.c\n", stderr);
         return 2;

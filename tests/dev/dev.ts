@@ -44,7 +44,7 @@ Here, c and Enter cuts the link, r and Enter restores it, q and Enter quits, and
 
 async function dev(): Promise<void> {
   await using dir = await tempDir();
-  await using core = await startAwsIotCore({ record: false });
+  await using core = await startAwsIotCore({ record: false, behaviour: { connectSpacingMs: 0 } });
   const files = await writePki(dir.path, core.pki);
   core.register(files.device);
   const busDir = `${dir.path}/bus`;

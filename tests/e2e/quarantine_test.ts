@@ -12,6 +12,7 @@ Deno.test("a message in quarantine is listed, outlives a restart, and is sent or
   let isForbidden = true;
   await using core = await startAwsIotCore({
     behaviour: {
+      connectSpacingMs: 0,
       refusePublish: (topic) => isForbidden && topic === "forbidden" ? "close" : undefined,
     },
   });

@@ -167,8 +167,7 @@ export class Device {
     const publish = { sentAt: now, message, device: this, link: this.#links, isTaken: false };
     this.#unanswered.add(publish);
     this.#window.rate.sent(now);
-    this.#window.sent(publish);
-    if (this.#lookAt === Infinity) this.#lookAt = this.#window.dueAt ?? Infinity;
+    this.#lookAt = Math.min(this.#lookAt, this.#window.sent(publish));
     this.#world.publish(publish);
   }
 

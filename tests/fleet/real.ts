@@ -118,7 +118,8 @@ export async function* realRows(times: number): AsyncGenerator<Row> {
       seen: value,
       goal,
     });
-    yield row("share of what it takes, %", share, { atLeast: 85 });
+    // Turned away at once, the daemon probes more often than when it has to wait for what is missing.
+    yield row("share of what it takes, %", share, { atLeast: over === "silence" ? 85 : 80 });
     yield row("sends per message taken", seen.sends / seen.taken, { atMost: 1.2 });
     yield row("log lines a minute", seen.lines.length / (ms / 60_000), { atMost: 2 });
   }

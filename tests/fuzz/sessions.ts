@@ -3,6 +3,8 @@ import { Code, codeName } from "../../src/base/errors.ts";
 import type { Log } from "../../src/base/log.ts";
 import type { MethodTable } from "../../src/bus/methods.ts";
 import { ReaderPool } from "../../src/wire/frame_reader.ts";
+import { FullQueues } from "../../src/bus/full_queues.ts";
+import { PartialFrames } from "../../src/bus/partial_frames.ts";
 import { Session, type SessionHost } from "../../src/bus/session.ts";
 import { ConnectionStatusFeed } from "../../src/daemon/readiness.ts";
 import { busMethods } from "../../src/daemon/bus_methods.ts";
@@ -67,6 +69,8 @@ function daemonTable(clock: FakeClock, log: Log): MethodTable {
     gates: { counters: gate.counters, standings: () => gate.standings() },
     ...{ clock, subscriptions, intake, publisher, queue, spool, config },
     connections: new Map(),
+    rejected: { count: 0 },
+    readGate: { heldMs: 0 },
     clients: () => undefined,
     certificateExpires: () => undefined,
     waiting: () => undefined,
@@ -107,7 +111,8 @@ export class SessionTarget implements Target {
       log: this.#bugs,
       readers: this.#readers,
       onRefused: () => {},
-      onSlow: () => {},
+      fullQueues: new FullQueues(this.#clock, { hold: () => {}, release: () => {} }),
+      partialFrames: new PartialFrames(),
       onDirty: (session) => session.flush(),
       onGone: () => isOver = true,
     };

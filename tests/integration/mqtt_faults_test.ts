@@ -34,8 +34,8 @@ interface Provocation {
 }
 
 /**
- * Every callback that is handed to node:tls, to streams and to MQTT.js, but for those that are only ever called when all is over:
- * `close` behind `end` or `error`.
+ * Every callback that is handed to node:tls, to streams and to MQTT.js, but for those that are only ever called when all is over,
+ * `close` behind `end` or `error`, and for the errors of MQTT.js, which gets nothing that it could complain of.
  */
 const CALLBACKS: Readonly<Record<string, Provocation>> = {
   "tcp start": {},
@@ -49,9 +49,9 @@ const CALLBACKS: Readonly<Record<string, Provocation>> = {
   "tls error": { behaviour: { garbage: "tls" } },
   "tls close": { behaviour: { closeOn: "accept" } },
   "mqtt start": {},
-  "mqtt packet": {},
+  "mqtt packets": {},
+  "mqtt packet to send": {},
   "mqtt connect": {},
-  "mqtt message": {},
   "mqtt publish": {},
   "mqtt publish answer": {},
   "mqtt request": {},
@@ -60,7 +60,6 @@ const CALLBACKS: Readonly<Record<string, Provocation>> = {
   "mqtt ping": { idle: true },
   "mqtt keep-alive": { onUp: (core) => core.freezeLinks() },
   "mqtt timer": { behaviour: { silent: "connack" } },
-  "mqtt client error": { behaviour: { garbage: "after-connack" } },
   "mqtt stream drain": { bigMessages: 40 },
   "mqtt stream end": { onUp: (core) => void core.dropLinks() },
   "mqtt stream error": { bigMessages: 100, dropAmidst: true },

@@ -4,6 +4,7 @@ import type { BusError } from "../../src/base/errors.ts";
 import { type BusConnection, connectBus, subscribe } from "../../src/bus/client.ts";
 import { type Given, resolveConfig } from "../../src/config/resolve.ts";
 import { type Daemon, startDaemon } from "../../src/daemon/daemon.ts";
+import { MAX_FRAME_BYTES } from "../../src/wire/frame.ts";
 import type { Value } from "../../src/wire/object.ts";
 import { type FakeLog, fakeLog } from "./fake_log.ts";
 import { type Pki, type PkiFiles, writePki } from "./pki.ts";
@@ -97,6 +98,7 @@ export function listenSoon(
     ["topic_filter", typeof filter === "string" ? utf8(filter) : filter.map((one) => utf8(one))],
     ["qos", BigInt(options.qos ?? 1)],
     ["virtual", options.virtual ?? false],
+    ["max_frame", BigInt(MAX_FRAME_BYTES)],
   ]);
   const subscription = subscribe(socket, "subscribe", params, (value) => {
     if (!(value instanceof Map)) throw new Error("a message must be a map");

@@ -4,6 +4,7 @@ import type { Credentials } from "../../src/mqtt/credentials.ts";
 import { openLink } from "../../src/mqtt/mqttjs_link.ts";
 import type { LinkOptions } from "../../src/mqtt/mqttjs_options.ts";
 import type { LinkEnd, LinkHandler, MqttLink } from "../../src/mqtt/link.ts";
+import { ReadGate } from "../../src/mqtt/read_gate.ts";
 import type { Proxy } from "../../src/mqtt/proxy.ts";
 import { DEADLINES, type Deadlines, nameOf, openStream } from "../../src/mqtt/tls.ts";
 import type { Identity, Pki } from "./pki.ts";
@@ -20,6 +21,8 @@ export interface Peer {
 export interface Probe extends AsyncDisposable {
   readonly link: MqttLink;
   readonly messages: { readonly topic: string; readonly payload: Bytes }[];
+  /** Why messages were acknowledged and not handed out. */
+  readonly rejected: readonly string[];
   /** Each end that was reported; at most one is right. */
   readonly ends: LinkEnd[];
   /** Resolves with the first end. */
@@ -59,6 +62,7 @@ export async function openProbe(
   const deadlines = { ...DEADLINES, ...some };
   const target = { host: peer.name ?? "localhost", port: peer.port, proxy };
   const messages: { topic: string; payload: Bytes }[] = [];
+  const rejected: string[] = [];
   const ends: LinkEnd[] = [];
   const first = Promise.withResolvers<LinkEnd>();
   const handler: LinkHandler = {
@@ -84,12 +88,15 @@ export async function openProbe(
     keepAliveS: 60,
     where: nameOf(target),
     connackTimeoutMs: deadlines.connackMs,
+    gate: new ReadGate(systemClock),
+    onRejected: (fault) => void rejected.push(fault),
     ...common,
     ...rest,
   }, handler);
   return {
     link,
     messages,
+    rejected,
     ends,
     ended: first.promise,
     [Symbol.asyncDispose]: () => link.close(true),

@@ -6,6 +6,8 @@
  *     the seconds that it took.
  * `mqtt_alone.ts URL CA CERT KEY receive TOPIC SOCKET`: writes a 0 to who connects to the socket, and then a 1 per message.
  *
+ * `mqtt_alone.ts URL CA CERT KEY count TOPIC COUNT`: prints the seconds that so many messages took.
+ *
  * @module
  */
 
@@ -89,7 +91,20 @@ async function receive(topic: string, path: string): Promise<void> {
   }
 }
 
+/** Prints the seconds from the first of so many messages to the last. */
+async function count(topic: string, messages: number): Promise<void> {
+  let came = 0;
+  let started = 0;
+  client.on("message", () => {
+    if (++came === 1) started = performance.now();
+    if (came === messages) void say(String((performance.now() - started) / 1_000));
+  });
+  await client.subscribeAsync(topic, { qos: 0 });
+  await say("ready");
+}
+
 if (mode === "connect") await say("ready");
+else if (mode === "count") await count(args[0]!, Number(args[1]));
 else if (mode === "receive") await receive(args[0]!, args[1]!);
 else if (mode === "publish") {
   const [topic = "", bytes, qos, window] = args;

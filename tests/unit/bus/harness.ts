@@ -41,13 +41,20 @@ export class Harness implements AsyncDisposable {
   readonly log = new MemoryLog();
   readonly listener = new FakeListener();
   readonly server: BusServer;
+  /** Whether nothing should be sent to subscribers. */
+  held = false;
 
   constructor(table: MethodTable, maxClients?: number) {
     const { clock } = this;
     const log = new RateLimitedLog(this.log, clock);
+    const backPressure = {
+      hold: () => void (this.held = true),
+      release: () => void (this.held = false),
+    };
+    const options = { table, clock, log, backPressure };
     this.server = serve(
       this.listener,
-      maxClients === undefined ? { table, clock, log } : { table, clock, log, maxClients },
+      maxClients === undefined ? options : { ...options, maxClients },
     );
   }
 

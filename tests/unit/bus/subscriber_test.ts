@@ -1,7 +1,13 @@
 import { assert, assertEquals, pureTest } from "../../deps.ts";
 import { concat, fromUtf8 } from "../../../src/base/bytes.ts";
 import { BusError, Code } from "../../../src/base/errors.ts";
-import { MAX_QUEUED_BYTES, SWEEP_MS, UNREAD_DEADLINE_MS } from "../../../src/bus/limits.ts";
+import {
+  FULL_QUEUE_MS,
+  LEAST_TAKEN_BYTES,
+  MAX_QUEUED_BYTES,
+  SWEEP_MS,
+  UNREAD_DEADLINE_MS,
+} from "../../../src/bus/limits.ts";
 import { call, type Reply, subscribe, type Subscriber } from "../../../src/bus/methods.ts";
 import { decodeValue } from "../../../src/wire/object.ts";
 import { waitFor } from "../../support/wait.ts";
@@ -144,50 +150,98 @@ pureTest("close lets what is queued go out first", async () => {
   assertEquals(heard(conn), ["accepted", "v"]);
 });
 
-pureTest("a subscriber whose queue is full is closed and named, and the others go on", async () => {
+/** A frame of which so many fill a queue. */
+const TENTH = valueFrame("x".repeat(MAX_QUEUED_BYTES / 10));
+
+/** Fills the queue of a subscriber whose client takes nothing at first. */
+async function filled(scene: Scene): Promise<FakeConn> {
+  const [conn, subscriber] = await scene.subscribe();
+  subscriber.accept();
+  await waitFor("accepted", () => heard(conn).length === 1);
+  conn.room = 0;
+  for (let sent = 0; sent < 9; sent++) subscriber.send(TENTH);
+  assertEquals(scene.held, false);
+  subscriber.send(TENTH);
+  assertEquals(scene.held, true);
+  // One write is under way.
+  await scene.connect();
+  return conn;
+}
+
+pureTest("a full queue holds back what is sent to all, until half of it is taken", async () => {
   await using scene = new Scene();
-  const [slow, slowSubscriber] = await scene.subscribe();
-  const [good, goodSubscriber] = await scene.subscribe();
-  slowSubscriber.accept();
-  goodSubscriber.accept();
-  await waitFor("accepted", () => heard(slow).length === 1 && heard(good).length === 1);
-  slow.room = 0;
-  const frame = valueFrame("x".repeat(100_000));
-  const fitting = Math.floor(MAX_QUEUED_BYTES / frame.length);
-  for (let sent = 0; sent < fitting; sent++) slowSubscriber.send(frame);
-  assertEquals(slow.closed, false);
-  assertEquals(scene.server.counters().queuedBytes, fitting * frame.length);
-  slowSubscriber.send(frame);
-  assertEquals(slow.closed, true);
-  assertEquals(scene.over, [1]);
-  goodSubscriber.send(valueFrame("v"));
-  await waitFor("the value", () => heard(good).length === 2);
-  const { closedAsSlow, clients, queuedBytes } = scene.server.counters();
-  assertEquals({ closedAsSlow, clients, queuedBytes }, {
-    closedAsSlow: 1,
-    clients: 1,
-    queuedBytes: 0,
-  });
-  const lines = scene.log.of("Closed a slow client");
-  assertEquals(
-    lines.map(({ level, fields }) => [level, fields["client"], fields["method"], fields["label"]]),
-    [
-      ["warn", 1, "values", "some/filter"],
-    ],
-  );
+  const conn = await filled(scene);
+  conn.drain(MAX_QUEUED_BYTES / 2 - 1_000);
+  await waitFor("the bytes", () => conn.room === 0);
+  assertEquals(scene.held, true);
+  conn.drain(3_000);
+  await waitFor("the release", () => !scene.held);
+  conn.drain();
+  await waitFor("everything", () => heard(conn).length === 11);
+  scene.clock.advance(10 * FULL_QUEUE_MS);
+  assertEquals(conn.closed, false);
 });
 
-pureTest("the bound holds for values sent before accepted, too", async () => {
-  await using scene = new Scene();
-  const [conn, subscriber] = await scene.subscribe();
-  const frame = valueFrame("x".repeat(500_000));
-  subscriber.send(frame);
-  subscriber.send(frame);
-  assertEquals(conn.closed, false);
-  subscriber.send(frame);
-  assertEquals(conn.closed, true);
-  assertEquals(scene.over, [1]);
-});
+pureTest(
+  "with a full queue, who takes less than 64 KiB in a second is closed and named, and the others go on",
+  async () => {
+    await using scene = new Scene();
+    const [good, goodSubscriber] = await scene.subscribe();
+    goodSubscriber.accept();
+    const slow = await filled(scene);
+    slow.drain(LEAST_TAKEN_BYTES - 1);
+    await waitFor("the bytes", () => slow.room === 0);
+    scene.clock.advance(FULL_QUEUE_MS - 1);
+    assertEquals([slow.closed, scene.held], [false, true]);
+    scene.clock.advance(1);
+    assertEquals([slow.closed, scene.held], [true, false]);
+    assertEquals(scene.over, [2]);
+    goodSubscriber.send(valueFrame("v"));
+    await waitFor("the value", () => heard(good).length === 2);
+    const { closed, clients, queuedBytes } = scene.server.counters();
+    assertEquals([closed.slow, clients, queuedBytes], [1, 2, 0]);
+    const [line] = scene.log.of("closed a client");
+    const { client, reason, method, label, why } = line!.fields;
+    assertEquals([line!.level, client, reason, method, label], [
+      "warn",
+      2,
+      "slow",
+      "values",
+      "some/filter",
+    ]);
+    assertEquals(why, "with a full queue it took 65535 bytes in 1000 ms, less than 65536");
+  },
+);
+
+pureTest(
+  "with a full queue, who takes 64 KiB in each second holds the others back for 1 s at most",
+  async () => {
+    await using scene = new Scene();
+    const slow = await filled(scene);
+    for (let second = 0; second < 5; second++) {
+      slow.drain(LEAST_TAKEN_BYTES);
+      await waitFor("the bytes", () => slow.room === 0);
+      assertEquals(scene.held, true);
+      scene.clock.advance(FULL_QUEUE_MS);
+      assertEquals([slow.closed, scene.held], [false, false]);
+      scene.subscribers.at(-1)!.send(TENTH);
+      assertEquals(scene.held, true);
+    }
+  },
+);
+
+pureTest(
+  "a subscriber that gets messages before it is accepted is accepted when its queue is full",
+  async () => {
+    await using scene = new Scene();
+    const [conn, subscriber] = await scene.subscribe();
+    for (let sent = 0; sent < 9; sent++) subscriber.send(TENTH);
+    assertEquals(heard(conn), []);
+    subscriber.send(TENTH);
+    await waitFor("everything", () => heard(conn).length === 11);
+    assertEquals([scene.held, conn.closed], [false, false]);
+  },
+);
 
 pureTest("one frame above the bound goes to a client that reads", async () => {
   await using scene = new Scene();
@@ -222,7 +276,7 @@ pureTest(
       scene.clock.advance(SWEEP_MS);
     }
     assertEquals([stuck.closed, slow.closed], [true, false]);
-    assertEquals(scene.server.counters().closedAsSlow, 1);
+    assertEquals(scene.server.counters().closed.slow, 1);
   },
 );
 

@@ -1,3 +1,4 @@
+import { noCloses } from "../../../src/bus/close_reason.ts";
 import type { Bytes } from "../../../src/base/bytes.ts";
 import { VERSION } from "../../../src/base/version.ts";
 import type { Status } from "../../../src/status/types.ts";
@@ -97,11 +98,14 @@ function sources(clock: FakeClock, quarantined: readonly Quarantined[] = []): St
       clients: 18,
       total: 19,
       subscriptions: 20,
-      closedAsSlow: 21,
+      closed: { ...noCloses(), slow: 21, idle: 27 },
       refused: 22,
       queuedBytes: 23,
+      partialBytes: 28,
       longestQueueBytes: 24,
     }),
+    rejected: { count: 29 },
+    readGate: { heldMs: 30 },
     config: () => ({ maxInFlight: 100, maxConnections: 2 }),
     waiting: () => "the reason",
   };
@@ -183,13 +187,14 @@ pureTest("the status gathers every counter from where it is counted", () => {
       reason: "because",
     }],
   });
-  assertEquals(status.received, 7);
+  assertEquals([status.received, status.rejected, status.held_ms], [7, 29, 30]);
   assertEquals(status.config_waiting, "the reason");
   assertEquals(status.clients, {
     open: 18,
     total: 19,
     subscriptions: 20,
     closed_as_slow: 21,
+    closed_as_idle: 27,
     refused: 22,
     too_large: 26,
   });
@@ -202,6 +207,7 @@ pureTest("the status gathers every counter from where it is counted", () => {
     { name: "subscriptions", fill: 52, bound: 100 },
     { name: "virtual_filters", fill: 25, bound: 10_000 },
     { name: "clients", fill: 18, bound: 4_096 },
+    { name: "partial_frame_bytes", fill: 28, bound: 33_554_432 },
     { name: "longest_client_queue_bytes", fill: 24, bound: 1_048_576 },
   ]);
 });

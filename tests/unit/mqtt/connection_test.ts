@@ -317,6 +317,23 @@ Deno.test(
   },
 );
 
+Deno.test(
+  "renew makes another link of one that stands, and nothing without one",
+  pure,
+  async () => {
+    const bench = new Bench();
+    bench.connection.renew("nothing is acknowledged");
+    const link = await bench.up();
+    bench.clock.advance(5_000);
+    bench.connection.renew("nothing is acknowledged");
+    bench.connection.renew("nothing is acknowledged");
+    await settle();
+    assertEquals(link.closes, [false]);
+    await bench.call.accept();
+    assertEquals(bench.happened, ["up", "down by local", "up"]);
+  },
+);
+
 Deno.test("an attempt that is given up is aborted, and its late link closed", pure, async () => {
   const bench = new Bench();
   bench.connection.start();

@@ -6,7 +6,10 @@ import { pureTest } from "../../support/pure_test.ts";
 /** A link with a keep-alive of 60 s; `pings` and `dead` are times in seconds. */
 function setUp() {
   const clock = new FakeClock();
-  const link = { bytesRead: 0, answers: true };
+  const link = { bytesRead: 0, answers: true, stuckSince: undefined as number | undefined };
+  const inbound = { packets: 0, inPacket: false };
+  const reading = { held: false };
+  const reasons: string[] = [];
   const pings: number[] = [];
   const dead: number[] = [];
   const keepAlive: KeepAlive = new KeepAlive({
@@ -22,10 +25,16 @@ function setUp() {
         keepAlive.answered(sentAt);
       });
     },
-    onDead: () => dead.push(clock.now() / 1_000),
+    stuckMs: () => link.stuckSince === undefined ? 0 : clock.now() - link.stuckSince,
+    held: () => reading.held,
+    inbound,
+    onDead: (reason) => {
+      reasons.push(reason);
+      dead.push(clock.now() / 1_000);
+    },
   });
   keepAlive.start();
-  return { clock, link, pings, dead, keepAlive };
+  return { clock, link, inbound, reading, pings, dead, reasons, keepAlive };
 }
 
 pureTest("an idle link is pinged once in each keep-alive", () => {
@@ -81,4 +90,43 @@ pureTest("nothing is timed when the link is over", () => {
   const { clock, keepAlive } = setUp();
   keepAlive.stop();
   assertEquals(clock.timers, 0);
+});
+
+pureTest("a link that takes nothing for 1.5 times the keep-alive is dead, whatever arrives", () => {
+  const { clock, link, dead, reasons } = setUp();
+  link.answers = false;
+  clock.advance(20_000);
+  link.stuckSince = clock.now();
+  for (let second = 0; second < 200; second++) {
+    link.bytesRead++;
+    if (dead.length === 0) clock.advance(1_000);
+  }
+  assertEquals(dead, [110]);
+  assertEquals(reasons, ["nothing of what is to be sent was taken for 90 s"]);
+});
+
+pureTest(
+  "a packet of which something comes now and then has six keep-alives to be complete",
+  () => {
+    const { clock, link, inbound, dead, reasons } = setUp();
+    link.answers = false;
+    inbound.inPacket = true;
+    for (let second = 0; second < 1_000 && dead.length === 0; second++) {
+      link.bytesRead++;
+      clock.advance(1_000);
+    }
+    assertEquals(dead, [450]);
+    assertEquals(reasons, ["a packet was not complete after 360 s"]);
+  },
+);
+
+pureTest("a link of which nothing is read, because that is held back here, is not dead", () => {
+  const { clock, link, reading, dead } = setUp();
+  link.answers = false;
+  reading.held = true;
+  clock.advance(300_000);
+  assertEquals(dead, []);
+  reading.held = false;
+  clock.advance(60_000);
+  assertEquals(dead.length, 1);
 });
