@@ -318,7 +318,9 @@ class CheckAttempt {
     for (const [n, name] of stages.entries()) {
       const ms = (this.#began.get(stages[n + 1] ?? "") ?? now) - this.#began.get(name)!;
       if (name === stage) break;
-      this.report({ step: name, outcome: "ok", ms, text: "done" });
+      const peer = nameOf(this.#target.proxy ?? this.#target);
+      const text = name === "tcp" ? `connected to ${peer}` : `tunnel through ${peer}`;
+      this.report({ step: name, outcome: "ok", ms, text });
     }
     const ms = now - (this.#began.get(stage) ?? now);
     const advice = adviceOn(error, this.#facts);
