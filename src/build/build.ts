@@ -72,22 +72,26 @@ export async function build(
 const MACHINES = { x86_64: 62, aarch64: 183 } as const;
 
 async function checkBase(base: string, target: Target | undefined): Promise<void> {
-  const head = new Uint8Array(20);
   try {
-    using file = await Deno.open(base);
-    await file.read(head);
+    if (target === undefined || await isProgramFor(base, target)) return void await Deno.stat(base);
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
     throw new ExitError(Exit.UNAVAILABLE, `Cannot compile: DENORT_BIN names no file, ${base}`);
   }
-  if (target === undefined) return;
-  const wanted = MACHINES[target.split("-")[0] as keyof typeof MACHINES];
-  const elf = head[0] === 0x7f && head[1] === 0x45 && head[2] === 0x4c && head[3] === 0x46;
-  if (elf && new DataView(head.buffer).getUint16(18, true) === wanted) return;
   throw new ExitError(
     Exit.USAGE,
     `Cannot compile for ${target}: DENORT_BIN (${base}) is a program for another machine`,
   );
+}
+
+/** Whether a file is an ELF program for the machine of a target. @throws {Deno.errors.NotFound} */
+export async function isProgramFor(path: string, target: Target): Promise<boolean> {
+  const head = new Uint8Array(20);
+  using file = await Deno.open(path);
+  await file.read(head);
+  const wanted = MACHINES[target.split("-")[0] as keyof typeof MACHINES];
+  const elf = head[0] === 0x7f && head[1] === 0x45 && head[2] === 0x4c && head[3] === 0x46;
+  return elf && new DataView(head.buffer).getUint16(18, true) === wanted;
 }
 
 function noBase(target: Target | undefined, why: string): ExitError {

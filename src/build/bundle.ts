@@ -1,7 +1,9 @@
 import { Exit, ExitError } from "../base/errors.ts";
+import { COMMIT_GLOBAL } from "../base/version.ts";
 import type { PermissionSet } from "../daemon/permissions.ts";
 import { GLOBAL } from "../daemon/permissions.ts";
 import { firstError, importMapFlags, runDeno } from "./deno.ts";
+import { sourceCommit } from "./source.ts";
 
 /** The one file that is embedded. */
 export const ENTRY = "main.js";
@@ -18,16 +20,21 @@ export async function bundle(dir: string, permissions: PermissionSet): Promise<v
   const flags = ["-q", ...importMapFlags(), "--platform=deno", "--frozen"];
   const { code, stderr } = await runDeno(["bundle", ...flags, "-o", path, "main.ts"]);
   if (code !== 0) throw new ExitError(Exit.INTERNAL, `Cannot bundle: ${firstError(stderr)}`);
-  await Deno.writeTextFile(path, finish(await Deno.readTextFile(path), permissions));
+  const globals = { [GLOBAL]: permissions, [COMMIT_GLOBAL]: await sourceCommit() };
+  await Deno.writeTextFile(path, finish(await Deno.readTextFile(path), globals));
   // The time is embedded: a fixed one makes equal sources give equal binaries.
   await Deno.utime(path, 0, 0);
 }
 
-/** What the bundler leaves to be done. */
-export function finish(text: string, permissions: PermissionSet): string {
+/** What the bundler leaves to be done; `globals` are what the program knows of its build, by their names. */
+export function finish(text: string, globals: Readonly<Record<string, unknown>>): string {
   const imports = text.match(IMPORTS) ?? [];
-  const head = `globalThis.${GLOBAL} = ${JSON.stringify(permissions)};`;
-  return ascii([...imports, head, withoutOptional(portable(text.replace(IMPORTS, "")))].join("\n"));
+  const head = Object.entries(globals).map(([name, value]) =>
+    `globalThis.${name} = ${JSON.stringify(value)};`
+  );
+  return ascii(
+    [...imports, ...head, withoutOptional(portable(text.replace(IMPORTS, "")))].join("\n"),
+  );
 }
 
 /** `import` lines, which the bundler leaves between statements: Deno's second engine wants them first. */

@@ -1,4 +1,4 @@
-import { ExitError } from "../base/errors.ts";
+import { Exit, ExitError } from "../base/errors.ts";
 
 /** The folder of the project. */
 export const ROOT: string = new URL("../../", import.meta.url).pathname;
@@ -10,19 +10,43 @@ export interface Ran {
   readonly stderr: string;
 }
 
-/** Runs this same Deno in the project's folder. */
+/** Runs this same Deno, in the project's folder unless told otherwise. */
 export async function runDeno(
   args: readonly string[],
   env: Record<string, string> = {},
+  cwd: string = ROOT,
 ): Promise<Ran> {
   const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args: [...args],
-    cwd: ROOT,
+    cwd,
     env: { ...env, NO_COLOR: "1", DENO_NO_UPDATE_CHECK: "1" },
     stdin: "null",
   }).output();
   const decoder = new TextDecoder();
   return { code, stdout: decoder.decode(stdout), stderr: decoder.decode(stderr) };
+}
+
+/**
+ * Runs a program of the system in the project's folder; returns what it prints.
+ *
+ * @throws {ExitError} 69 when it is missing, 70 when it fails
+ */
+export async function run(
+  program: string,
+  args: readonly string[],
+  env: Record<string, string> = {},
+): Promise<string> {
+  const command = new Deno.Command(program, { args: [...args], cwd: ROOT, env, stdin: "null" });
+  try {
+    const { success, stdout, stderr } = await command.output();
+    const decoder = new TextDecoder();
+    if (success) return decoder.decode(stdout);
+    const why = decoder.decode(stderr).trim();
+    throw new ExitError(Exit.INTERNAL, `Cannot run ${program} ${args[0]}: ${why}`);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    throw new ExitError(Exit.UNAVAILABLE, `Cannot run ${program}: it is not on this machine`);
+  }
 }
 
 /** The flag that makes another Deno use the stand-ins of `.ci/npm-only`, if this one does; what a task picked counts for all that it starts. */

@@ -10,7 +10,8 @@ import { type Fields, type Metric, STATUS_FIELDS } from "../status/metrics.ts";
 import { INFO } from "../status/prometheus.ts";
 import { orExit, ROOT } from "./deno.ts";
 
-const APPLIES: Readonly<Record<Applies, string>> = {
+/** When a changed config key applies, in words. */
+export const APPLIES: Readonly<Record<Applies, string>> = {
   live: "at once",
   link: "by a new connection",
   route: "by a new connection, after the broker was reached that way",
@@ -113,10 +114,16 @@ function optionOf({ option, short, value }: Setting<unknown>): string {
   return code(value === undefined ? names : `${names} ${value}`);
 }
 
-function defaultOf({ fallback, fallbackText, required, value }: Setting<unknown>): string {
-  if (required) return "required";
-  if (fallbackText !== undefined) return fallbackText;
-  return value === undefined ? "off" : code(fallback ?? "");
+/** What holds when a setting is given nowhere. */
+export function defaultText({ fallback, fallbackText, required, value }: Setting<unknown>): string {
+  if (required) return "none, it is required";
+  return fallbackText ?? (value === undefined ? "off" : fallback ?? "");
+}
+
+function defaultOf(setting: Setting<unknown>): string {
+  if (setting.required) return "required";
+  const isValue = setting.fallbackText === undefined && setting.value !== undefined;
+  return isValue ? code(defaultText(setting)) : defaultText(setting);
 }
 
 function keysOf(name: SettingName): string {

@@ -90,7 +90,8 @@ function hashOf(integrity: string): { alg: string; content: string } {
   return { alg: bits === "1" ? "SHA-1" : `SHA-${bits}`, content: content.join("") };
 }
 
-async function main(): Promise<void> {
+/** The software bill of materials, as text. */
+export async function bomText(): Promise<string> {
   const read = async (name: string): Promise<string> =>
     await Deno.readTextFile(new URL(`../../${name}`, import.meta.url));
   const { name, version, license } = JSON.parse(await read("deno.json"));
@@ -118,7 +119,7 @@ async function main(): Promise<void> {
     },
     components: [deno, ...components(JSON.parse(await read("deno.lock")))],
   };
-  Deno.stdout.writeSync(new TextEncoder().encode(JSON.stringify(bom, null, 2) + "\n"));
+  return JSON.stringify(bom, null, 2) + "\n";
 }
 
-if (import.meta.main) await main();
+if (import.meta.main) Deno.stdout.writeSync(new TextEncoder().encode(await bomText()));

@@ -1,9 +1,10 @@
 import { BusError, Code, messageOf } from "../base/errors.ts";
 import { Deque } from "../base/deque.ts";
+import { withResolvers } from "../base/with_resolvers.ts";
 import type { Frame } from "../wire/frame.ts";
 import { decodeValue, type Value, type ValueMap } from "../wire/object.ts";
 import { ClientLink, connect, NoServerError, refusal } from "./client_link.ts";
-import type { BusConn } from "./listener.ts";
+import type { BusConn } from "./socket_conn.ts";
 import { RequestType } from "./request.ts";
 
 export { NoServerError } from "./client_link.ts";
@@ -102,7 +103,7 @@ interface Waiting {
 
 class Pipeline implements BusConnection {
   readonly #link: ClientLink;
-  readonly #closed = Promise.withResolvers<BusError | undefined>();
+  readonly #closed = withResolvers<BusError | undefined>();
   readonly #waiting = new Deque<Waiting>();
   #end: { readonly error: BusError | undefined } | undefined;
 
@@ -163,8 +164,8 @@ function hungUp({ method }: Waiting, error: BusError | undefined): BusError {
 }
 
 class Subscribing implements Subscription {
-  readonly #accepted = Promise.withResolvers<void>();
-  readonly #closed = Promise.withResolvers<BusError | undefined>();
+  readonly #accepted = withResolvers<void>();
+  readonly #closed = withResolvers<BusError | undefined>();
   #state: "connecting" | "asked" | "accepted" | "over" = "connecting";
   #link: ClientLink | undefined;
 

@@ -3,7 +3,7 @@ import { BusError, Code, codeName, messageOf } from "../base/errors.ts";
 import { encodeValueFrame, type Frame } from "../wire/frame.ts";
 import { FrameReader } from "../wire/frame_reader.ts";
 import type { ValueMap } from "../wire/object.ts";
-import type { BusConn } from "./listener.ts";
+import { type BusConn, connectUnix, isQueueFull } from "./socket_conn.ts";
 import { Outbox, type OutboxOwner } from "./outbox.ts";
 import type { RequestType } from "./request.ts";
 
@@ -25,10 +25,10 @@ export class NoServerError extends BusError {
 export async function connect(path: string): Promise<BusConn> {
   for (const end = systemClock.now() + QUEUE_MS;;) {
     try {
-      return await Deno.connect({ transport: "unix", path });
+      return await connectUnix(path);
     } catch (error) {
       // The server is there and has many to accept: other languages wait for a place in its queue within `connect`.
-      const isBusy = error instanceof Deno.errors.WouldBlock && systemClock.now() < end;
+      const isBusy = isQueueFull(error) && systemClock.now() < end;
       if (!isBusy) throw new NoServerError(`Cannot connect to ${path}: ${messageOf(error)}`, error);
       await sleep(systemClock, QUEUE_RETRY_MS);
     }

@@ -1,7 +1,11 @@
 import { type Bytes, concat } from "../base/bytes.ts";
 import { Deque } from "../base/deque.ts";
-import type { BusConn } from "./listener.ts";
+import { giveJoinBuffer, takeJoinBuffer } from "./join_buffers.ts";
+import type { BusConn } from "./socket_conn.ts";
 import { JOIN_BYTES } from "./limits.ts";
+
+/** Less than this is joined in bytes of its own: many clients may have a little each that they do not read. */
+const POOLED_BYTES = JOIN_BYTES / 4;
 
 /** Whom an outbox tells what became of its bytes. */
 export interface OutboxOwner {
@@ -58,7 +62,8 @@ export class Outbox {
     this.#writing = true;
     try {
       while (this.#frames.length > 0) {
-        let bytes = this.#take();
+        const { bytes: joined, buffer } = this.#take();
+        let bytes = joined;
         while (bytes.length > 0) {
           const count = await this.#conn.write(bytes);
           if (count === 0) throw new Error("Cannot write: the connection took nothing");
@@ -67,6 +72,8 @@ export class Outbox {
           bytes = bytes.subarray(count);
           this.#owner.onTaken?.();
         }
+        // Not after a write that failed, which the runtime may still have in hand.
+        if (buffer !== undefined) giveJoinBuffer(buffer);
       }
     } catch (error) {
       this.#writing = false;
@@ -78,15 +85,22 @@ export class Outbox {
     this.#owner.onDrained();
   }
 
-  /** The next bytes to write: as many frames as fit in one write worth joining. */
-  #take(): Bytes {
-    const joined: Bytes[] = [];
+  /** The next bytes to write: as many frames as fit in one write worth joining; `buffer` is where they are, if it is to be kept. */
+  #take(): { readonly bytes: Bytes; readonly buffer?: Bytes } {
+    const frames: Bytes[] = [];
     let length = 0;
     for (let next; (next = this.#frames.peek()) !== undefined; this.#frames.shift()) {
-      if (joined.length > 0 && length + next.length > JOIN_BYTES) break;
-      joined.push(next);
+      if (frames.length > 0 && length + next.length > JOIN_BYTES) break;
+      frames.push(next);
       length += next.length;
     }
-    return concat(joined);
+    if (frames.length === 1 || length < POOLED_BYTES) return { bytes: concat(frames) };
+    const buffer = takeJoinBuffer();
+    let at = 0;
+    for (const frame of frames) {
+      buffer.set(frame, at);
+      at += frame.length;
+    }
+    return { bytes: buffer.subarray(0, length), buffer };
   }
 }

@@ -7,7 +7,8 @@
 import type { Clock, Timer } from "../base/clock.ts";
 import { isOutOfDescriptors, messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
-import type { BusConn, BusListener } from "./listener.ts";
+import type { BusListener } from "./listener.ts";
+import type { BusConn } from "./socket_conn.ts";
 import {
   ACCEPT_PAUSE_MS,
   CLOSE_GRACE_MS,

@@ -5,11 +5,11 @@
  */
 
 import { type Exit as ExitCode, ExitError, messageOf } from "../base/errors.ts";
-import { meant, nearest } from "./nearest.ts";
 import type { LogFormat } from "../base/log.ts";
-import { VERSION } from "../base/version.ts";
+import { versionText } from "../base/version.ts";
+import { meant, nearest } from "./nearest.ts";
 import { parseOptions, usage } from "./args.ts";
-import { bashCompletions, COMPLETIONS } from "./completions.ts";
+import { COMPLETIONS, SHELLS } from "./completions.ts";
 import { type Command, helpText, OFFLINE_OPTIONS, overviewText } from "./help.ts";
 import { runTool, type Tool } from "./tool.ts";
 import { print } from "./output.ts";
@@ -77,7 +77,10 @@ async function runFrom(args: readonly string[]): Promise<ExitCode> {
   const { parseRunArgs } = await import("./run.ts");
   const run = await suggesting(() => parseRunArgs(args));
   if (run.instead === "help") return await help([]);
-  if (run.instead === "version") return print(await versionText(run.verbose));
+  if (run.instead === "version") {
+    const { permissionsText } = await import("../process/permitted.ts");
+    return print(versionText() + (run.verbose ? permissionsText() : ""));
+  }
   const { runDaemon } = await import("../process/run.ts");
   return await runDaemon(run);
 }
@@ -99,11 +102,6 @@ async function suggesting<T>(parse: () => T): Promise<T> {
   }
 }
 
-async function versionText(verbose: boolean): Promise<string> {
-  const version = `iotcored ${VERSION}\n`;
-  return verbose ? version + (await import("../process/permitted.ts")).permissionsText() : version;
-}
-
 async function help(args: readonly string[]): Promise<ExitCode> {
   const { values, words: [name, surplus] } = parseOptions(args, HELP.options, "help");
   if (values.has("help")) return print(helpText(HELP));
@@ -118,10 +116,12 @@ async function help(args: readonly string[]): Promise<ExitCode> {
 async function completions(args: readonly string[]): Promise<ExitCode> {
   const { values, words } = parseOptions(args, COMPLETIONS.options, "completions");
   if (values.has("help")) return print(helpText(COMPLETIONS));
-  if (words.length !== 1 || words[0] !== "bash") {
-    throw usage("completions are there for bash: iotcored completions bash", "completions");
+  const [shell = "nothing", surplus] = words;
+  if (surplus !== undefined) throw usage(`unexpected argument ${surplus}`, "completions");
+  if (!Object.hasOwn(SHELLS, shell)) {
+    throw usage(`completions needs ${Object.keys(SHELLS).join(", ")}, got ${shell}`, "completions");
   }
-  return print(bashCompletions(await allCommands()));
+  return print(SHELLS[shell]!(await allCommands()));
 }
 
 /** Every subcommand, `run` first. */

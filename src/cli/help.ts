@@ -10,7 +10,7 @@ export interface Command {
   readonly options: readonly Option[];
   /** Options of other programs that are refused with a word on what takes their place. */
   readonly foreign?: readonly ForeignOption[];
-  /** Words that it takes beside its options. */
+  /** Words that it takes beside its options; in capitals what stands for one, as in an option's value. */
   readonly words?: readonly string[];
   /** Lines below the options. */
   readonly notes?: readonly string[];
@@ -76,7 +76,7 @@ function names({ option, short, value }: Option): string {
 }
 
 /** Text in lines of at most `columns`, unless a word is longer. */
-function wrapped(text: string, columns: number): string[] {
+export function wrapped(text: string, columns: number): string[] {
   const lines: string[] = [];
   let line = "";
   for (const word of text.split(" ")) {

@@ -39,6 +39,16 @@ export const RUN: Command = {
   summary: "Shares one MQTT connection to AWS IoT Core with every process on the device.",
   usage: ["[run] [options]"],
   options: RUN_OPTIONS,
+  notes: [
+    "Exit codes:",
+    "   0  stopped on request",
+    "  64  the command line is wrong",
+    "  69  the config service cannot be reached",
+    "  70  a fault of this program",
+    "  73  the socket or the spool cannot be created, or another daemon is alive",
+    "  77  the broker refused the credentials",
+    "  78  configuration is missing or malformed, or a credential file cannot be used",
+  ],
   examples: [
     [
       "iotcored -e xyz-ats.iot.eu-west-1.amazonaws.com -i my-thing -r ca.pem -c cert.pem -k key.pem",

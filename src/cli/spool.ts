@@ -16,6 +16,7 @@ export const SPOOL: Tool = {
     summary:
       "Shows what waits in the spool folder of a daemon that is stopped, and changes nothing.",
     usage: ["spool DIR [--json] [--export FILE]"],
+    words: ["DIR"],
     options: [
       { option: "json", help: "print a JSON object" },
       {

@@ -1,6 +1,7 @@
 import { BUS_DIR, INTERFACE_NAME } from "../bus/socket_file.ts";
 import { type Bytes, fromUtf8, utf8 } from "../base/bytes.ts";
 import { BusError, Code } from "../base/errors.ts";
+import { withResolvers } from "../base/with_resolvers.ts";
 import { MAX_FRAME_BYTES } from "../wire/frame.ts";
 import type { Value } from "../wire/object.ts";
 import { Feed } from "./feed.ts";
@@ -29,7 +30,7 @@ const MESSAGE_OVERHEAD_BYTES = 64;
 /** What {@linkcode connect} can be told. */
 export interface ConnectOptions {
   /** The path of the daemon's socket; {@linkcode DEFAULT_SOCKET} by default. */
-  readonly socket?: string;
+  readonly socket?: string | undefined;
   /** How long the daemon may be gone before publishes that wait for it fail, in ms; 30 s by default. */
   readonly timeoutMs?: number;
 }
@@ -42,6 +43,8 @@ export interface PublishOptions {
   readonly ack?: "accepted" | "broker";
   /** Seconds after which the message is no longer worth sending, 1 or more. */
   readonly messageExpiry?: number;
+  /** Ends the wait for the answer; what the daemon has been sent is not taken back. */
+  readonly signal?: AbortSignal;
 }
 
 /** How messages are subscribed to. */
@@ -54,7 +57,12 @@ export interface SubscribeOptions {
   readonly onLost?: (times: number) => void;
   /** Called when the daemon is back, and the subscription with it. */
   readonly onBack?: () => void;
+  /** Ends the subscription, as leaving a `for await` does; messages that were not taken are dropped. */
+  readonly signal?: AbortSignal;
 }
+
+/** What tells of a subscription's end and return, and ends it. */
+export type FeedEvents = Pick<SubscribeOptions, "onLost" | "onBack" | "signal">;
 
 /** A message that arrived. */
 export interface Message {
@@ -68,9 +76,11 @@ export interface Message {
 export interface QuarantinedMessage {
   /** Its number. */
   readonly seq: number;
+  /** The topic that it is for. */
   readonly topic: string;
   /** What it counts for in the spool. */
   readonly bytes: number;
+  /** Why it is kept aside. */
   readonly reason: string;
 }
 
@@ -89,6 +99,7 @@ export interface Client extends AsyncDisposable {
    * a connection to the broker, NOMEM when the spool is full, REMOTE with `reason` when the broker refused, TIMEOUT
    * when no answer came in time
    * @throws {NoServerError} when the daemon is gone for longer than `timeoutMs`, or, with QoS 0, before it answered
+   * @throws the reason of `signal`
    */
   publish(topic: string, payload: string | Bytes, options?: PublishOptions): Promise<void>;
   /** Subscribes to one filter or several; each message comes once, in order. Refusals are thrown by the iteration. */
@@ -104,7 +115,9 @@ export interface Client extends AsyncDisposable {
   /** What the daemon says of itself. */
   status(): Promise<Status>;
   /** The status at once, then each second, for one reader. */
-  watchStatus(options?: Pick<SubscribeOptions, "onLost" | "onBack">): Feed<Status>;
+  watchStatus(options?: FeedEvents): Feed<Status>;
+  /** Whether the daemon is connected to the broker: at once, then at each change, for one reader. */
+  connectionStatus(options?: FeedEvents): Feed<boolean>;
   /** Waits for the answers of publishes under way, ends every subscription and closes. */
   close(): Promise<void>;
 }
@@ -142,7 +155,8 @@ class DaemonClient implements Client {
     payload: string | Bytes,
     options: PublishOptions = {},
   ): Promise<void> {
-    const { qos = 0, ack, messageExpiry } = options;
+    const { qos = 0, ack, messageExpiry, signal } = options;
+    signal?.throwIfAborted();
     const topicBytes = utf8(topic);
     const payloadBytes = typeof payload === "string" ? utf8(payload) : payload;
     const params = new Map<string, Value>([
@@ -154,17 +168,18 @@ class DaemonClient implements Client {
     if (messageExpiry !== undefined) params.set("message_expiry", BigInt(messageExpiry));
     const lane = ack === "broker" ? this.#acknowledged : this.#calls;
     const bytes = topicBytes.length + payloadBytes.length;
-    await lane.call({
+    const answer = lane.call({
       method: "publish",
       params,
       repeatable: qos === 1,
       bytes,
       timeoutMs: PUBLISH_MS,
     });
+    await unlessAborted(answer, signal);
   }
 
   subscribe(filters: string | readonly string[], options: SubscribeOptions = {}): Messages {
-    const { qos = 0, virtual = false, onLost, onBack } = options;
+    const { qos = 0, virtual = false } = options;
     const params = new Map<string, Value>([
       ["topic_filter", [filters].flat().map(utf8)],
       ["qos", BigInt(qos)],
@@ -178,9 +193,9 @@ class DaemonClient implements Client {
         params,
         read: readMessage,
         bound: MESSAGE_BOUND,
-        onLost,
-        onBack,
+        ...eventsOf(options),
       }),
+      options.signal,
     );
   }
 
@@ -210,7 +225,7 @@ class DaemonClient implements Client {
     return readStatus(await this.#ask("status", new Map()));
   }
 
-  watchStatus(options: Pick<SubscribeOptions, "onLost" | "onBack"> = {}): Feed<Status> {
+  watchStatus(options: FeedEvents = {}): Feed<Status> {
     return this.#feed(
       new Feed({
         socket: this.socket,
@@ -218,9 +233,23 @@ class DaemonClient implements Client {
         params: new Map(),
         read: (value) => ({ item: readStatus(value), bytes: 0 }),
         bound: { items: 1, bytes: 1 },
-        onLost: options.onLost,
-        onBack: options.onBack,
+        ...eventsOf(options),
       }),
+      options.signal,
+    );
+  }
+
+  connectionStatus(options: FeedEvents = {}): Feed<boolean> {
+    return this.#feed(
+      new Feed({
+        socket: this.socket,
+        method: "connection_status",
+        params: new Map(),
+        read: (value) => ({ item: value === true, bytes: 0 }),
+        bound: MESSAGE_BOUND,
+        ...eventsOf(options),
+      }),
+      options.signal,
     );
   }
 
@@ -247,10 +276,36 @@ class DaemonClient implements Client {
     });
   }
 
-  #feed<T>(feed: Feed<T>): Feed<T> {
+  #feed<T>(feed: Feed<T>, signal: AbortSignal | undefined): Feed<T> {
+    const abort = (): void => void feed.close();
     this.#feeds.add(feed);
-    void feed.over.then(() => this.#feeds.delete(feed));
+    signal?.addEventListener("abort", abort);
+    if (signal?.aborted) abort();
+    void feed.over.then(() => {
+      this.#feeds.delete(feed);
+      signal?.removeEventListener("abort", abort);
+    });
     return feed;
+  }
+}
+
+function eventsOf({ onLost, onBack }: FeedEvents): Pick<FeedEvents, "onLost" | "onBack"> {
+  return { ...onLost && { onLost }, ...onBack && { onBack } };
+}
+
+/** What a promise gives, or the reason of the signal when it is aborted first. */
+async function unlessAborted<T>(
+  promise: Promise<T>,
+  signal: AbortSignal | undefined,
+): Promise<T> {
+  if (signal === undefined) return await promise;
+  const { promise: aborted, reject } = withResolvers<never>();
+  const abort = (): void => reject(signal.reason);
+  signal.addEventListener("abort", abort);
+  try {
+    return await Promise.race([promise, aborted]);
+  } finally {
+    signal.removeEventListener("abort", abort);
   }
 }
 

@@ -1,6 +1,7 @@
 import { reconnectDelay } from "../base/backoff.ts";
 import { sleep, systemClock } from "../base/clock.ts";
 import { BusError, Code, messageOf } from "../base/errors.ts";
+import { withResolvers } from "../base/with_resolvers.ts";
 import { NoServerError, subscribe, type Subscription } from "../bus/client.ts";
 import type { Value, ValueMap } from "../wire/object.ts";
 import { Inbox, type InboxBound } from "./inbox.ts";
@@ -37,7 +38,7 @@ export class Feed<T> implements AsyncIterableIterator<T, undefined>, AsyncDispos
   readonly #options: FeedOptions<T>;
   readonly #inbox: Inbox<T>;
   readonly #closing = new AbortController();
-  readonly #first = Promise.withResolvers<void>();
+  readonly #first = withResolvers<void>();
   /** Resolves when nothing more comes. Never rejects. */
   readonly over: Promise<void>;
   #current: Subscription | undefined;

@@ -1,4 +1,5 @@
 import { Deque } from "../base/deque.ts";
+import { withResolvers } from "../base/with_resolvers.ts";
 
 /** How much an inbox holds before it asks for a pause. */
 export interface InboxBound {
@@ -35,7 +36,7 @@ export class Inbox<T> {
     this.#items.push({ item, bytes });
     this.#bytes += bytes;
     if (!this.#isFull()) return undefined;
-    this.#room ??= Promise.withResolvers();
+    this.#room ??= withResolvers();
     return this.#room.promise;
   }
 
@@ -48,7 +49,7 @@ export class Inbox<T> {
       return Promise.resolve({ done: false, value: first.item });
     }
     if (this.#end === undefined) {
-      this.#reader ??= Promise.withResolvers();
+      this.#reader ??= withResolvers();
       return this.#reader.promise;
     }
     const { error } = this.#end;

@@ -1,8 +1,8 @@
 /**
- * A client of `iotcored` for TypeScript.
+ * A client of `iotcored` for Deno, Node 20.16 and later, and Bun. It has no dependencies.
  *
  * ```ts
- * import { connect } from "iotcored/client";
+ * import { connect } from "@iotcored/client"; // from JSR; from npm it is "iotcored-client"
  *
  * await using client = await connect();
  * await client.publish("sensors/temp", "21.5", { qos: 1 });
@@ -13,7 +13,7 @@
  *
  * One connection is kept for publishes, and one for each subscription. When the daemon restarts, subscriptions are made again
  * and publishes with QoS 1 that it had not answered are sent again, so that one may come twice, but none is lost; what the
- * broker sends meanwhile is missed by the subscription. The program needs `--allow-read`, `--allow-write` and
+ * broker sends meanwhile is missed by the subscription. With Deno the program needs `--allow-read`, `--allow-write` and
  * `--allow-net=unix:PATH` for the socket.
  *
  * @module
@@ -27,6 +27,7 @@ export {
   type ConnectOptions,
   DEFAULT_SOCKET,
   DEFAULT_TIMEOUT_MS,
+  type FeedEvents,
   type Message,
   type Messages,
   type PublishOptions,

@@ -82,6 +82,7 @@ export function busMethods(
       qos: anyQos,
       virtual: optionalBoolean(false),
       max_frame: optionalInt(MIN_FRAME_BYTES, MAX_FRAME_BYTES, C_FRAME_BYTES),
+      retain_flag: optionalBoolean(false),
     }, (params, subscriber) => {
       const filters = params.topic_filter.map((filter) => validator.filter(filter));
       if (filters.length === 0) {
@@ -92,8 +93,8 @@ export function busMethods(
       }
       const qos = validator.qos(params.qos, params.topic_filter[0]!.length);
       subscriber.label = filters.join(" ").slice(0, MAX_LOGGED_CHARACTERS);
-      const { virtual, max_frame: maxFrameBytes } = params;
-      subscriptions.add({ filters, qos, virtual, maxFrameBytes }, subscriber);
+      const { virtual, max_frame: maxFrameBytes, retain_flag: retainFlag } = params;
+      subscriptions.add({ filters, qos, virtual, maxFrameBytes, retainFlag }, subscriber);
     }),
     connection_status: subscribe({}, (_params, subscriber) => connection.add(subscriber)),
     status: either(

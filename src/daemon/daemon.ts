@@ -17,7 +17,7 @@ import { checkCredentials } from "../mqtt/credentials.ts";
 import { createDial } from "../mqtt/dial.ts";
 import { ReadGate } from "../mqtt/read_gate.ts";
 import { ConnectionPool, type PooledConnection, type PoolHandler } from "../mqtt/pool.ts";
-import type { ConnackInfo, LinkEnd } from "../mqtt/link.ts";
+import type { ConnackInfo, Delivery, LinkEnd } from "../mqtt/link.ts";
 import { Spool } from "../spool/spool.ts";
 import { MemoryStorage } from "../spool/memory_storage.ts";
 import { openLog } from "../spool/log/log_storage.ts";
@@ -170,7 +170,8 @@ class LocalDaemon implements Daemon, PoolHandler {
   readonly #readiness: Readiness;
   readonly #end = Promise.withResolvers<void>();
   #server: BusServer | undefined;
-  #receiveMaximum = 0;
+  /** What the broker allows on connection 0. */
+  #allows: ConnackInfo = { sessionPresent: false, receiveMaximum: 0 };
   #stopping: Promise<void> | undefined;
 
   constructor(config: LocalConfig, dependencies: DaemonDependencies, storage: SpoolStorage) {
@@ -219,6 +220,7 @@ class LocalDaemon implements Daemon, PoolHandler {
       refusal: (name) => this.#gates.refusal({ kind: "filter", name })?.reason,
       clock: readGate.clock,
       log,
+      random,
       onSynced: () => this.#readiness.synced(),
     });
     this.#readiness = new Readiness({
@@ -342,7 +344,7 @@ class LocalDaemon implements Daemon, PoolHandler {
   /** @inheritdoc */
   onUp(connection: PooledConnection, connack: ConnackInfo): void {
     if (connection.index === 0) {
-      this.#receiveMaximum = connack.receiveMaximum;
+      this.#allows = connack;
       this.#config.connected();
       this.#readiness.up();
     }
@@ -366,9 +368,14 @@ class LocalDaemon implements Daemon, PoolHandler {
   }
 
   /** @inheritdoc */
-  onMessage(connection: PooledConnection, topic: string, payload: Bytes): void {
+  onMessage(
+    connection: PooledConnection,
+    topic: string,
+    payload: Bytes,
+    delivery?: Delivery,
+  ): void {
     if (connection.index === 0) this.#publisher.arrived(topic, payload.length);
-    this.#subscriptions.deliver(connection, topic, payload);
+    this.#subscriptions.deliver(connection, topic, payload, delivery);
   }
 
   /** @inheritdoc */
@@ -380,6 +387,7 @@ class LocalDaemon implements Daemon, PoolHandler {
 
   #onSend(): void {
     const connection = this.#pool.all.get(0);
-    if (connection !== undefined) this.#publisher.up(connection, this.#receiveMaximum);
+    if (connection === undefined) return;
+    this.#publisher.up(connection, this.#allows.receiveMaximum, this.#allows);
   }
 }

@@ -6,6 +6,7 @@ import type { QueueView, Status } from "../status/types.ts";
 import { statusValue } from "../status/codec.ts";
 import { MAX_CLIENTS, MAX_PARTIAL_BYTES, MAX_QUEUED_BYTES } from "../bus/limits.ts";
 import type { Subscriber } from "../bus/methods.ts";
+import type { BrokerLimits } from "../mqtt/broker_limits.ts";
 import type { PooledConnection } from "../mqtt/pool.ts";
 import type { ReadGate } from "../mqtt/read_gate.ts";
 import type { RejectedMessages } from "../subscribe/rejected_messages.ts";
@@ -45,7 +46,10 @@ export interface StatusSources {
   readonly clock: Clock;
   readonly connections: ReadonlyMap<number, Pick<PooledConnection, "status" | "buffered">>;
   readonly subscriptions: {
-    readonly assignments: ReadonlyMap<number, { readonly sync: { readonly size: number } }>;
+    readonly assignments: ReadonlyMap<
+      number,
+      { readonly sync: { readonly size: number; readonly delayed: number } }
+    >;
     readonly received: number;
     readonly tooLarge: number;
     readonly virtualFilters: number;
@@ -143,16 +147,21 @@ export class StatusReport {
 
   #connections(): Status["connections"] {
     const { connections, subscriptions } = this.#sources;
-    return [...connections].sort(([a], [b]) => a - b).map(([index, { status, buffered }]) => ({
-      client_id: status.clientId,
-      connected: status.connected,
-      since: status.since ?? null,
-      address: status.address ?? null,
-      subscriptions: subscriptions.assignments.get(index)?.sync.size ?? 0,
-      in_flight: status.inFlight,
-      buffered_bytes: buffered,
-      last_error: status.lastError ?? null,
-    }));
+    return [...connections].sort(([a], [b]) => a - b).map(([index, { status, buffered }]) => {
+      const sync = subscriptions.assignments.get(index)?.sync;
+      return {
+        client_id: status.clientId,
+        connected: status.connected,
+        since: status.since ?? null,
+        address: status.address ?? null,
+        subscriptions: sync?.size ?? 0,
+        in_flight: status.inFlight,
+        buffered_bytes: buffered,
+        subscriptions_delayed: sync?.delayed ?? 0,
+        ...allowedBy(status.allows),
+        last_error: status.lastError ?? null,
+      };
+    });
   }
 
   #publishes(): Status["publishes"] {
@@ -221,6 +230,22 @@ export class StatusReport {
       bounded("longest_client_queue_bytes", clients.longestQueueBytes, MAX_QUEUED_BYTES),
     ];
   }
+}
+
+function allowedBy(limits: BrokerLimits = {}) {
+  return {
+    max_packet_bytes: limits.maximumPacketSize ?? null,
+    max_qos: limits.maximumQos ?? null,
+    retain_available: limits.retainAvailable ?? null,
+    wildcards_available: limits.wildcardAvailable ?? null,
+    shared_available: limits.sharedAvailable ?? null,
+    keep_alive_ms: inMs(limits.keepAliveS),
+    session_expiry_ms: inMs(limits.sessionExpiryS),
+  };
+}
+
+function inMs(seconds: number | undefined): number | null {
+  return seconds === undefined ? null : seconds * 1_000;
 }
 
 function spoolView(stats: SpoolStats): Status["spool"] {

@@ -34,6 +34,8 @@ export interface FailureDetails {
   readonly alert?: string;
   /** The CONNACK code, with kind `connack`. */
   readonly code?: number;
+  /** The packet at fault, with kind `protocol`: its beginning in hex, without payload. */
+  readonly bytes?: string;
   /** What was thrown, with kind `fault`. */
   readonly cause?: unknown;
 }
@@ -45,6 +47,8 @@ export class ConnectError extends Error {
   readonly alert: string | undefined;
   /** The code of the CONNACK that refused. */
   readonly code: number | undefined;
+  /** The beginning of the packet at fault in hex, without payload. */
+  readonly bytes: string | undefined;
 
   constructor(
     readonly stage: Stage,
@@ -55,6 +59,7 @@ export class ConnectError extends Error {
     super(message, { cause: details.cause });
     this.alert = details.alert;
     this.code = details.code;
+    this.bytes = details.bytes;
   }
 }
 

@@ -16,13 +16,16 @@ import { type Effect, type Event, INITIAL, type State, step } from "./connection
 import type { Dial, Target } from "./dial.ts";
 import type {
   ConnackInfo,
+  Delivery,
   LinkEnd,
   MqttLink,
   OutgoingPublish,
   PublishResult,
+  SubscribeOptions,
   SubscribeResult,
 } from "./link.ts";
 import { detached, FaultScope, outside } from "./fault_scope.ts";
+import { PacketIds } from "./packet_ids.ts";
 import { nameOf } from "./tls.ts";
 
 /** Gets what happens on a connection, in order. */
@@ -32,7 +35,7 @@ export interface ConnectionHandler {
   /** The link is gone; every publish of it was answered with `undefined` before. Another follows unless stopped. */
   onDown(end: LinkEnd): void;
   /** A message arrived; its PUBACK goes out when this returns. May come just before `onUp`, from a resumed session. */
-  onMessage(topic: string, payload: Bytes): void;
+  onMessage(topic: string, payload: Bytes, delivery?: Delivery): void;
   /**
    * No further attempt will be made: `error.exit` is 77 (iotcored-4) or 78. Ending the program is for the caller to decide;
    * {@linkcode Connection.reconnect} tries again.
@@ -65,6 +68,8 @@ export interface ConnectionSnapshot {
   readonly inFlight: number;
   /** Why the last attempt failed or the last link was lost, in one line. */
   readonly lastError: string | undefined;
+  /** What the broker allows on the link that stands. */
+  readonly allows?: ConnackInfo | undefined;
 }
 
 /** One attempt and the link that comes of it; only the current one is listened to. */
@@ -92,8 +97,12 @@ export class Connection {
   #call: Call | undefined;
   #timer: Timer | undefined;
   #target: Target | undefined;
-  /** Whose session the broker has from this process; another one's is not resumed. */
+  /**
+   * Whose session the broker has from this process; another one's is not resumed. A process that knows what the one before left
+   * unacknowledged, from a spool on disk, could begin with the client id here.
+   */
   #sessionOf: string | undefined;
+  readonly #packetIds = new PacketIds();
   #since: number | undefined;
   #inFlight = 0;
   #lastError: string | undefined;
@@ -132,16 +141,20 @@ export class Connection {
   }
 
   /** Sends one SUBSCRIBE of at most 8 filters; a result per filter, `undefined` without a link or when it ended first. */
-  subscribe(filters: readonly string[], qos: Qos): Promise<readonly SubscribeResult[] | undefined> {
+  subscribe(
+    filters: readonly string[],
+    qos: Qos,
+    options?: SubscribeOptions,
+  ): Promise<readonly SubscribeResult[] | undefined> {
     const link = this.#up();
     if (link === undefined) return Promise.resolve(undefined);
-    return this.#call!.faults.run(() => link.subscribe(filters, qos));
+    return this.#call!.faults.run(() => link.subscribe(filters, qos, options));
   }
 
-  /** Sends one UNSUBSCRIBE; `false` without a link or when it ended first. */
-  unsubscribe(filters: readonly string[]): Promise<boolean> {
+  /** Sends one UNSUBSCRIBE; a result per filter, `undefined` without a link or when it ended first. */
+  unsubscribe(filters: readonly string[]): Promise<readonly SubscribeResult[] | undefined> {
     const link = this.#up();
-    if (link === undefined) return Promise.resolve(false);
+    if (link === undefined) return Promise.resolve(undefined);
     return this.#call!.faults.run(() => link.unsubscribe(filters));
   }
 
@@ -182,6 +195,7 @@ export class Connection {
       connected: this.#state.type === "up",
       since: this.#since,
       address: this.#up()?.address,
+      allows: this.#up()?.connack,
       inFlight: this.#inFlight,
       lastError: this.#lastError,
     };
@@ -272,9 +286,11 @@ export class Connection {
   async #dial(call: Call): Promise<MqttLink> {
     const target = await this.#options.target();
     this.#target = target;
-    const cleanStart = target.version !== "5" || this.#sessionOf !== target.clientId;
-    return await this.#options.dial(target, { cleanStart, signal: call.abort.signal }, {
-      onMessage: (topic, payload) => outside(() => this.#options.handler.onMessage(topic, payload)),
+    const cleanStart = this.#sessionOf !== target.clientId;
+    const attempt = { cleanStart, packetIds: this.#packetIds, signal: call.abort.signal };
+    return await this.#options.dial(target, attempt, {
+      onMessage: (topic, payload, delivery) =>
+        outside(() => this.#options.handler.onMessage(topic, payload, delivery)),
       onEnd: (end) => detached(() => this.#onEnd(call, end)),
     });
   }
@@ -290,6 +306,7 @@ export class Connection {
   #onRefused(refusal: ConnectError): void {
     const failure = byWrongClock(refusal, this.#clock.wallNow());
     if (failure.kind === "fault") this.#logFault(failure.cause);
+    this.#logPacket(failure.bytes);
     this.#lastError = failure.message;
     this.#call = undefined;
     this.#happened({ type: "refused", failure });
@@ -304,6 +321,7 @@ export class Connection {
     }
     const reason = state.type === "condemned" ? state.end : end;
     if (reason.by === "fault") this.#logFault(reason.cause);
+    this.#logPacket(reason.bytes);
     if (reason.by !== "local") this.#lastError = reason.reason;
     this.#call = undefined;
     this.#since = undefined;
@@ -319,6 +337,11 @@ export class Connection {
     } else {
       this.#condemn(call, { by: "fault", reason: faultText(cause), cause });
     }
+  }
+
+  #logPacket(bytes: string | undefined): void {
+    if (bytes === undefined) return;
+    this.#options.log.debug("the packet that broke the protocol", { bytes });
   }
 
   #logFault(cause: unknown): void {

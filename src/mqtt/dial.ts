@@ -3,6 +3,7 @@ import type { Log } from "../base/log.ts";
 import { CredentialFiles } from "./credential_files.ts";
 import type { CredentialPaths } from "./credentials.ts";
 import { openLink } from "./mqttjs_link.ts";
+import type { PacketIds } from "./packet_ids.ts";
 import type { LinkHandler, MqttLink, MqttVersion } from "./link.ts";
 import { ReadGate } from "./read_gate.ts";
 import type { CallbackHook } from "./with_deadline.ts";
@@ -23,6 +24,8 @@ export interface Target extends StreamTarget {
 export interface Attempt {
   /** Starts without an older session. */
   readonly cleanStart: boolean;
+  /** Of the session, over all its links. */
+  readonly packetIds: PacketIds;
   /** Gives the attempt up. */
   readonly signal: AbortSignal;
 }
@@ -54,13 +57,14 @@ export function createDial(options: DialOptions): Dial {
   const { clock = systemClock, deadlines = DEADLINES, hook, onRejected = () => {} } = options;
   const { gate = new ReadGate(clock) } = options;
   const files = options.files ?? new CredentialFiles(options.log, clock);
-  return async (target, { cleanStart, signal }, handler) => {
+  return async (target, { cleanStart, packetIds, signal }, handler) => {
     const credentials = await files.read(target.credentials);
     const secure = await openStream(target, credentials, { deadlines, clock, signal, hook });
     return await openLink(secure, {
       clientId: target.clientId,
       version: target.version,
       cleanStart,
+      packetIds,
       keepAliveS: target.keepAliveS,
       connackTimeoutMs: deadlines.connackMs,
       where: nameOf(target),

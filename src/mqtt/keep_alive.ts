@@ -4,8 +4,6 @@ import type { Inbound } from "./inbound.ts";
 /** What a {@linkcode KeepAlive} needs of its link. */
 export interface KeepAliveOptions {
   readonly clock: Clock;
-  /** The keep-alive that CONNECT announced, in ms. */
-  readonly ms: number;
   /** Sends PINGREQ. */
   readonly ping: () => void;
   /** Bytes that arrived so far. */
@@ -29,6 +27,7 @@ const PACKET_KEEP_ALIVES = 6;
 export class KeepAlive {
   readonly #options: KeepAliveOptions;
   #timer: Timer | undefined;
+  #ms = 0;
   /** When the latest packet was sent that has its answer, in ms of the clock. */
   #provenAt = 0;
   #pingedAt = 0;
@@ -40,8 +39,9 @@ export class KeepAlive {
     this.#options = options;
   }
 
-  /** CONNACK came. */
-  start(): void {
+  /** CONNACK came. @param ms The keep-alive that holds, in ms: CONNACK may have changed it [MQTT5-3.2.2.3.14]. */
+  start(ms: number): void {
+    this.#ms = ms;
     this.#provenAt = this.#options.clock.now();
     this.#rest();
   }
@@ -58,14 +58,15 @@ export class KeepAlive {
   }
 
   #rest(): void {
-    const { clock, ms } = this.#options;
-    const left = this.#provenAt + ms - clock.now();
+    const { clock } = this.#options;
+    const left = this.#provenAt + this.#ms - clock.now();
     if (left <= 0) return this.#ping();
     this.#timer = clock.after(left, () => this.#rest());
   }
 
   #ping(): void {
-    const { clock, ms, ping, bytesRead, stuckMs } = this.#options;
+    const { clock, ping, bytesRead, stuckMs } = this.#options;
+    const ms = this.#ms;
     this.#pingedAt = clock.now();
     this.#bytesAtPing = bytesRead();
     this.#countPackets();
@@ -87,7 +88,8 @@ export class KeepAlive {
    * lives, unless one packet never ends, or nothing is taken in the other direction.
    */
   #deadReason(): string | undefined {
-    const { bytesRead, clock, held, inbound, ms, stuckMs } = this.#options;
+    const { bytesRead, clock, held, inbound, stuckMs } = this.#options;
+    const ms = this.#ms;
     const deadMs = 1.5 * ms;
     if (stuckMs() >= deadMs) {
       return `nothing of what is to be sent was taken for ${deadMs / 1_000} s`;

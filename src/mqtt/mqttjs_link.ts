@@ -7,25 +7,31 @@ import { messageOf } from "../base/errors.ts";
 import { AwaitedAnswers, type SentPacket } from "./awaited_answers.ts";
 import type { ConnStream } from "./conn_stream.ts";
 import { ConnectError, exceptionIn, faultIn, fromSocketError } from "./connect_error.ts";
+import { limitsOf } from "./broker_limits.ts";
 import { CoalescingStream } from "./coalescing_stream.ts";
 import { Inbound } from "./inbound.ts";
 import { KeepAlive } from "./keep_alive.ts";
 import { disconnectBytes, mqttJsInput, pubackBytes } from "./mqttjs_input.ts";
-import { clientOptions, type LinkOptions, startsClean } from "./mqttjs_options.ts";
+import { clientOptions, type LinkOptions } from "./mqttjs_options.ts";
 import type { Properties } from "./properties.ts";
 import { Breach, ProtocolError } from "./protocol_error.ts";
-import type {
-  ConnackInfo,
-  LinkEnd,
-  LinkHandler,
-  MqttLink,
-  OutgoingPublish,
-  PublishResult,
-  SubscribeResult,
+import {
+  type ConnackInfo,
+  type Delivery,
+  type LinkEnd,
+  type LinkHandler,
+  type MqttLink,
+  type OutgoingPublish,
+  PLAIN,
+  type PublishResult,
+  type SubscribeOptions,
+  type SubscribeResult,
 } from "./link.ts";
+import { PacketIds } from "./packet_ids.ts";
 import { describeCode, reasonName } from "./reason_codes.ts";
 import {
   type Connack,
+  type FilterAnswer,
   type PacketRules,
   type RawPacket,
   readServerPacket,
@@ -79,8 +85,11 @@ class MqttJsLink implements MqttLink {
   readonly #options: LinkOptions;
   readonly #handler: LinkHandler;
   readonly #client: MqttClient;
+  readonly #packetIds: PacketIds;
   /** What to call when the link ends first: MQTT.js forgets its callbacks then. */
   readonly #pending = new Set<() => void>();
+  /** Who waits for SUBACK or UNSUBACK, by packet identifier. */
+  readonly #filterAnswers = new Map<number, (answer: FilterAnswer) => void>();
   /** Who sent QoS 0 messages that the stream has not taken yet. */
   #unwritten: ((result: PublishResult | undefined) => void)[] = [];
   readonly #onAbort = (): void => this.#fail("aborted", "the attempt was given up");
@@ -96,11 +105,12 @@ class MqttJsLink implements MqttLink {
     after: (ms, fn) => systemClock.after(ms, this.#guarded("timer", fn)),
   };
   readonly #inbound: Inbound;
-  readonly #rules: PacketRules;
+  #rules: PacketRules;
   readonly #awaited = new AwaitedAnswers();
   /** The packet being handled, of which MQTT.js gets only what it needs to call the one who waits for it. */
   #packet: ServerPacket | undefined;
   #sawConnack = false;
+  #accepted = false;
   #aliases = new TopicAliases(0);
   readonly #keepAlive: KeepAlive;
   /** Who waits for a PINGRESP, in the order of the PINGREQs; `undefined` for one of the keep-alive [MQTT-3.12.4-1]. */
@@ -119,6 +129,7 @@ class MqttJsLink implements MqttLink {
     this.#stream = stream;
     this.#tcp = tcp;
     this.#options = options;
+    this.#packetIds = options.packetIds ?? new PacketIds();
     this.#handler = handler;
     this.#resolve = resolve;
     this.#reject = reject;
@@ -129,7 +140,7 @@ class MqttJsLink implements MqttLink {
     const coalesced = this.#coalesced = new CoalescingStream(stream, this.#clock);
     this.#client = new Client(
       () => coalesced as unknown as ReturnType<MqttClient["streamBuilder"]>,
-      clientOptions(options),
+      clientOptions(options, this.#packetIds),
     );
     this.#rules = {
       version: options.version,
@@ -143,7 +154,6 @@ class MqttJsLink implements MqttLink {
     });
     this.#keepAlive = new KeepAlive({
       clock: this.#clock,
-      ms: options.keepAliveS * 1_000,
       ping: () => this.#sendPing(),
       bytesRead: () => tcp.bytesRead,
       stuckMs: () => tcp.stuckMs,
@@ -171,7 +181,7 @@ class MqttJsLink implements MqttLink {
 
   publish(message: OutgoingPublish, done: (result: PublishResult | undefined) => void): void {
     if (this.#phase !== "open") return done(undefined);
-    const { qos, dup = false, messageExpiry } = message;
+    const { qos, dup = false, key, messageExpiry } = message;
     const payload = message.payload as Uint8Array as Buffer;
     const { topic, alias } = this.#aliases.use(message.topic);
     const properties = this.#options.version === "5" ? propertiesOf(messageExpiry, alias) : {};
@@ -193,29 +203,36 @@ class MqttJsLink implements MqttLink {
       this.#keepAlive.answered(sentAt);
       done(resultOf(this.#packet.code, this.#packet.properties));
     });
-    this.#guarded("publish", () => this.#client.publish(topic, payload, options, onAnswer))();
+    this.#guarded("publish", () => {
+      if (key !== undefined) this.#packetIds.next({ key, again: dup });
+      this.#client.publish(topic, payload, options, onAnswer);
+    })();
   }
 
-  subscribe(filters: readonly string[], qos: Qos): Promise<readonly SubscribeResult[] | undefined> {
+  subscribe(
+    filters: readonly string[],
+    qos: Qos,
+    options: SubscribeOptions = {},
+  ): Promise<readonly SubscribeResult[] | undefined> {
     return this.#request((answer) => {
-      const onAnswer = (): void => {
-        // Without SUBACK it is the end of the link, which answers for itself.
-        if (this.#packet?.type !== "suback") return;
-        const { codes, properties } = this.#packet;
-        answer(codes.map((code) => resultOf(code, properties)));
-      };
-      this.#client.subscribe([...filters], { qos }, this.#guarded("subscribe answer", onAnswer));
+      this.#client.subscribe([...filters], this.#subscribeOptions(qos, options));
+      this.#onFilterAnswer(
+        "subscribe answer",
+        ({ codes, properties }) => answer(codes.map((code) => resultOf(code, properties))),
+      );
     });
   }
 
-  async unsubscribe(filters: readonly string[]): Promise<boolean> {
-    const answered = await this.#request<true>((answer) => {
-      const onAnswer = this.#guarded("unsubscribe answer", () => {
-        if (this.#packet?.type === "unsuback") answer(true);
-      });
-      this.#client.unsubscribe([...filters], onAnswer);
+  unsubscribe(filters: readonly string[]): Promise<readonly SubscribeResult[] | undefined> {
+    return this.#request((answer) => {
+      this.#client.unsubscribe([...filters]);
+      // MQTT 3.1.1 has no codes here.
+      this.#onFilterAnswer(
+        "unsubscribe answer",
+        ({ codes, properties }) =>
+          answer(filters.map((_, index) => resultOf(codes[index] ?? 0, properties))),
+      );
     });
-    return answered ?? false;
   }
 
   ping(done: () => void): void {
@@ -241,6 +258,20 @@ class MqttJsLink implements MqttLink {
         () => this.#finish({ by: "local", reason: "closed here" }),
       );
     });
+  }
+
+  /** Waits for the answer to what was just sent: MQTT.js tells it some turns later, when another packet may have come. */
+  #onFilterAnswer(name: string, done: (answer: FilterAnswer) => void): void {
+    const id = this.#packetIds.getLastAllocated();
+    if (id !== null) this.#filterAnswers.set(id, this.#guarded(name, done));
+  }
+
+  #subscribeOptions(qos: Qos, { identifier, onlyNew = false }: SubscribeOptions) {
+    if (this.#options.version !== "5") return { qos };
+    const properties = identifier === undefined
+      ? {}
+      : { properties: { subscriptionIdentifier: identifier } };
+    return { qos, rh: onlyNew ? 1 : 0, ...properties };
   }
 
   /** Runs a request whose answer may never come. */
@@ -306,9 +337,15 @@ class MqttJsLink implements MqttLink {
 
   #onRaw(raw: RawPacket): void {
     if (this.#phase === "closing" || this.#phase === "over") return;
-    const packet = readServerPacket(raw, this.#rules);
-    this.#packet = packet;
-    this.#onPacket(packet);
+    try {
+      const packet = readServerPacket(raw, this.#rules);
+      this.#packet = packet;
+      this.#onPacket(packet);
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      return this.#breach(error, excerptOf(raw));
+    }
+    const packet = this.#packet;
     if (this.#isOver()) return;
     const input = mqttJsInput(packet, raw, this.#options.version);
     if (input !== undefined) this.#coalesced.arrived(input);
@@ -326,9 +363,13 @@ class MqttJsLink implements MqttLink {
       case "publish":
         return this.#onPublish(packet);
       case "puback":
+        return this.#awaited.came(packet, false);
       case "suback":
       case "unsuback":
-        return this.#awaited.came(packet, packet.type === "suback" || this.#rules.version === "5");
+        this.#awaited.came(packet, packet.type === "suback" || this.#rules.version === "5");
+        this.#filterAnswers.get(packet.id)?.(packet);
+        this.#filterAnswers.delete(packet.id);
+        return;
       case "pingresp":
         return this.#onPingresp();
       case "disconnect":
@@ -344,8 +385,9 @@ class MqttJsLink implements MqttLink {
   }
 
   /** PUBACK goes out behind this, so it never comes before the message was handed over. */
-  #onPublish({ topic, payload, qos, id, fault }: ServerPublish): void {
-    if (fault === undefined) this.#handler.onMessage(topic, payload);
+  #onPublish(packet: ServerPublish): void {
+    const { topic, payload, qos, id, fault } = packet;
+    if (fault === undefined) this.#handler.onMessage(topic, payload, deliveryOf(packet));
     else this.#options.onRejected(fault);
     if (qos === 1 && !this.#isOver()) this.#coalesced.write(pubackBytes(id));
   }
@@ -358,18 +400,33 @@ class MqttJsLink implements MqttLink {
       this.#fail("connack", `${this.#options.where} answered CONNACK ${said}`, code);
       return;
     }
-    if (sessionPresent && startsClean(this.#options)) {
+    if (sessionPresent && this.#options.cleanStart) {
       throw new ProtocolError(Breach.PROTOCOL, "CONNACK says session present for a clean start");
     }
+    this.#accepted = true;
+    this.#packetIds.connected(sessionPresent);
     this.#aliases = new TopicAliases(properties.topicAliasMaximum ?? 0);
-    this.connack = { sessionPresent, receiveMaximum: properties.receiveMaximum ?? 65_535 };
+    const limits = limitsOf(this.#options.version, properties);
+    const subscriptionIdentifiers = limits.identifiersAvailable === true;
+    this.#rules = { ...this.#rules, subscriptionIdentifiers };
+    this.connack = {
+      ...limits,
+      sessionPresent,
+      receiveMaximum: properties.receiveMaximum ?? 65_535,
+    };
+  }
+
+  /** MQTT.js tells of CONNACK some ticks after it came; what ends the link meanwhile ends one that stood. */
+  #openIfAccepted(): void {
+    if (this.#accepted) this.#onConnect();
   }
 
   #onConnect(): void {
     if (this.#phase !== "connecting") return;
     this.#phase = "open";
     this.#disarm();
-    this.#keepAlive.start();
+    const { keepAliveS = this.#options.keepAliveS } = this.connack;
+    this.#keepAlive.start(keepAliveS * 1_000);
     this.#resolve(this);
   }
 
@@ -386,6 +443,7 @@ class MqttJsLink implements MqttLink {
 
   #onStreamEnd(error: unknown): void {
     if (this.#phase === "over") return;
+    this.#openIfAccepted();
     const { where } = this.#options;
     if (this.#phase === "connecting") {
       return this.#end({ by: "peer", reason: "" }, () => endOfStream(where, error));
@@ -400,11 +458,15 @@ class MqttJsLink implements MqttLink {
     this.#finish({ by: isStated ? "network" : "peer", reason: messageOf(error) });
   }
 
-  #breach({ code, message: reason }: ProtocolError): void {
+  #breach({ code, message: reason }: ProtocolError, bytes?: string): void {
     const message = `${this.#options.where} broke the MQTT protocol: ${reason}`;
     this.#end(
-      { by: "protocol", reason: `the broker broke the MQTT protocol: ${reason}` },
-      () => new ConnectError("connack", "protocol", message),
+      {
+        by: "protocol",
+        reason: `the broker broke the MQTT protocol: ${reason}`,
+        ...bytes === undefined ? {} : { bytes },
+      },
+      () => new ConnectError("connack", "protocol", message, bytes === undefined ? {} : { bytes }),
       this.#options.version === "5" ? disconnectBytes(code) : undefined,
     );
   }
@@ -422,6 +484,7 @@ class MqttJsLink implements MqttLink {
   /** The one way out: `failure` for a link that never opened, `end` for one that did; `last` is still sent, if that can be done. */
   #end(end: LinkEnd, failure: () => ConnectError, last?: Uint8Array): void {
     if (this.#phase === "over") return;
+    this.#openIfAccepted();
     const opened = this.#phase !== "connecting";
     this.#phase = "over";
     this.#disarm();
@@ -471,6 +534,24 @@ function propertiesOf(
 }
 
 const SUCCESS: PublishResult = { code: 0, reason: "" };
+
+/** Bytes of a packet that the log shows at most. */
+const SHOWN_BYTES = 64;
+
+/** The beginning of a packet in hex; of a PUBLISH, which holds a payload, its first byte alone. */
+function excerptOf({ first, bytes, start, end }: RawPacket): string {
+  const isPublish = first >> 4 === 3;
+  const shown = isPublish ? 1 : SHOWN_BYTES;
+  const hex = bytes.subarray(start, Math.min(end, start + shown)).toHex();
+  return `${hex}${end - start > shown ? "..." : ""} (${end - start} bytes)`;
+}
+
+/** Of most messages: one for all of them. */
+function deliveryOf({ retain, properties }: ServerPublish): Delivery {
+  const { subscriptionIdentifiers: identifiers } = properties;
+  if (identifiers === undefined && !retain) return PLAIN;
+  return { retain, identifiers: identifiers ?? [] };
+}
 
 function resultOf(code: number, { reasonString }: Properties): PublishResult {
   if (code === 0) return SUCCESS;

@@ -4,7 +4,7 @@ import { type ExitError, messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import { Connection, type ConnectionOptions } from "./connection.ts";
 import type { Dial, Target } from "./dial.ts";
-import type { ConnackInfo, LinkEnd } from "./link.ts";
+import type { ConnackInfo, Delivery, LinkEnd } from "./link.ts";
 
 /** How often at most a connection that came up makes the others try at once, in ms: so long it has stood to be good. */
 export const WAKE_SPACING_MS = 30_000;
@@ -27,7 +27,12 @@ export interface PoolHandler {
   /** The link is gone; another follows. */
   onDown(connection: PooledConnection, end: LinkEnd): void;
   /** A message arrived; its PUBACK goes out when this returns. */
-  onMessage(connection: PooledConnection, topic: string, payload: Bytes): void;
+  onMessage(
+    connection: PooledConnection,
+    topic: string,
+    payload: Bytes,
+    delivery?: Delivery,
+  ): void;
   /** No further attempt will be made: `error.exit` is 77 (iotcored-4) or 78. */
   onFailed(connection: PooledConnection, error: ExitError): void;
 }
@@ -79,8 +84,8 @@ export class ConnectionPool {
       handler: {
         onUp: (connack) => connection.attached && handler.onUp(connection, connack),
         onDown: (end) => connection.attached && handler.onDown(connection, end),
-        onMessage: (topic, payload) =>
-          connection.attached && handler.onMessage(connection, topic, payload),
+        onMessage: (topic, payload, delivery) =>
+          connection.attached && handler.onMessage(connection, topic, payload, delivery),
         onFailed: (error) => connection.attached && handler.onFailed(connection, error),
       },
     });

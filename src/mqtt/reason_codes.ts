@@ -8,6 +8,8 @@ interface Reason {
   readonly connack?: "credentials" | "busy";
   /** In PUBACK: the same may succeed later, or else the message is given up. */
   readonly puback?: "retry";
+  /** In SUBACK and UNSUBACK: the same may succeed later, or else the filter cannot be had. */
+  readonly filter?: "retry";
 }
 
 /** CONNACK codes of MQTT 3.1.1 [MQTT-3.2.2-4] and reason codes of MQTT 5 [MQTT5-2.4]; their ranges do not meet. */
@@ -22,13 +24,13 @@ const REASONS: ReadonlyMap<number, Reason> = new Map<number, Reason>([
   [0x80, { name: "unspecified error", connack: "busy" }],
   [0x81, { name: "malformed packet" }],
   [0x82, { name: "protocol error" }],
-  [0x83, { name: "implementation specific error", connack: "busy" }],
+  [0x83, { name: "implementation specific error", connack: "busy", filter: "retry" }],
   [0x84, { name: "unsupported protocol version" }],
   [0x85, { name: "client identifier not valid" }],
   [0x86, { name: "bad user name or password", connack: "credentials" }],
   [0x87, { name: "not authorized", connack: "credentials" }],
-  [0x88, { name: "server unavailable", connack: "busy" }],
-  [0x89, { name: "server busy", connack: "busy" }],
+  [0x88, { name: "server unavailable", connack: "busy", filter: "retry" }],
+  [0x89, { name: "server busy", connack: "busy", filter: "retry" }],
   [0x8a, { name: "banned" }],
   [0x8b, { name: "server shutting down" }],
   [0x8c, { name: "bad authentication method", connack: "credentials" }],
@@ -36,13 +38,13 @@ const REASONS: ReadonlyMap<number, Reason> = new Map<number, Reason>([
   [0x8e, { name: "session taken over" }],
   [0x8f, { name: "topic filter invalid" }],
   [0x90, { name: "topic name invalid" }],
-  [0x91, { name: "packet identifier in use" }],
+  [0x91, { name: "packet identifier in use", filter: "retry" }],
   [0x92, { name: "packet identifier not found" }],
   [0x93, { name: "receive maximum exceeded" }],
   [0x94, { name: "topic alias invalid" }],
   [0x95, { name: "packet too large" }],
-  [0x96, { name: "message rate too high" }],
-  [0x97, { name: "quota exceeded", connack: "busy", puback: "retry" }],
+  [0x96, { name: "message rate too high", filter: "retry" }],
+  [0x97, { name: "quota exceeded", connack: "busy", puback: "retry", filter: "retry" }],
   [0x98, { name: "administrative action" }],
   [0x99, { name: "payload format invalid" }],
   [0x9a, { name: "retain not supported" }],
@@ -74,6 +76,14 @@ export function consequenceInConnack(code: number): "credentials" | "busy" | "re
 /** What follows from a PUBACK that refuses with this code: the message is sent again later, or given up [MQTT5-3.4.2.1]. */
 export function consequenceInPuback(code: number): "retry" | "give up" {
   return REASONS.get(code)?.puback ?? "give up";
+}
+
+/**
+ * What follows from a SUBACK or UNSUBACK that refuses with this code: the filter is tried again later, or given up. "Implementation
+ * specific" (0x83) says nothing, and what AWS IoT Core documents for a filter that is not allowed are other codes.
+ */
+export function consequenceForFilter(code: number): "retry" | "give up" {
+  return REASONS.get(code)?.filter ?? "give up";
 }
 
 /** Code, meaning and what the broker added, in one line: `0x87 (not authorized): no policy`. */

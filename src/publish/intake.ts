@@ -2,6 +2,7 @@ import type { Bytes } from "../base/bytes.ts";
 import { BusError, Code } from "../base/errors.ts";
 import type { FaultHook } from "../base/fault.ts";
 import type { Qos } from "../aws/limits.ts";
+import type { PublishRefusal } from "../mqtt/broker_limits.ts";
 import type { Spool } from "../spool/spool.ts";
 import type { PubackWaiters, PublishReply } from "./puback.ts";
 import type { Publisher } from "./publisher.ts";
@@ -26,8 +27,8 @@ export interface IntakeOptions {
   readonly spool: Spool;
   readonly queue: Qos0Queue;
   readonly waiters: PubackWaiters;
-  /** Whether messages can be sent now. */
-  readonly publisher: Pick<Publisher, "online">;
+  /** Whether messages can be sent now, and which the broker does not take. */
+  readonly publisher: Pick<Publisher, "online" | "refusal">;
   /** Of connection 0. */
   readonly gate: Pick<SendGate, "refusal">;
   readonly keepQos0WhenOffline: boolean;
@@ -66,7 +67,10 @@ export class Intake {
   publish(request: PublishRequest, reply: PublishReply): void {
     const refusal = this.#options.gate.refusal({ kind: "topic", name: request.topic });
     if (refusal !== undefined) return this.#refuse(refusal, reply);
-    const { online } = this.#options.publisher;
+    const { publisher } = this.#options;
+    const limit = publisher.refusal(request);
+    if (limit !== undefined) return refuse(limit, reply);
+    const { online } = publisher;
     if (request.qos === 1 || (!online && this.#keepQos0WhenOffline)) {
       return this.#store(request, reply);
     }
@@ -112,4 +116,12 @@ export class Intake {
       fault?.("after answer");
     });
   }
+}
+
+/** The message crosses a limit of the broker that is connected. */
+function refuse({ kind, reason }: PublishRefusal, reply: PublishReply): void {
+  const text = `Cannot publish: ${reason}`;
+  reply.refuse(
+    kind === "size" ? new BusError(Code.RANGE, text) : new BusError(Code.REMOTE, text, reason),
+  );
 }

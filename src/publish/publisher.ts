@@ -9,6 +9,12 @@ import type { FaultHook } from "../base/fault.ts";
 import type { Log } from "../base/log.ts";
 import type { RateLimits } from "../aws/rate_window.ts";
 import type { OutgoingPublish, PublishResult } from "../mqtt/link.ts";
+import {
+  type BrokerLimits,
+  type LimitedMessage,
+  type PublishRefusal,
+  publishRefusal,
+} from "../mqtt/broker_limits.ts";
 import { consequenceInPuback } from "../mqtt/reason_codes.ts";
 import { isExpired, sizeOf } from "../spool/policy.ts";
 import type { Spool } from "../spool/spool.ts";
@@ -116,6 +122,7 @@ export class Publisher {
   #mode: Mode = { type: "sending" };
   #link: PublishLink | undefined;
   #maxInFlight: number;
+  #limits: BrokerLimits = {};
   /** The highest `seq` that was ever sent by this process: up to it, messages are duplicates. */
   #highestSent = 0;
   /** To be sent again as if for the first time, since they were turned away or lost [MQTT5-4.4.0-2]. */
@@ -159,7 +166,7 @@ export class Publisher {
       peek: () => options.queue.peek(),
       shift: () => options.queue.shift(),
       seqOf: () => undefined,
-      isOver: (message) => this.#gaveUp(message),
+      isOver: (message) => this.#gaveUp(message) || this.#isTooLarge(message),
       onRefused: (message) => this.#drop(message),
     });
   }
@@ -194,6 +201,11 @@ export class Publisher {
     return this.#link !== undefined;
   }
 
+  /** Why the broker would end the connection for a message, if it would; nothing is known of it without a connection. */
+  refusal(message: LimitedMessage): PublishRefusal | undefined {
+    return this.#link === undefined ? undefined : publishRefusal(this.#limits, message);
+  }
+
   /** Uses a changed window. */
   update({ maxInFlight }: Pick<PublisherOptions, "maxInFlight">): void {
     this.#maxInFlight = maxInFlight;
@@ -210,9 +222,11 @@ export class Publisher {
    * The connection is up and has its subscriptions: sends what waits, what was not acknowledged first.
    *
    * @param receiveMaximum How many QoS 1 messages the broker takes in flight.
+   * @param limits What else it allows.
    */
-  up(link: PublishLink, receiveMaximum: number): void {
+  up(link: PublishLink, receiveMaximum: number, limits: BrokerLimits = {}): void {
     this.#link = link;
+    this.#limits = limits;
     this.#congestion.up(this.#maxInFlight, receiveMaximum);
     this.#pump();
   }
@@ -353,9 +367,29 @@ export class Publisher {
   #isOver(record: SpoolRecord): boolean {
     const { topic, seq } = record;
     if (this.#needless.delete(seq)) return true;
-    if (!this.#options.spool.dropExpired(record)) return false;
+    if (!this.#options.spool.dropExpired(record)) return this.#isBeyondLimits(record);
     this.#afresh.delete(seq);
     this.#options.gate.forget(topic, seq);
+    return true;
+  }
+
+  /** Whether the broker does not take a message: then it is kept in quarantine, or while that is full, until the next link. */
+  #isBeyondLimits(record: SpoolRecord): boolean {
+    const refusal = this.refusal(record);
+    if (refusal === undefined) return false;
+    this.#options.gate.forget(record.topic, record.seq);
+    if (record.qos === 0) {
+      this.#counters.dropped++;
+      this.#options.spool.settled(record.seq);
+    } else if (this.#options.spool.canQuarantine(record.size)) {
+      this.#quarantine(record, refusal.reason);
+    }
+    return true;
+  }
+
+  #isTooLarge(message: WaitingMessage): boolean {
+    if (this.refusal({ ...message, qos: 0 }) === undefined) return false;
+    this.#drop(message);
     return true;
   }
 
@@ -388,6 +422,7 @@ export class Publisher {
       payload,
       qos,
       dup,
+      ...qos === 1 ? { key: seq } : {},
       ...this.#expiry(expiresAt),
     };
     const { gate, clock, linkClock = clock } = this.#options;

@@ -238,14 +238,19 @@ export class Spool {
    */
   quarantine(seq: number, reason: string): boolean {
     const size = this.#taken.get(seq) ?? 0;
-    const kept = this.#storage.quarantined().reduce((sum, one) => sum + one.size, 0);
-    if (kept + this.#queue.quarantineBytes + size > this.#maxBytes * QUARANTINE_SHARE) {
+    if (!this.canQuarantine(size)) {
       this.settled(seq);
       return false;
     }
     this.#taken.delete(seq);
     this.#queue.quarantine(seq, size, reason);
     return true;
+  }
+
+  /** Whether quarantine has room for a message of so many bytes. */
+  canQuarantine(size: number): boolean {
+    const kept = this.#storage.quarantined().reduce((sum, one) => sum + one.size, 0);
+    return kept + this.#queue.quarantineBytes + size <= this.#maxBytes * QUARANTINE_SHARE;
   }
 
   /** Hands messages out again that were put in quarantine, in the order of their acceptance. */

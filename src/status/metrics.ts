@@ -50,6 +50,8 @@ type FieldsOf<T> = { readonly [K in keyof T]-?: RowOf<T[K]> };
 const TEXT: Leaf = { kind: "text" };
 const OPTIONAL_TEXT: Leaf = { kind: "text", optional: true };
 const COUNT: Leaf = { kind: "count" };
+const OPTIONAL_COUNT: Leaf = { kind: "count", optional: true };
+const OPTIONAL_BOOLEAN: Leaf = { kind: "boolean", optional: true };
 
 function gauge(name: string, help: string): Leaf {
   return { kind: "count", metric: { name: `iotcored_${name}`, type: "gauge", help } };
@@ -79,6 +81,17 @@ const CONNECTION = {
     "connection_buffered_bytes",
     "Bytes written to a connection and not yet taken by its socket.",
   ),
+  subscriptions_delayed: gauge(
+    "connection_subscriptions_delayed",
+    "Topic filters that the broker does not take now, and that are tried again.",
+  ),
+  max_packet_bytes: OPTIONAL_COUNT,
+  max_qos: OPTIONAL_COUNT,
+  retain_available: OPTIONAL_BOOLEAN,
+  wildcards_available: OPTIONAL_BOOLEAN,
+  shared_available: OPTIONAL_BOOLEAN,
+  keep_alive_ms: OPTIONAL_COUNT,
+  session_expiry_ms: OPTIONAL_COUNT,
   last_error: OPTIONAL_TEXT,
 } as const satisfies FieldsOf<ConnectionView>;
 

@@ -73,6 +73,8 @@ export function connectionLines(connection: ConnectionView, now: number): string
       ...address === null ? [] : [visible(address)],
     ),
   ];
+  const allows = allowed(connection);
+  if (allows.length > 0) lines.push(row("", `broker: ${allows.join(", ")}`));
   if (last_error !== null) {
     lines.push(row("", `${connected ? "before that" : "reason"}: ${visible(last_error)}`));
   }
@@ -84,6 +86,22 @@ function certificateLines({ certificate_expires: expires }: Status, now: number)
   if (expires === null || expires - now > EXPIRY_WARNING_MS) return [];
   if (expires <= now) return [row("certificate", "EXPIRED")];
   return [row("certificate", `EXPIRES in ${duration(expires - now)}`)];
+}
+
+/** What the broker says of its limits, as far as it limits something. */
+function allowed(connection: ConnectionView): string[] {
+  const { max_packet_bytes, max_qos, subscriptions_delayed, keep_alive_ms, session_expiry_ms } =
+    connection;
+  return [
+    ...subscriptions_delayed > 0 ? [`does not take ${subscriptions_delayed} filters now`] : [],
+    ...max_packet_bytes === null ? [] : [`packets up to ${size(max_packet_bytes)}`],
+    ...max_qos === null ? [] : [`QoS up to ${max_qos}`],
+    ...connection.retain_available === false ? ["no retained messages"] : [],
+    ...connection.wildcards_available === false ? ["no wildcards"] : [],
+    ...connection.shared_available === false ? ["no shared subscriptions"] : [],
+    ...keep_alive_ms === null ? [] : [`keep-alive ${duration(keep_alive_ms)}`],
+    ...session_expiry_ms === null ? [] : [`session kept for ${duration(session_expiry_ms)}`],
+  ];
 }
 
 function spoolLines({ spool }: Status): string[] {

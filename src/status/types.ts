@@ -14,6 +14,22 @@ export interface ConnectionView {
   readonly in_flight: number;
   /** Bytes that were written and not yet taken by the socket. */
   readonly buffered_bytes: number;
+  /** Topic filters that the broker does not take now, and that are tried again. */
+  readonly subscriptions_delayed: number;
+  /** Bytes of the largest packet that the broker takes; as all that follows, `null` when it does not say or is not connected. */
+  readonly max_packet_bytes: number | null;
+  /** The highest QoS that the broker takes; `null` also for 1. */
+  readonly max_qos: number | null;
+  /** `false` when the broker keeps no retained messages. */
+  readonly retain_available: boolean | null;
+  /** `false` when the broker takes no wildcards in filters. */
+  readonly wildcards_available: boolean | null;
+  /** `false` when the broker has no shared subscriptions. */
+  readonly shared_available: boolean | null;
+  /** The keep-alive that the broker wants in place of the configured one, in ms. */
+  readonly keep_alive_ms: number | null;
+  /** How long the broker keeps the session after a connection, when it is not what was asked for, in ms. */
+  readonly session_expiry_ms: number | null;
   /** Why the last attempt failed or the last connection was lost. */
   readonly last_error: string | null;
 }
@@ -58,6 +74,7 @@ export interface SpoolView {
 export interface SubjectView {
   /** `topic` or `filter`. */
   readonly kind: string;
+  /** The topic, or the filter. */
   readonly name: string;
   /** `suspect`: its packets go one at a time, each alone in flight; `refused`: nobody may use it. */
   readonly state: string;
@@ -161,6 +178,7 @@ export interface Status {
   readonly spool: SpoolView;
   /** What became of messages. */
   readonly publishes: PublishView;
+  /** What the broker closes the connection for, or may. */
   readonly suspicion: SuspicionView;
   /** Messages that arrived from the broker since the start of the daemon. */
   readonly received: number;

@@ -5,6 +5,7 @@ import type { Log } from "../base/log.ts";
 import type { PooledConnection } from "../mqtt/pool.ts";
 import type { ConnackInfo } from "../mqtt/link.ts";
 import { Trie } from "../topic/trie.ts";
+import { Copies } from "./copies.ts";
 import { type FilterGate, FilterSync, type FilterSyncHandler } from "./filter_sync.ts";
 
 /** How long a connection without subscriptions is kept, in ms. */
@@ -27,8 +28,9 @@ export interface FilterPool {
 
 /** The filters that are assigned to one connection, and who gets what arrives on it. */
 export class FilterAssignment<T> {
-  /** Local subscribers by filter. */
+  /** Whoever gets messages, by filter. */
   readonly trie = new Trie<T>();
+  readonly copies = new Copies();
   readonly sync: FilterSync;
   /** Runs while no filter is assigned. */
   idleTimer: Timer | undefined;
@@ -40,8 +42,9 @@ export class FilterAssignment<T> {
     clock: Clock,
     gate: FilterGate,
     handler: FilterSyncHandler,
+    random?: () => number,
   ) {
-    this.sync = new FilterSync(clock, gate, handler);
+    this.sync = new FilterSync(clock, gate, handler, random);
   }
 
   /** The number of the connection. */
@@ -60,9 +63,9 @@ export class FilterAssignment<T> {
   }
 
   /** The connection was accepted by the broker. */
-  up({ sessionPresent }: ConnackInfo): void {
+  up(connack: ConnackInfo): void {
     this.opened();
-    this.sync.up(this.connection, sessionPresent);
+    this.sync.up(this.connection, connack.sessionPresent, connack);
   }
 
   /** The connection is gone. */
@@ -87,6 +90,8 @@ export interface AssignmentOptions {
   readonly gate: (index: number) => FilterGate;
   readonly clock: Clock;
   readonly log: Log;
+  /** A number in [0, 1). */
+  readonly random?: () => number;
 }
 
 /** Who hears of the assignments. */
@@ -177,12 +182,18 @@ export class FilterAssignments<T> {
   }
 
   #open(index: number): FilterAssignment<T> {
-    const { clock, gate, pool, log } = this.#options;
+    const { clock, gate, pool, log, random } = this.#options;
     if (index > 0) {
       log.info("a further connection is opened for more subscriptions", { connection: index });
     }
     const connection = pool.open(index);
-    const assignment = new FilterAssignment<T>(connection, clock, gate(index), this.#handler);
+    const assignment = new FilterAssignment<T>(
+      connection,
+      clock,
+      gate(index),
+      this.#handler,
+      random,
+    );
     this.#byIndex.set(index, assignment);
     if (index > 0 && this.#byIndex.get(0)?.sync.isUp) {
       assignment.openTimer = clock.after(

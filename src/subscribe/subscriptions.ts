@@ -10,11 +10,13 @@ import type { Clock, Timer } from "../base/clock.ts";
 import { BusError, Code } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { Subscriber } from "../bus/methods.ts";
-import type { ConnackInfo, SubscribeResult } from "../mqtt/link.ts";
+import { type ConnackInfo, type Delivery, PLAIN, type SubscribeResult } from "../mqtt/link.ts";
+import { describeCode } from "../mqtt/reason_codes.ts";
 import { localFilter } from "../topic/filter.ts";
 import { Trie } from "../topic/trie.ts";
 import { encodeValueFrame } from "../wire/frame.ts";
-import { receivers } from "./fan_out.ts";
+import type { Value } from "../wire/object.ts";
+import { type Arrival, receivers, type SharedFilter, subscribers } from "./fan_out.ts";
 import {
   type FilterAssignment,
   FilterAssignments,
@@ -22,6 +24,7 @@ import {
   type FilterPool,
 } from "./filter_assignment.ts";
 import type { FilterGate } from "./filter_sync.ts";
+import { RetainedWait } from "./retained_wait.ts";
 
 /** How long no further connection is tried after the broker refused one, in ms. */
 export const REFUSED_BLOCK_MS = 600_000;
@@ -53,6 +56,10 @@ interface LocalSubscription {
   readonly pending: Set<string>;
   /** Bytes of the largest frame that the client takes. */
   readonly maxFrameBytes: number;
+  /** Whether the client wants to know which messages were retained. */
+  readonly retainFlag: boolean;
+  /** While the client waits for the retained messages of its filters. */
+  retained: RetainedWait | undefined;
   state: "asked" | "accepted" | "over";
   /** Runs while the client waits for SUBACK. */
   timer: Timer | undefined;
@@ -68,11 +75,13 @@ export interface SubscriptionRequest {
   readonly virtual: boolean;
   /** Bytes of the largest frame that the client takes; larger messages are left out. */
   readonly maxFrameBytes: number;
+  /** Mark retained messages by `retain` in the value; C clients do not expect it. */
+  readonly retainFlag?: boolean;
 }
 
 /** One filter at the broker, shared by every local subscription that has it. */
-interface Shared {
-  readonly assignment: FilterAssignment<LocalSubscription>;
+interface Shared extends SharedFilter<LocalSubscription> {
+  readonly assignment: FilterAssignment<Shared>;
   readonly users: Set<LocalSubscription>;
 }
 
@@ -87,6 +96,8 @@ export interface SubscriptionsOptions {
   readonly refusal: (filter: string) => string | undefined;
   readonly clock: Clock;
   readonly log: Log;
+  /** A number in [0, 1). */
+  readonly random?: () => number;
   /** A connection has made everything that is wanted on it. */
   readonly onSynced: () => void;
 }
@@ -96,7 +107,7 @@ export class Subscriptions {
   readonly #log: Log;
   readonly #refusal: (filter: string) => string | undefined;
   readonly #clock: Clock;
-  readonly #assignments: FilterAssignments<LocalSubscription>;
+  readonly #assignments: FilterAssignments<Shared>;
   readonly #shared = new Map<string, Shared>();
   readonly #virtual = new Trie<LocalSubscription>();
   #received = 0;
@@ -112,6 +123,8 @@ export class Subscriptions {
     this.#assignments = new FilterAssignments(options, {
       onAnswer: (filter, result) => this.#onAnswer(filter, result),
       onSynced: options.onSynced,
+      onDelayed: (filter, result, ms) => this.#onDelayed(filter, result, ms),
+      onStays: (filter, result) => this.#onStays(filter, result),
       onLate: ({ index }, reason) => this.#onLate(index, reason),
     });
   }
@@ -158,10 +171,12 @@ export class Subscriptions {
    * @throws {BusError} REMOTE when the broker closes the connection for one of the filters; NOMEM when the filters do not fit on the connections there may be, or too many virtual ones are there
    */
   add(request: SubscriptionRequest, subscriber: MessageSubscriber): void {
-    const { filters, qos, virtual, maxFrameBytes } = request;
+    const { qos, virtual, maxFrameBytes, retainFlag = false } = request;
+    const filters = [...new Set(request.filters)];
     const local: LocalSubscription = {
-      ...{ subscriber, virtual, maxFrameBytes, warned: false, timer: undefined },
-      filters: [...new Set(filters)],
+      ...{ subscriber, virtual, filters, maxFrameBytes, retainFlag, warned: false },
+      timer: undefined,
+      retained: virtual ? undefined : new RetainedWait(filters),
       pending: new Set(),
       state: "asked",
     };
@@ -183,17 +198,34 @@ export class Subscriptions {
   }
 
   /** Hands out a message that arrived on a connection: once to each subscription that gets it from there. */
-  deliver({ index }: Numbered, topic: string, payload: Bytes): void {
+  deliver({ index }: Numbered, topic: string, payload: Bytes, delivery: Delivery = PLAIN): void {
     this.#received++;
-    const locals = receivers(this.#assignments.all, this.#virtual, index, topic);
-    if (locals.length === 0) return;
-    const frame = encodeValueFrame(
-      new Map([["topic", this.#bytesOf(topic)], ["payload", payload]]),
-    );
+    const arrival = { ...delivery, index, topic, payload, at: this.#clock.now() };
+    const locals = delivery.retain
+      ? this.#waitingFor(arrival)
+      : receivers(this.#assignments.all, this.#virtual, arrival);
+    let frame: Bytes | undefined;
     for (const local of locals) {
-      if (frame.length <= local.maxFrameBytes) local.subscriber.send(frame);
-      else this.#leaveOut(local, frame.length);
+      const own = delivery.retain && local.retainFlag
+        ? this.#frame(arrival)
+        : frame ??= this.#frame({ topic, payload, retain: false });
+      if (own.length <= local.maxFrameBytes) local.subscriber.send(own);
+      else this.#leaveOut(local, own.length);
     }
+  }
+
+  /** A retained message comes for a SUBSCRIBE: who had its filter before has had it. */
+  #waitingFor(arrival: Arrival): readonly LocalSubscription[] {
+    return [...subscribers(this.#assignments.all, arrival)].filter((local) => {
+      if (local.retained?.isOver(arrival.at)) local.retained = undefined;
+      return local.retained?.takes(arrival.topic, arrival.at);
+    });
+  }
+
+  #frame({ topic, payload, retain }: Pick<Arrival, "topic" | "payload" | "retain">): Bytes {
+    const value = new Map<string, Value>([["topic", this.#bytesOf(topic)], ["payload", payload]]);
+    if (retain) value.set("retain", true);
+    return encodeValueFrame(value);
   }
 
   /** A connection is up. */
@@ -251,12 +283,12 @@ export class Subscriptions {
   #join(local: LocalSubscription, filter: string, qos: Qos): void {
     let shared = this.#shared.get(filter);
     if (shared === undefined) {
-      shared = { assignment: this.#assignments.withRoom(), users: new Set() };
+      shared = { filter, assignment: this.#assignments.withRoom(), users: new Set() };
       this.#shared.set(filter, shared);
+      shared.assignment.trie.add(localFilter(filter), shared);
     }
     const { assignment, users } = shared;
     users.add(local);
-    assignment.trie.add(localFilter(filter), local);
     assignment.sync.want(filter, qos);
     if (assignment.answers && !assignment.sync.has(filter, qos)) local.pending.add(filter);
   }
@@ -285,7 +317,10 @@ export class Subscriptions {
   #onAnswer(filter: string, result: SubscribeResult): void {
     const users = [...this.#shared.get(filter)?.users ?? []];
     if (result.code < 0x80) {
-      for (const local of users) this.#answered(local, filter);
+      for (const local of users) {
+        this.#answered(local, filter);
+        local.retained?.granted(filter, this.#clock.now());
+      }
       return;
     }
     const reason = result.reason || `reason code 0x${result.code.toString(16)}`;
@@ -297,7 +332,19 @@ export class Subscriptions {
     for (const local of users) this.#fail(local, refused(reason));
   }
 
-  #acceptOffline(assignment: FilterAssignment<LocalSubscription>): void {
+  #onDelayed(filter: string, { code, reason }: SubscribeResult, ms: number): void {
+    const said = describeCode(code, reason);
+    this.#log.warn("the broker does not take a subscription now; it is tried again", { said, ms });
+    this.#log.debug("the filter that is tried again", { filter });
+  }
+
+  #onStays(filter: string, { code, reason }: SubscribeResult): void {
+    const said = describeCode(code, reason);
+    this.#log.warn("the broker refuses to change a subscription, which stays as it is", { said });
+    this.#log.debug("the filter that stays", { filter });
+  }
+
+  #acceptOffline(assignment: FilterAssignment<Shared>): void {
     assignment.opened();
     for (const [filter, shared] of this.#shared) {
       if (shared.assignment !== assignment) continue;
@@ -354,9 +401,9 @@ export class Subscriptions {
     const shared = this.#shared.get(filter);
     if (!shared?.users.delete(local)) return;
     const { assignment, users } = shared;
-    assignment.trie.remove(localFilter(filter), local);
     if (users.size > 0) return;
     this.#shared.delete(filter);
+    assignment.trie.remove(localFilter(filter), shared);
     assignment.sync.drop(filter);
     this.#assignments.freed(assignment);
   }

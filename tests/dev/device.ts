@@ -2,9 +2,9 @@
  * Drives the units as a device does, where the program is installed and the machine's systemd may be used, such as the runner of a
  * release. As root:
  *
- *     deno run -A tests/dev/device.ts HOST
+ *     deno run -A tests/dev/device.ts HOST PACKAGE
  *
- * `/usr/bin/iotcored`, both units and the user `ggcore` are there; HOST is a name that the program may reach and that leads to this
+ * PACKAGE, a Debian package of the program, is installed; HOST is a name that the program may reach and that leads to this
  * machine. Writes credentials and options into `/etc/iotcored` and a drop-in for the service, and takes all of it away again.
  *
  * @module
@@ -55,6 +55,8 @@ function property(unit: string, name: string): Promise<string> {
 
 /** What is driven, and what it talks to. */
 interface Scene {
+  /** The path of the Debian package. */
+  readonly deb: string;
   readonly core: AwsIotCore;
   readonly files: PkiFiles;
 }
@@ -76,6 +78,19 @@ const STEPS: readonly Step[] = [
   }],
   ["systemctl restart", async (scene) => {
     await must("systemctl", "restart", "iotcored.service");
+    await goesThrough(scene);
+  }],
+  ["an upgrade of the package: no client is refused", async (scene) => {
+    const before = await property("iotcored.service", "MainPID");
+    const clients = crowd();
+    await must("dpkg", "--install", scene.deb);
+    await waitFor(
+      "another process",
+      async () => !["0", before].includes(await property("iotcored.service", "MainPID")),
+      BACK_MS,
+    );
+    const refusals = await clients;
+    if (refusals.length > 0) throw new Error(`Clients were refused: ${refusals.join(", ")}`);
     await goesThrough(scene);
   }],
   ["kill -9", async (scene) => {
@@ -171,7 +186,7 @@ async function crowd(): Promise<string[]> {
   return [...refusals];
 }
 
-async function main(host: string): Promise<void> {
+async function main(host: string, deb: string): Promise<void> {
   const pki = await createPki({ names: [host] });
   await using core = await startAwsIotCore({ pki, port: 8883, behaviour: { connectSpacingMs: 0 } });
   await must("install", "-d", "-o", "root", "-g", "ggcore", "-m", "0750", CREDENTIALS);
@@ -190,7 +205,7 @@ async function main(host: string): Promise<void> {
     await must("systemctl", "start", "iotcored.socket");
     for (const [name, step] of STEPS) {
       const began = performance.now();
-      await step({ core, files });
+      await step({ core, files, deb });
       say(`${((performance.now() - began) / 1_000).toFixed(1).padStart(6)} s   ${name}`);
     }
     if (core.violations.length > 0) throw new Error(core.violations.join(", "));
@@ -207,7 +222,9 @@ async function main(host: string): Promise<void> {
   }
 }
 
-const [host] = Deno.args;
-if (host === undefined) throw new Error("Cannot drive a device: give the name of its endpoint");
-await main(host);
+const [host, deb] = Deno.args;
+if (host === undefined || deb === undefined) {
+  throw new Error("Cannot drive a device: give the name of its endpoint, and the package");
+}
+await main(host, deb);
 Deno.exit(0);

@@ -1,5 +1,6 @@
 import { problems } from "../../src/build/check.ts";
 import { importMapFlags } from "../../src/build/deno.ts";
+import { sourceCommit } from "../../src/build/source.ts";
 import { assert, assertEquals, assertStringIncludes } from "../deps.ts";
 import { smoke } from "../dev/smoke.ts";
 import { type Compiled, compileInto } from "../support/compiled.ts";
@@ -73,6 +74,7 @@ Deno.test("iotcored --version --verbose prints what the program was compiled wit
   assertStringIncludes(output, "network       broker.example.org:8883/443\n");
   assertStringIncludes(output, "reads         /etc/iotcored\n              /run/greengrass\n");
   assertStringIncludes(output, "all else      refused\n");
+  assertStringIncludes(output, `\ncommit ${await sourceCommit()}\n`);
 });
 
 Deno.test("the check finds another ceiling, another permission and a package that nobody listed", async () => {

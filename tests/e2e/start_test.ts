@@ -97,5 +97,7 @@ Deno.test("--help and --version print and end with 0", async () => {
   for (const option of ["--endpoint", "--id", "--rootca", "--cert", "--key", "--interface-name"]) {
     assertStringIncludes(help.stdout, option);
   }
-  assert(/^iotcored \d+\.\d+\.\d+\n$/.test(version.stdout), version.stdout);
+  const lines =
+    /^iotcored \d+\.\d+\.\d+\ndeno \d+\.\d+\.\d+, v8 [\d.]+\S*, (x86_64|aarch64)-unknown-linux-gnu\ncommit \w.*\n$/;
+  assert(lines.test(version.stdout), version.stdout);
 });

@@ -73,6 +73,10 @@ class Daemon implements AsyncDisposable {
         this.subscribers.push(subscriber);
         subscriber.accept();
       }),
+      connection_status: subscribe({}, (_params, subscriber) => {
+        subscriber.accept();
+        for (const value of [false, true]) subscriber.send(encodeValueFrame(value));
+      }),
     };
   }
 }
@@ -292,4 +296,47 @@ Deno.test("publishes that nobody waits for are bounded", async () => {
   );
   assertEquals(new Set(outcomes), new Set(["ok", Code.NOMEM]));
   assert(outcomes.filter((one) => one === "ok").length > 100);
+});
+
+Deno.test("an aborted publish rejects with the reason, and the client goes on", async () => {
+  await using daemon = await startDaemon();
+  daemon.onPublish = (payload) => payload === "silent" ? "silent" : undefined;
+  const client = await connect({ socket: daemon.path, timeoutMs: 100 });
+  const [before, during] = [new AbortController(), new AbortController()];
+  before.abort("early");
+  const { signal } = during;
+  assertEquals(await client.publish("t", "0", { signal: before.signal }).catch(String), "early");
+  await client.publish("t", "1", { signal });
+  const waiting = client.publish("t", "silent", { signal }).catch(String);
+  await waitFor("the message to arrive", () => daemon.published.length === 2);
+  during.abort("late");
+  assertEquals(await within("the wait to end", waiting), "late");
+  assertEquals(daemon.published, ["1", "silent"]);
+  await daemon.stop();
+  await client.close();
+});
+
+Deno.test("an aborted subscription ends its iteration", async () => {
+  await using daemon = await startDaemon();
+  await using client = await connect({ socket: daemon.path });
+  const controller = new AbortController();
+  const messages = client.subscribe("t", { signal: controller.signal });
+  await messages.accepted;
+  const next = messages.next();
+  controller.abort();
+  assertEquals(await within("the end", next), { done: true, value: undefined });
+  await waitFor("the connection to be closed", () => daemon.clients === 1);
+  const late = client.subscribe("t", { signal: controller.signal });
+  assertEquals(await within("the end", late.next()), { done: true, value: undefined });
+});
+
+Deno.test("connectionStatus yields what the daemon says", async () => {
+  await using daemon = await startDaemon();
+  await using client = await connect({ socket: daemon.path });
+  const heard: boolean[] = [];
+  for await (const connected of client.connectionStatus()) {
+    heard.push(connected);
+    if (connected) break;
+  }
+  assertEquals(heard, [false, true]);
 });

@@ -118,3 +118,16 @@ Deno.test("a broker that takes nothing for 1.5 times the keep-alive is gone, alt
   assertStringIncludes(end.reason, "was taken for 1.5 s");
   assert(probe.messages.length > 10);
 });
+
+Deno.test("what ends a link right behind CONNACK ends one that stood", async () => {
+  const behind: readonly (readonly number[])[] = [[], [0xe0, 1, 0x8b], [0x0f, 0]];
+  const ends: string[] = [];
+  for (const bytes of behind) {
+    await using server = await startScript(pki, (socket) => {
+      socket.end(Uint8Array.from([...CONNACK["5"], ...bytes]));
+    });
+    await using probe = await openProbe(server, device);
+    ends.push((await within("the end", probe.ended)).by);
+  }
+  assertEquals(ends, ["peer", "peer", "protocol"]);
+});

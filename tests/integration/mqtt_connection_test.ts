@@ -214,7 +214,7 @@ for (const version of ["5", "3.1.1"] as const satisfies readonly MqttVersion[]) 
       assertEquals((await bench.publish("in/one", 1))?.reason, "");
       await bench.publish("in/zero", 0);
       await waitFor("both messages", () => bench.messages.length === 2);
-      assertEquals(await bench.connection.unsubscribe(["in/+"]), true);
+      assertEquals(await bench.connection.unsubscribe(["in/+"]), [{ code: 0, reason: "" }]);
       await server.stop();
       await waitFor("the loss", () => bench.downs.length === 1);
       await server.start();

@@ -68,7 +68,7 @@ for (const version of VERSIONS) {
     assertEquals(new Uint8Array(probe.messages[0]!.payload), big);
     await waitFor("PUBACK", () => server.received("puback").length === 1);
     assertEquals(written, [0]);
-    assertEquals(await probe.link.unsubscribe(["in/+"]), true);
+    assertEquals(await probe.link.unsubscribe(["in/+"]), [{ code: 0, reason: "" }]);
     assertEquals(server.publish("in/big", "x", 1), false);
   });
 
@@ -103,7 +103,7 @@ for (const version of VERSIONS) {
       undefined,
       undefined,
       undefined,
-      false,
+      undefined,
     ]);
     assertEquals((await within("the end", probe.ended)).by, "peer");
     assertEquals(await publish(probe, "late", 1), undefined);
@@ -380,4 +380,16 @@ Deno.test("no ping goes out while messages are acknowledged more often than the 
     return performance.now() >= end;
   });
   assertEquals([server.received("pingreq").length, probe.ends], [0, []]);
+});
+
+Deno.test("a close right behind CONNACK is the end of a link that stood, however soon it comes", async () => {
+  await using server = await startAwsIotCore({
+    ...core,
+    behaviour: { closeOn: "connack", connectSpacingMs: 0 },
+  });
+  for (let round = 0; round < 40; round++) {
+    await using probe = await openProbe(server, device, {});
+    await waitFor("the end", () => probe.ends.length === 1);
+    assertEquals(probe.ends[0]!.by, "peer");
+  }
 });

@@ -120,7 +120,7 @@ async function carryTheLargest(socket: string, ...listeners: Listener[]): Promis
     assertEquals(large.payload.length, LARGEST);
     assertEquals(large.payload.every((byte, index) => byte === payload[index]), true);
     // In the account of the rest it is an empty text.
-    messages[messages.indexOf(large)] = { topic: large.topic, payload: new Uint8Array(0) };
+    messages[messages.indexOf(large)] = { ...large, payload: new Uint8Array(0) };
   }
 }
 

@@ -2,7 +2,7 @@
  * A stand-in for AWS IoT Core: a small broker for MQTT 3.1.1 and 5 over mutual TLS on 127.0.0.1, which enforces the limits that
  * AWS enforces and misbehaves on request. What tests, `deno task dev` and `deno task demo` run against.
  *
- * Not here: retained messages, wills, topic aliases to the device, enhanced authentication, the 512 KiB/s throughput (measure it with
+ * Not here: wills, topic aliases to the device, enhanced authentication, the 512 KiB/s throughput (measure it with
  * {@linkcode busiestSecond}), the clamping of keep-alives below 30 s.
  *
  * @module
@@ -205,6 +205,11 @@ export class AwsIotCore implements AsyncDisposable {
   ): boolean {
     const bytes = typeof payload === "string" ? Buffer.from(payload) : Buffer.from(payload);
     return this.#broker.route(topic, bytes, qos, properties);
+  }
+
+  /** Keeps a message for those who subscribe later, as if another device had published it to be retained. */
+  retain(topic: string, payload: string): void {
+    this.#broker.retain(topic, Buffer.from(payload));
   }
 
   /** Sends the PUBACKs that `ackPublish: "never"` or a delay held back. */

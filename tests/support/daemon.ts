@@ -77,7 +77,12 @@ export async function startTestDaemon(
 
 /** A local client that subscribed and keeps what it gets. */
 export interface Listener extends AsyncDisposable {
-  readonly messages: { readonly topic: string; readonly payload: Uint8Array }[];
+  readonly messages: {
+    readonly topic: string;
+    readonly payload: Uint8Array;
+    /** Only when `retainFlag` was asked for. */
+    readonly retain: boolean;
+  }[];
   /** The payloads as texts. */
   texts(): string[];
   /** Resolves when subscribed, rejects when refused. */
@@ -91,13 +96,18 @@ export interface Listener extends AsyncDisposable {
 export function listenSoon(
   socket: string,
   filter: string | readonly string[],
-  options: { readonly qos?: 0 | 1; readonly virtual?: boolean } = {},
+  options: {
+    readonly qos?: 0 | 1;
+    readonly virtual?: boolean;
+    readonly retainFlag?: boolean;
+  } = {},
 ): Listener {
-  const messages: { topic: string; payload: Uint8Array }[] = [];
+  const messages: { topic: string; payload: Uint8Array; retain: boolean }[] = [];
   const params = new Map<string, Value>([
     ["topic_filter", typeof filter === "string" ? utf8(filter) : filter.map((one) => utf8(one))],
     ["qos", BigInt(options.qos ?? 1)],
     ["virtual", options.virtual ?? false],
+    ["retain_flag", options.retainFlag ?? false],
     ["max_frame", BigInt(MAX_FRAME_BYTES)],
   ]);
   const subscription = subscribe(socket, "subscribe", params, (value) => {
@@ -105,6 +115,7 @@ export function listenSoon(
     messages.push({
       topic: textOf(value.get("topic")),
       payload: value.get("payload") as Uint8Array,
+      retain: value.get("retain") === true,
     });
   });
   const close = async (): Promise<void> => {
@@ -125,7 +136,11 @@ export function listenSoon(
 export async function listen(
   socket: string,
   filter: string | readonly string[],
-  options: { readonly qos?: 0 | 1; readonly virtual?: boolean } = {},
+  options: {
+    readonly qos?: 0 | 1;
+    readonly virtual?: boolean;
+    readonly retainFlag?: boolean;
+  } = {},
 ): Promise<Listener> {
   const listener = listenSoon(socket, filter, options);
   await listener.accepted;

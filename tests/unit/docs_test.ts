@@ -71,7 +71,10 @@ Deno.test("every path of the project that the documents name exists", async () =
 });
 
 /** Of other programs, and an abbreviation. */
-const NO_OPTIONS = ["--now", "--system", "--user-group", "--no-create-home", "--endp"];
+const NO_OPTIONS = [
+  ...["--now", "--endp", "--create", "--repo"],
+  ...["--strip-components", "--no-same-owner", "--no-overwrite-dir"],
+];
 
 Deno.test("every long option that the documents name is one", async () => {
   const options = [
@@ -99,6 +102,12 @@ Deno.test("every file of src that docs/architecture.md names exists", async () =
 Deno.test("README.md stays under 180 lines: the rest is for the pages in docs/", async () => {
   const lines = (await read("README.md")).trimEnd().split("\n").length;
   assert(lines < 180, `${lines} lines`);
+});
+
+Deno.test("README.md shows the example of the client library as it is", async () => {
+  const example = await read("examples/deno.ts");
+  const [, shown] = /^```ts\n([^]*?)^```$/m.exec(await read("README.md"))!;
+  assertEquals(shown, example.slice(example.indexOf("await using")));
 });
 
 Deno.test("every document is linked from README.md", async () => {

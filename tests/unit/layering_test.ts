@@ -15,7 +15,7 @@ const ALLOWED: Readonly<Record<string, { readonly code: string[]; readonly types
   bus: { code: ["wire"] },
   client: { code: ["bus", "status", "wire"] },
   publish: { code: ["aws", "mqtt", "spool"], types: ["bus"] },
-  subscribe: { code: ["aws", "topic", "wire"], types: ["bus", "mqtt"] },
+  subscribe: { code: ["aws", "mqtt", "topic", "wire"], types: ["bus"] },
   config: { code: ["aws", "bus", "mqtt"], types: ["wire"] },
   daemon: {
     code: [

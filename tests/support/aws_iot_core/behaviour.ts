@@ -1,4 +1,5 @@
 import type { Packet } from "../../deps.ts";
+import type { PacketOf } from "./packet_log.ts";
 
 /** How many messages an account takes. */
 export interface AccountQuota {
@@ -56,6 +57,11 @@ export interface Behaviour {
    */
   refusePublish: (topic: string, clientId: string) => number | "close" | Disconnect | undefined;
 
+  /** What CONNACK says in place of what AWS IoT Core says (MQTT 5); what it forbids closes the connection. */
+  connack: NonNullable<PacketOf<"connack">["properties"]>;
+  /** Whether a message goes once to a client, or once for each of its filters that match, with their identifiers (MQTT 5). */
+  copies: "one" | "each";
+
   /** When PUBACKs go out: at once, never, or so many ms later. */
   ackPublish: "auto" | "never" | number;
   /** How long CONNACKs wait, in ms. */
@@ -95,6 +101,8 @@ export function defaultBehaviour(): Behaviour {
     refuseConnect: () => undefined,
     refuseSubscribe: () => undefined,
     refusePublish: () => undefined,
+    connack: {},
+    copies: "one",
     ackPublish: "auto",
     connackDelayMs: 0,
     subackDelayMs: 0,

@@ -3,7 +3,7 @@ import { type Behaviour, defaultBehaviour } from "./behaviour.ts";
 import type { Link } from "./link.ts";
 import { SlidingWindow } from "./limits.ts";
 import { PacketLog, type PacketOf } from "./packet_log.ts";
-import { type PublishProperties, Session } from "./session.ts";
+import { type Message, type PublishProperties, Session } from "./session.ts";
 
 /** A message that a device published and the stand-in took. */
 export interface Published {
@@ -26,6 +26,7 @@ export class Broker {
   readonly registry = new Set<string>();
   readonly sessions = new Map<string, Session>();
   readonly links = new Set<Link>();
+  readonly #retained = new Map<string, Buffer>();
   readonly #account = new SlidingWindow();
   readonly #lastConnect = new Map<string, number>();
   #turn = 0;
@@ -90,6 +91,7 @@ export class Broker {
         properties: properties ?? {},
       });
     }
+    if (packet.retain) this.retain(topic, payload);
     return this.route(topic, payload, qos === 0 ? 0 : 1, properties, from.session);
   }
 
@@ -118,9 +120,40 @@ export class Broker {
       );
       if (granted === undefined) continue;
       reached = true;
-      session.deliver(message, granted === 1 && qos === 1 ? 1 : 0);
+      this.#deliver(session, message, levels, granted === 1 && qos === 1 ? 1 : 0);
     }
     return reached;
+  }
+
+  /** Keeps a message for those who subscribe later; an empty one ends that [MQTT-3.3.1-6, MQTT-3.3.1-10]. */
+  retain(topic: string, payload: Buffer): void {
+    if (payload.length === 0) this.#retained.delete(topic);
+    else this.#retained.set(topic, payload);
+  }
+
+  /** Sends what is kept for a filter [MQTT-3.3.1-6]. */
+  sendRetained(session: Session, filter: string): void {
+    const subscription = session.subscriptions.get(filter);
+    if (subscription === undefined || subscription.filter.group !== undefined) return;
+    const { identifier, qos } = subscription;
+    for (const [topic, payload] of this.#retained) {
+      const levels = topic.split("/");
+      const matches = session.matching(levels, this.behaviour.hashMatchesParent);
+      if (!matches.includes(subscription)) continue;
+      const identifiers = identifier === undefined ? [] : [identifier];
+      const message = { topic, payload, properties: undefined, expiresAt: Infinity };
+      session.deliver({ ...message, retain: true, identifiers }, qos);
+    }
+  }
+
+  #deliver(session: Session, message: Message, levels: readonly string[], qos: 0 | 1): void {
+    const matching = session.matching(levels, this.behaviour.hashMatchesParent);
+    const identifiers = matching.flatMap(({ identifier }) => identifier ?? []);
+    if (this.behaviour.copies === "one") return session.deliver({ ...message, identifiers }, qos);
+    for (const { identifier, qos: granted } of matching) {
+      const own = identifier === undefined ? [] : [identifier];
+      session.deliver({ ...message, identifiers: own }, granted === 1 && qos === 1 ? 1 : 0);
+    }
   }
 
   /** Members of a shared subscription take turns. */

@@ -121,6 +121,7 @@ function connackOf(
       wildcardSubscriptionAvailable: true,
       subscriptionIdentifiersAvailable: false,
       sharedSubscriptionAvailable: true,
+      ...link.broker.behaviour.connack,
       ...sessionExpiryInterval !== undefined && { sessionExpiryInterval },
       ...assignedClientIdentifier !== undefined && { assignedClientIdentifier },
     },

@@ -56,6 +56,14 @@ function publish(link: Link, sent: PacketOf<"publish">): void {
   const payload = packet.payload as Buffer;
   if (behaviour.enforceLimits) {
     if (packet.qos === 2) return link.violation("QoS 2");
+    const { maximumPacketSize = Infinity, maximumQoS = 1 } = behaviour.connack;
+    const bytes = packet.length ?? 0;
+    if (link.version === 5 && bytes + 5 > maximumPacketSize) {
+      return closeFor(link, `a packet of ${bytes} bytes`, 0x95);
+    }
+    if (link.version === 5 && packet.qos > maximumQoS) {
+      return closeFor(link, `QoS ${packet.qos}`, 0x9b);
+    }
     const problem = topicProblem(packet.topic);
     if (problem !== undefined) return closeFor(link, problem, 0x90);
     if (payload.length > LIMITS.payloadBytes) {
@@ -119,8 +127,10 @@ function subscribe(link: Link, packet: PacketOf<"subscribe">): void {
     }
   }
   const granted: number[] = [];
+  const retained: string[] = [];
+  const identifier = packet.properties?.subscriptionIdentifier;
   let isSilent = behaviour.silent === "suback";
-  for (const { topic, qos, nl } of subscriptions) {
+  for (const { topic, qos, nl, rh } of subscriptions) {
     const code = refusalOf(link, topic);
     if (code === "close") return link.drop();
     if (typeof code === "object") return link.disconnect(code.disconnect);
@@ -128,7 +138,11 @@ function subscribe(link: Link, packet: PacketOf<"subscribe">): void {
       isSilent = true;
       continue;
     }
-    if (code === undefined) link.session!.subscribe(topic, qos === 0 ? 0 : 1, nl ?? false);
+    if (code === undefined) {
+      const isNew = !link.session!.subscriptions.has(topic);
+      link.session!.subscribe(topic, qos === 0 ? 0 : 1, nl ?? false, identifier);
+      if ((rh ?? 0) === 0 || (rh === 1 && isNew)) retained.push(topic);
+    }
     granted.push(code === undefined ? (qos === 0 ? 0 : 1) : link.version === 4 ? 0x80 : code);
   }
   if (isSilent) return;
@@ -138,7 +152,10 @@ function subscribe(link: Link, packet: PacketOf<"subscribe">): void {
     : { properties: { reasonString: reason(refused) } };
   link.later(
     behaviour.subackDelayMs,
-    () => link.send({ cmd: "suback", messageId: packet.messageId!, granted, ...properties }),
+    () => {
+      link.send({ cmd: "suback", messageId: packet.messageId!, granted, ...properties });
+      for (const filter of retained) link.broker.sendRetained(link.session!, filter);
+    },
   );
 }
 
@@ -149,6 +166,15 @@ function refusalOf(
   const { behaviour } = link.broker;
   const refusal = behaviour.refuseSubscribe(filter, link.clientId);
   if (refusal !== undefined || !behaviour.enforceLimits) return refusal;
+  const { wildcardSubscriptionAvailable, sharedSubscriptionAvailable } = behaviour.connack;
+  if (wildcardSubscriptionAvailable === false && /[+#]/.test(filter)) {
+    link.violation("a wildcard");
+    return { disconnect: 0xa2 };
+  }
+  if (sharedSubscriptionAvailable === false && filter.startsWith("$share/")) {
+    link.violation("a shared subscription");
+    return { disconnect: 0x9e };
+  }
   if (filterProblem(filter) !== undefined) return 0x8f;
   const { subscriptions } = link.session!;
   if (subscriptions.has(filter) || subscriptions.size < LIMITS.subscriptions) return undefined;

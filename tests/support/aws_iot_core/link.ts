@@ -90,10 +90,14 @@ export class Link implements Outlet {
 
   sendMessage(message: Message, qos: 0 | 1, messageId: number, dup: boolean): void {
     const { topic, payload } = message;
-    const packet: PacketOf<"publish"> = { cmd: "publish", topic, payload, qos, dup, retain: false };
+    const { retain = false, identifiers = [] } = message;
+    const packet: PacketOf<"publish"> = { cmd: "publish", topic, payload, qos, dup, retain };
     if (qos === 1) packet.messageId = messageId;
-    if (this.version === 5 && message.properties !== undefined) {
-      packet.properties = message.properties;
+    if (this.version === 5 && (message.properties !== undefined || identifiers.length > 0)) {
+      packet.properties = {
+        ...message.properties,
+        ...identifiers.length > 0 && { subscriptionIdentifier: [...identifiers] },
+      };
     }
     this.send(packet);
   }

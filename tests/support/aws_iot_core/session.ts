@@ -12,6 +12,10 @@ export interface Message {
   readonly properties: PublishProperties | undefined;
   /** When it must no longer be delivered, in ms of `performance.now()`. */
   readonly expiresAt: number;
+  /** Kept, and sent for a SUBSCRIBE. */
+  readonly retain?: boolean;
+  /** Of the filters that it goes for. */
+  readonly identifiers?: readonly number[];
 }
 
 /** The narrow slice of a link that a session sends through. */
@@ -22,6 +26,7 @@ export interface Outlet {
 interface Subscription {
   readonly qos: 0 | 1;
   readonly noLocal: boolean;
+  readonly identifier: number | undefined;
   readonly filter: ParsedFilter;
 }
 
@@ -70,8 +75,14 @@ export class Session {
   }
 
   /** Adds or replaces a subscription. */
-  subscribe(filter: string, qos: 0 | 1, noLocal: boolean): void {
-    this.subscriptions.set(filter, { qos, noLocal, filter: parseFilter(filter) });
+  subscribe(filter: string, qos: 0 | 1, noLocal: boolean, identifier?: number): void {
+    this.subscriptions.set(filter, { qos, noLocal, identifier, filter: parseFilter(filter) });
+  }
+
+  /** Every subscription that matches, for brokers that send a copy for each. */
+  matching(topic: readonly string[], hashMatchesParent: boolean): Subscription[] {
+    return [...this.subscriptions.values()]
+      .filter(({ filter }) => levelsMatch(filter.levels, topic, hashMatchesParent));
   }
 
   /** The QoS a message gets here, `undefined` if nothing matches; shared subscriptions are asked for by their filter. */

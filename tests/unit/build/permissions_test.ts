@@ -100,15 +100,16 @@ pureTest(
 );
 
 pureTest(
-  "what the bundler leaves is finished: imports first, the permissions, ASCII, no optional packages",
+  "what the bundler leaves is finished: imports first, what it knows of its build, ASCII, no optional packages",
   () => {
     const bundled = 'var a = "\u00a7";\nimport { x } from "node:net";\n__require("node:tls");\n' +
       '  __require("bufferutil");\n/* \u2013 */\nimport y from "node:zlib";\n';
-    const text = finish(bundled, { net: ["a:1"], read: [], write: [] });
+    const text = finish(bundled, { A: { net: ["a:1"] }, B: "b" });
     assertEquals(text.split("\n").filter((line) => line !== ""), [
       'import { x } from "node:net";',
       'import y from "node:zlib";',
-      'globalThis.IOTCORED_PERMISSIONS = {"net":["a:1"],"read":[],"write":[]};',
+      'globalThis.A = {"net":["a:1"]};',
+      'globalThis.B = "b";',
       'var a = "\\u00a7";',
       '__require("node:tls");',
       `  (() => { throw new Error("bufferutil" + ' is not a part of this program'); })();`,

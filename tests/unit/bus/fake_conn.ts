@@ -1,5 +1,6 @@
 import type { Bytes } from "../../../src/base/bytes.ts";
-import type { BusConn, BusListener } from "../../../src/bus/listener.ts";
+import type { BusListener } from "../../../src/bus/listener.ts";
+import type { BusConn } from "../../../src/bus/socket_conn.ts";
 import type { Frame } from "../../../src/wire/frame.ts";
 import { FrameReader } from "../../../src/wire/frame_reader.ts";
 

@@ -10,6 +10,8 @@ pureTest("the page shows everything at a glance", () => {
     "iotcored 1.2.3, up 26 h 3 min, at /run/greengrass/aws_iot_mqtt",
     "",
     "connection   thing   up 2 h 1 min   3 subscriptions   2 in flight   192.0.2.1:8883",
+    "             broker: does not take 31 filters now, packets up to 146.0 KiB, QoS up to 0, " +
+    "no retained messages, no wildcards, no shared subscriptions, keep-alive 32 s, session kept for 33 s",
     "connection   thing_1   DOWN   1 subscriptions   0 in flight",
     '             reason: closed: "why"\\u000a\\path\\u001b[2J',
     "spool        disk   1,234 messages   4.8 MiB of 64.0 MiB (7%)   oldest 1 min 1 s",

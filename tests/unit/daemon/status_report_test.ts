@@ -42,6 +42,9 @@ function sources(clock: FakeClock, quarantined: readonly Quarantined[] = []): St
       connected,
       since: connected ? clock.wallStart : undefined,
       address: connected ? "192.0.2.1:8883" : undefined,
+      allows: connected
+        ? { sessionPresent: false, receiveMaximum: 9, maximumPacketSize: 900, keepAliveS: 20 }
+        : undefined,
       inFlight: 4,
       lastError: connected ? undefined : "refused",
     },
@@ -53,7 +56,9 @@ function sources(clock: FakeClock, quarantined: readonly Quarantined[] = []): St
       received: 7,
       tooLarge: 26,
       virtualFilters: 25,
-      assignments: new Map([[1, { sync: { size: 2 } }], [0, { sync: { size: 50 } }]]),
+      assignments: new Map([[1, { sync: { size: 2, delayed: 1 } }], [0, {
+        sync: { size: 50, delayed: 0 },
+      }]]),
     },
     intake: { accepted: 1, refused: 26 },
     gates: {
@@ -129,6 +134,14 @@ pureTest("the status gathers every counter from where it is counted", () => {
       subscriptions: 50,
       in_flight: 4,
       buffered_bytes: 5,
+      subscriptions_delayed: 0,
+      max_packet_bytes: 900,
+      max_qos: null,
+      retain_available: null,
+      wildcards_available: null,
+      shared_available: null,
+      keep_alive_ms: 20_000,
+      session_expiry_ms: null,
       last_error: null,
     },
     {
@@ -139,6 +152,14 @@ pureTest("the status gathers every counter from where it is counted", () => {
       subscriptions: 2,
       in_flight: 4,
       buffered_bytes: 5,
+      subscriptions_delayed: 1,
+      max_packet_bytes: null,
+      max_qos: null,
+      retain_available: null,
+      wildcards_available: null,
+      shared_available: null,
+      keep_alive_ms: null,
+      session_expiry_ms: null,
       last_error: "refused",
     },
   ]);

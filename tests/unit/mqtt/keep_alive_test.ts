@@ -14,7 +14,6 @@ function setUp() {
   const dead: number[] = [];
   const keepAlive: KeepAlive = new KeepAlive({
     clock,
-    ms: 60_000,
     bytesRead: () => link.bytesRead,
     ping: () => {
       const sentAt = clock.now();
@@ -33,7 +32,7 @@ function setUp() {
       dead.push(clock.now() / 1_000);
     },
   });
-  keepAlive.start();
+  keepAlive.start(60_000);
   return { clock, link, inbound, reading, pings, dead, reasons, keepAlive };
 }
 

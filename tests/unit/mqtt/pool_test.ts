@@ -24,7 +24,7 @@ function setUp(started = true) {
       buffered: 0,
       publish: () => {},
       subscribe: () => Promise.resolve(undefined),
-      unsubscribe: () => Promise.resolve(false),
+      unsubscribe: () => Promise.resolve(undefined),
       ping: () => {},
       close: () => {
         handler.onEnd({ by: "local", reason: "closed here" });

@@ -1,4 +1,5 @@
 import { utf8 } from "../../../src/base/bytes.ts";
+import type { BrokerLimits } from "../../../src/mqtt/broker_limits.ts";
 import type { LinkEnd, OutgoingPublish, PublishResult } from "../../../src/mqtt/link.ts";
 import { FakeClock } from "../../support/fake_clock.ts";
 import { fakeLog } from "../../support/fake_log.ts";
@@ -105,9 +106,9 @@ export function setUp(options: PublishingOptions = {}) {
     link.lose();
     publisher.down(gate.down(end).culprit);
   };
-  const up = (receiveMaximum = 65_535): void => {
+  const up = (receiveMaximum = 65_535, limits: BrokerLimits = {}): void => {
     gate.up(link);
-    publisher.up(link, receiveMaximum);
+    publisher.up(link, receiveMaximum, limits);
   };
   /** Has messages acknowledged until the window is as wide as it gets. */
   const widen = (): void => {

@@ -21,6 +21,8 @@ export class FakeConnection implements FilterConnection {
   stopped = false;
   readonly packets: string[] = [];
   readonly refused = new Set<string>();
+  /** SUBACK codes by filter. */
+  readonly codes = new Map<string, number>();
   hold = false;
   readonly #held: (() => void)[] = [];
   readonly #lost: (() => void)[] = [];
@@ -30,14 +32,16 @@ export class FakeConnection implements FilterConnection {
   subscribe(filters: readonly string[], qos: Qos): Promise<readonly SubscribeResult[] | undefined> {
     this.packets.push(`subscribe ${filters.join(" ")} qos ${qos}`);
     return this.#answer(filters.map((filter) => {
+      const code = this.codes.get(filter);
+      if (code !== undefined) return { code, reason: "" };
       const refused = this.refused.has(filter);
       return { code: refused ? 0x87 : qos, reason: refused ? "Not authorized" : "" };
     }));
   }
 
-  unsubscribe(filters: readonly string[]): Promise<boolean> {
+  unsubscribe(filters: readonly string[]): Promise<readonly SubscribeResult[] | undefined> {
     this.packets.push(`unsubscribe ${filters.join(" ")}`);
-    return this.#answer(true).then((answer) => answer ?? false);
+    return this.#answer(filters.map(() => ({ code: 0, reason: "" })));
   }
 
   /** The broker answers pings even when it holds back everything else. */

@@ -30,6 +30,8 @@ class Scene implements FilterLink {
   readonly sync = new FilterSync(this.clock, this.gate, {
     onAnswer: (filter, { code }) => this.answers.push(`${filter} ${code}`),
     onSynced: () => this.synced++,
+    onDelayed: () => {},
+    onStays: () => {},
   });
   #closing: ((results: undefined) => void)[] = [];
 
@@ -46,8 +48,8 @@ class Scene implements FilterLink {
     return promise;
   }
 
-  unsubscribe(): Promise<boolean> {
-    return Promise.resolve(true);
+  unsubscribe(filters: readonly string[]): Promise<readonly SubscribeResult[] | undefined> {
+    return Promise.resolve(filters.map(() => ({ code: 0, reason: "" })));
   }
 
   ping(done: () => void): void {

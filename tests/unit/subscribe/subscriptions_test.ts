@@ -10,6 +10,8 @@ import {
   SUBACK_WAIT_MS,
   Subscriptions,
 } from "../../../src/subscribe/subscriptions.ts";
+import type { Delivery } from "../../../src/mqtt/link.ts";
+import { RETAINED_WAIT_MS } from "../../../src/subscribe/retained_wait.ts";
 import { utf8 } from "../../../src/base/bytes.ts";
 import { encodeValueFrame } from "../../../src/wire/frame.ts";
 import { FakeClock } from "../../support/fake_clock.ts";
@@ -32,6 +34,7 @@ function setUp(maxConnections = 1) {
     refusal: (filter) => refusals.get(filter),
     clock,
     log,
+    random: () => 0.9,
     onSynced: () => {},
   });
   subscriptions.start();
@@ -86,16 +89,19 @@ pureTest(
 );
 
 pureTest(
-  "a filter is shared by its clients: one SUBSCRIBE, and one UNSUBSCRIBE when the last one left",
+  "a filter is shared by its clients: one at the broker, and one UNSUBSCRIBE when the last one left",
   async () => {
     const { made, subscriptions, add, up } = setUp();
     await up(0);
     const first = add("a");
     await settle();
+    assertEquals(made[0]!.packets, ["subscribe a qos 1"]);
+    made[0]!.packets.length = 0;
     const second = add("a");
     assertEquals(second.is, "accepted");
     first.leave();
     await settle();
+    // For the retained messages, which the second one has not had.
     assertEquals(made[0]!.packets, ["subscribe a qos 1"]);
     second.leave();
     await settle();
@@ -546,5 +552,74 @@ pureTest(
     }
     assertEquals([small.topics.length, large.topics.length, subscriptions.tooLarge], [1, 4, 3]);
     assertEquals(log.lines.filter(({ text }) => text.includes("max_frame")).length, 1);
+  },
+);
+
+pureTest("a retained message goes to who waits for it, and a live one to everybody", async () => {
+  const { clock, subscriptions, add, up } = setUp();
+  await up(0);
+  const retained = { retain: true, identifiers: [] };
+  const come = (topic: string, delivery?: Delivery): void =>
+    subscriptions.deliver({ index: 0 }, topic, new Uint8Array(0), delivery);
+  const first = add("a/+");
+  const other = add("b");
+  const virtual = add("a/1", true);
+  await settle();
+  for (const topic of ["a/1", "a/2"]) come(topic, retained);
+  const second = add("a/#");
+  await settle();
+  for (const topic of ["a/1", "a/2", "a/3"]) come(topic, retained);
+  assertEquals(first.topics, ["a/1", "a/2", "a/3"]);
+  assertEquals(second.topics, ["a/1", "a/2", "a/3"]);
+  clock.advance(RETAINED_WAIT_MS);
+  come("a/4", retained);
+  come("a/1");
+  assertEquals(first.topics.slice(3), ["a/1"]);
+  assertEquals(second.topics.slice(3), ["a/1"]);
+  assertEquals([other.topics, virtual.topics], [[], ["a/1"]]);
+});
+
+pureTest("copies with identifiers go to the subscribers of their filters, once each", async () => {
+  const { subscriptions, add } = setUp();
+  subscriptions.up({ index: 0 }, {
+    sessionPresent: false,
+    receiveMaximum: 100,
+    identifiersAvailable: true,
+  });
+  const exact = add("a/1");
+  const wild = add("a/+");
+  const both = add(["a/#", "a/1"]);
+  await settle();
+  const come = (...identifiers: number[]): void =>
+    subscriptions.deliver({ index: 0 }, "a/1", new Uint8Array(0), { retain: false, identifiers });
+  const counts = (): number[] => [exact, wild, both].map(({ topics }) => topics.length);
+  come(1);
+  assertEquals(counts(), [1, 0, 1]);
+  come(2);
+  come(3);
+  assertEquals(counts(), [1, 1, 1]);
+  come(1, 2, 3);
+  assertEquals(counts(), [2, 2, 2]);
+  // What is no filter's any more says nothing: it goes to whom it matches.
+  come(99);
+  assertEquals(counts(), [3, 3, 3]);
+});
+
+pureTest(
+  "a filter that is turned away for now closes nobody, and is said once each time",
+  async () => {
+    const { clock, log, made, add, up } = setUp();
+    await up(0);
+    made[0]!.codes.set("a", 0x97);
+    const sink = add("a");
+    await settle();
+    clock.advance(1_000);
+    assertEquals(sink.is, "accepted");
+    const warnings = log.lines.filter(({ level }) => level === "warn");
+    assertEquals([warnings.length, warnings[0]!.fields?.said], [1, "0x97 (quota exceeded)"]);
+    made[0]!.codes.clear();
+    clock.advance(10_000);
+    await settle();
+    assertEquals([sink.is, made[0]!.packets.length], ["accepted", 2]);
   },
 );
