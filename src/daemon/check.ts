@@ -358,11 +358,20 @@ function clientIdBeside(id: string): string {
   return letters.join("") + suffix;
 }
 
-/** What the broker said of itself when it accepted. */
-function connackText({ sessionPresent, receiveMaximum }: ConnackInfo): string {
-  return `it takes ${receiveMaximum} messages in flight, and ${
-    sessionPresent ? "had a session" : "had no session"
-  }`;
+/** What the broker said of itself and its limits when it accepted. */
+function connackText(connack: ConnackInfo): string {
+  const { maximumPacketSize, maximumQos, keepAliveS, sessionExpiryS } = connack;
+  return [
+    `it takes ${connack.receiveMaximum} messages in flight`,
+    ...maximumPacketSize === undefined ? [] : [`packets up to ${maximumPacketSize} bytes`],
+    ...maximumQos === undefined ? [] : [`QoS up to ${maximumQos}`],
+    ...connack.retainAvailable === false ? ["no retained messages"] : [],
+    ...connack.wildcardAvailable === false ? ["no wildcards"] : [],
+    ...connack.sharedAvailable === false ? ["no shared subscriptions"] : [],
+    ...keepAliveS === undefined ? [] : [`keep-alive ${keepAliveS} s`],
+    ...sessionExpiryS === undefined ? [] : [`keeps the session for ${sessionExpiryS} s`],
+    connack.sessionPresent ? "had a session" : "had no session",
+  ].join(", ");
 }
 
 /** Deno's `lookup` says EPERM when no permission covers every host. */
