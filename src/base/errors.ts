@@ -57,6 +57,8 @@ export class BusError extends Error {
 export const Exit = {
   /** Stopped on request. */
   OK: 0,
+  /** `status`: the daemon is not connected to the broker. */
+  NOT_CONNECTED: 1,
   /** Tools: the time allowed was over first, as in `mosquitto_sub`. */
   TIMED_OUT: 27,
   /** The command line is wrong. */
@@ -102,6 +104,12 @@ export function messageOf(error: unknown): string {
     ? refusalText(text, Deno.build.standalone)
     : undefined;
   return refused ?? text.replaceAll(/\s*\n\s*/g, " ");
+}
+
+/** Whether an error says that this process, or the system, has no file descriptor left: EMFILE, ENFILE [open(2)]. */
+export function isOutOfDescriptors(error: unknown): boolean {
+  const code = error instanceof Error && "code" in error ? error.code : undefined;
+  return code === "EMFILE" || code === "ENFILE";
 }
 
 /** The stack of anything that was thrown, in one line; `undefined` when it has none. */

@@ -7,8 +7,8 @@ export const MAX_WAITING_LOG_BYTES = 262_144;
 /** How urgent a line is. */
 export type Level = keyof typeof LEVELS;
 
-/** How a line looks: for a person, or one JSON object. */
-export type LogFormat = "text" | "json";
+/** How a line looks: for a person, one JSON object, or with the priority that systemd's journal reads in place of the time. */
+export type LogFormat = "text" | "json" | "journald";
 
 /** What a line says beside its text. Never a payload, a key or a password. */
 export type Fields = Readonly<Record<string, string | number | boolean | undefined>>;
@@ -33,7 +33,7 @@ export interface LogOptions {
   readonly write: (line: string) => void;
   /** Milliseconds since the epoch, for the time stamp. */
   readonly wallNow: () => number;
-  /** Puts `<6>`-like prefixes in place of time stamps, as systemd's journal reads them from stderr. */
+  /** Writes text as for `journald`, whose stderr this is: `<6>`-like prefixes in place of time stamps [sd-daemon(3)]. */
   readonly journal?: boolean;
 }
 
@@ -43,11 +43,12 @@ export const LEVEL_NAMES = Object.keys(LEVELS) as readonly Level[];
 /** A log that writes lines of at least the given level. */
 export function createLog(options: LogOptions): Log {
   const { format, write, wallNow, journal = false } = options;
+  const hasPriority = format === "journald" || journal;
   const threshold = LEVELS[options.level];
   const at = (level: Level) => (text: string, fields: Fields = {}): void => {
     if (LEVELS[level] > threshold) return;
     const time = new Date(wallNow()).toISOString();
-    const prefix = journal ? `<${LEVELS[level]}>` : `${time} ${level} `;
+    const prefix = hasPriority ? `<${LEVELS[level]}>` : `${time} ${level} `;
     const line = format === "json"
       ? JSON.stringify({ time, level, message: text, ...fields })
       : prefix + textLine(text, fields);

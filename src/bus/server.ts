@@ -5,7 +5,7 @@
  */
 
 import type { Clock, Timer } from "../base/clock.ts";
-import { messageOf } from "../base/errors.ts";
+import { isOutOfDescriptors, messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { BusListener } from "./listener.ts";
 import type { BusConn } from "./socket_conn.ts";
@@ -253,9 +253,4 @@ class Server implements BusServer, SessionHost {
     this.#sweepTimer = undefined;
     await this.removeSocket?.();
   }
-}
-
-function isOutOfDescriptors(error: unknown): boolean {
-  const code = error instanceof Error && "code" in error ? error.code : undefined;
-  return code === "EMFILE" || code === "ENFILE";
 }

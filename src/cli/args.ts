@@ -1,5 +1,6 @@
 import { parseArgs } from "../../deps.ts";
 import { Exit, ExitError } from "../base/errors.ts";
+import { meant, nearest } from "./nearest.ts";
 
 /** One option of a subcommand, as its parser, its help and the completions see it. */
 export interface Option {
@@ -19,6 +20,14 @@ export interface Option {
   readonly help: string;
 }
 
+/** An option of another program that is given by habit. */
+export interface ForeignOption {
+  /** Its letters and long names, without dashes. */
+  readonly names: readonly string[];
+  /** What takes its place. */
+  readonly instead: string;
+}
+
 /** What a command line gave: the values of each option, in their order, and the words that belong to none. */
 export interface Parsed {
   readonly values: ReadonlyMap<string, readonly string[]>;
@@ -33,17 +42,19 @@ export interface Parsed {
  * Two rules are its own: a value that is not any text cannot be empty, and `-i=NAME` is `-i NAME`.
  *
  * @param command The subcommand whose help a mistake points at.
+ * @param foreign Options that are refused with what takes their place.
  * @throws {ExitError} 64 for an option that is unknown or ambiguous, lacks its value, or has one without taking any
  */
 export function parseOptions(
   args: readonly string[],
   options: readonly Option[],
   command?: string,
+  foreign: readonly ForeignOption[] = [],
 ): Parsed {
   const keys = options.map(keyOf);
   // Everything is decided by Normalizer: parseArgs gets `--key=value`, and words behind `--`. Its implementations differ in
   // what they make of other forms, and so would the program.
-  const parsed = parseArgs(new Normalizer(args, options, command).normalized(), {
+  const parsed = parseArgs(new Normalizer(args, options, command, foreign).normalized(), {
     string: keys,
     collect: keys,
   });
@@ -76,6 +87,7 @@ class Normalizer {
     args: readonly string[],
     private readonly options: readonly Option[],
     private readonly command: string | undefined,
+    private readonly foreign: readonly ForeignOption[],
   ) {
     this.#rest = [...args];
   }
@@ -103,7 +115,7 @@ class Normalizer {
     const letters = [...arg.slice(1)];
     for (const [i, letter] of letters.entries()) {
       const option = this.options.find(({ short }) => short === letter);
-      if (option === undefined) throw usage(`unknown option -${letter}`, this.command);
+      if (option === undefined) throw this.#unknown(letter, "-");
       const isFlag = option.value === undefined;
       const joined = isFlag ? "" : letters.slice(i + 1).join("");
       const value = option.anyText ? joined : joined.replace(/^=/, "");
@@ -119,11 +131,26 @@ class Normalizer {
       this.options.filter(({ option, aliases = [] }) => [option, ...aliases].some(fits));
     const [exact] = named((spelling) => spelling === name);
     if (exact !== undefined) return exact;
+    if (this.#insteadOf(name) !== undefined) throw this.#unknown(name, "--");
     const [option, ...others] = name === "" ? [] : named((spelling) => spelling.startsWith(name));
-    if (option === undefined) throw usage(`unknown option --${name}`, this.command);
+    if (option === undefined) throw this.#unknown(name, "--");
     if (others.length === 0) return option;
     const candidates = [option, ...others].map(({ option }) => `--${option}`).join(", ");
     throw usage(`option --${name} is ambiguous: it may be ${candidates}`, this.command);
+  }
+
+  #insteadOf(name: string): string | undefined {
+    return this.foreign.find(({ names }) => names.includes(name))?.instead;
+  }
+
+  #unknown(name: string, dashes: "-" | "--"): ExitError {
+    const instead = this.#insteadOf(name);
+    if (instead !== undefined) return usage(`no option ${dashes}${name}: ${instead}`, this.command);
+    const near = dashes === "-"
+      ? undefined
+      : nearest(name, this.options.flatMap(({ option, aliases = [] }) => [option, ...aliases]));
+    const word = near === undefined ? undefined : `--${near}`;
+    return usage(`unknown option ${dashes}${name}${meant(word)}`, this.command);
   }
 
   /** The normal form of an option with the value that is attached to it, or else with the next argument. */

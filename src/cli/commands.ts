@@ -4,8 +4,10 @@
  * @module
  */
 
-import type { Exit as ExitCode } from "../base/errors.ts";
+import { type Exit as ExitCode, ExitError, messageOf } from "../base/errors.ts";
+import type { LogFormat } from "../base/log.ts";
 import { versionText } from "../base/version.ts";
+import { meant, nearest } from "./nearest.ts";
 import { parseOptions, usage } from "./args.ts";
 import { COMPLETIONS, SHELLS } from "./completions.ts";
 import { type Command, helpText, OFFLINE_OPTIONS, overviewText } from "./help.ts";
@@ -17,6 +19,8 @@ const TOOLS: Readonly<Record<string, () => Promise<Tool>>> = {
   publish: async () => (await import("./publish.ts")).PUBLISH,
   subscribe: async () => (await import("./subscribe.ts")).SUBSCRIBE,
   status: async () => (await import("./status.ts")).STATUS,
+  check: async () => (await import("./check.ts")).CHECK,
+  reconnect: async () => (await import("./reconnect.ts")).RECONNECT,
   quarantine: async () => (await import("./quarantine.ts")).QUARANTINE,
   spool: async () => (await import("./spool.ts")).SPOOL,
 };
@@ -42,11 +46,17 @@ export async function runCommand(args: readonly string[]): Promise<ExitCode> {
   if (first === "run") return await runRun([...baked, ...rest]);
   if (first === "help") return await help(rest);
   if (first === "completions") return await completions(rest);
-  if (!Object.hasOwn(TOOLS, first)) throw usage(`unknown subcommand ${first}`);
-  return await runTool(await TOOLS[first]!(), rest);
+  if (!Object.hasOwn(TOOLS, first)) throw unknownSubcommand(first);
+  const tool = await TOOLS[first]!();
+  return await runTool(tool, tool.takesCeiling ? [...baked, ...rest] : rest);
 }
 
-/** A compiled program finds what was baked in before what the user gave; only the daemon is concerned. */
+function unknownSubcommand(name: string): ExitError {
+  const near = nearest(name, ["run", ...Object.keys(TOOLS), "completions", "help"]);
+  return usage(`unknown subcommand ${name}${meant(near)}`);
+}
+
+/** A compiled program finds what was baked in before what the user gave; the daemon is concerned, and what checks its way. */
 function splitBaked(args: readonly string[]): [baked: readonly string[], given: readonly string[]] {
   const end = args[0] === "--connection-ceiling" ? 2 : 0;
   return [args.slice(0, end), args.slice(end)];
@@ -54,12 +64,18 @@ function splitBaked(args: readonly string[]): [baked: readonly string[], given: 
 
 async function runRun(args: readonly string[]): Promise<ExitCode> {
   const { holdingFailures } = await import("../process/failures.ts");
-  return await holdingFailures(() => runFrom(args));
+  return await holdingFailures(logFormatIn(args), () => runFrom(args));
+}
+
+/** The log's format by a command line that may hold mistakes, which are told in that format too. */
+function logFormatIn(args: readonly string[]): LogFormat {
+  const formats = [...args.join("\n").matchAll(/^--log-format[=\n](text|json|journald)$/gm)];
+  return (formats.at(-1)?.[1] ?? "text") as LogFormat;
 }
 
 async function runFrom(args: readonly string[]): Promise<ExitCode> {
   const { parseRunArgs } = await import("./run.ts");
-  const run = parseRunArgs(args);
+  const run = await suggesting(() => parseRunArgs(args));
   if (run.instead === "help") return await help([]);
   if (run.instead === "version") {
     const { permissionsText } = await import("../process/permitted.ts");
@@ -69,6 +85,23 @@ async function runFrom(args: readonly string[]): Promise<ExitCode> {
   return await runDaemon(run);
 }
 
+/** Without a subcommand the daemon is meant: an option that only others know says which was forgotten. */
+async function suggesting<T>(parse: () => T): Promise<T> {
+  try {
+    return parse();
+  } catch (error) {
+    const [, name] = error instanceof ExitError
+      ? /^unknown option -{1,2}([^;\s]+)/.exec(error.message) ?? []
+      : [];
+    const owners = (await allCommands()).filter(({ options }) =>
+      options.some(({ option, short }) => name === option || name === short)
+    );
+    if (owners.length === 0) throw error;
+    const names = owners.map((command) => command.name).join(" or ");
+    throw usage(`${messageOf(error).replace(/; .*/, "")} of iotcored run, but of ${names}`);
+  }
+}
+
 async function help(args: readonly string[]): Promise<ExitCode> {
   const { values, words: [name, surplus] } = parseOptions(args, HELP.options, "help");
   if (values.has("help")) return print(helpText(HELP));
@@ -76,7 +109,7 @@ async function help(args: readonly string[]): Promise<ExitCode> {
   const commands = await allCommands();
   if (name === undefined) return print(helpText(commands[0]!) + overviewText(commands));
   const command = commands.find((command) => command.name === name);
-  if (command === undefined) throw usage(`unknown subcommand ${name}`);
+  if (command === undefined) throw unknownSubcommand(name);
   return print(helpText(command));
 }
 

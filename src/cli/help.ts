@@ -1,4 +1,4 @@
-import type { Option } from "./args.ts";
+import type { ForeignOption, Option } from "./args.ts";
 
 /** A subcommand, as `--help` and the completions show it. */
 export interface Command {
@@ -8,6 +8,8 @@ export interface Command {
   /** How it is called, without the program's name. */
   readonly usage: readonly string[];
   readonly options: readonly Option[];
+  /** Options of other programs that are refused with a word on what takes their place. */
+  readonly foreign?: readonly ForeignOption[];
   /** Words that it takes beside its options; in capitals what stands for one, as in an option's value. */
   readonly words?: readonly string[];
   /** Lines below the options. */

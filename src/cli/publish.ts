@@ -1,14 +1,18 @@
 import { MAX_PAYLOAD_BYTES } from "../aws/limits.ts";
 import { type Bytes, concat } from "../base/bytes.ts";
+import { sleep, systemClock } from "../base/clock.ts";
 import { Exit, type Exit as ExitCode, ExitError, messageOf } from "../base/errors.ts";
 import type { PublishOptions } from "../client/client.ts";
 import { checkTopic } from "../topic/filter.ts";
 import { type Parsed, usage } from "./args.ts";
+import { MOSQUITTO_OPTIONS } from "./foreign.ts";
+import { Progress } from "./progress.ts";
 import { pieces, publishLines, type Source } from "./publish_lines.ts";
 import {
   checked,
   connectTool,
   numberOf,
+  onInterrupt,
   QOS_OPTION,
   qosOf,
   socketOf,
@@ -42,6 +46,16 @@ export const PUBLISH: Tool = {
       },
       QOS_OPTION,
       {
+        option: "repeat",
+        value: "COUNT",
+        help: "publish the message so often; not for lines",
+      },
+      {
+        option: "repeat-delay",
+        value: "SECONDS",
+        help: "wait so long between two of them; may have a fraction [0]",
+      },
+      {
         option: "ack",
         value: "accepted|broker",
         help: "wait until the daemon, or the broker, has it [accepted]",
@@ -53,6 +67,7 @@ export const PUBLISH: Tool = {
       },
       ...TOOL_OPTIONS,
     ],
+    foreign: MOSQUITTO_OPTIONS,
     notes: [
       "With -l lines are sent ahead of their answers. One that is refused is named on standard error,",
       "and the rest goes on; the exit code is that of the first. A daemon that is gone is waited for,",
@@ -96,16 +111,45 @@ async function publish(parsed: Parsed): Promise<ExitCode> {
     );
   }
   const options = publishOptions(parsed);
+  const repeat = repeatOf(parsed);
   const socket = socketOf(parsed);
   const payload = await payloadOf(parsed);
   await using client = await connectTool(socket);
   if (payload === undefined) return await publishLines(client, topic, options);
+  const stopped = new AbortController();
+  using _interrupt = onInterrupt(() => stopped.abort());
+  let done = 0;
+  using _progress = repeat.count > 1
+    ? new Progress(Deno.stderr, () => ({ done, waiting: 1 }))
+    : undefined;
   try {
-    await client.publish(topic, payload, options);
+    for (let n = 0; n < repeat.count && !stopped.signal.aborted; n++) {
+      if (n > 0) await sleep(systemClock, repeat.delayMs, stopped.signal);
+      if (!stopped.signal.aborted) await client.publish(topic, payload, options);
+      done++;
+    }
     return Exit.OK;
   } catch (error) {
     throw toolError(error, socket);
   }
+}
+
+/** How often the message is published, and how long is waited between, in ms. */
+function repeatOf(parsed: Parsed): { readonly count: number; readonly delayMs: number } {
+  const count = numberOf(parsed, "repeat", 1, Number.MAX_SAFE_INTEGER);
+  const delay = textOf(parsed, "repeat-delay");
+  if ((count ?? delay) !== undefined && parsed.values.has("stdin-line")) {
+    throw usage("options --repeat and --repeat-delay cannot be used with --stdin-line", "publish");
+  }
+  if (delay !== undefined && (!/^\d{1,7}(\.\d{1,9})?$/.test(delay) || Number(delay) > 2_147_483)) {
+    throw new ExitError(
+      Exit.USAGE,
+      `Cannot use --repeat-delay: it must be seconds from 0 to 2147483, got ${
+        JSON.stringify(delay)
+      }`,
+    );
+  }
+  return { count: count ?? 1, delayMs: Number(delay ?? 0) * 1_000 };
 }
 
 function publishOptions(parsed: Parsed): PublishOptions {

@@ -11,6 +11,7 @@ import {
 import { NoServerError } from "../bus/client.ts";
 import type { Client, PublishOptions } from "../client/client.ts";
 import { warn } from "./output.ts";
+import { type Figures, Progress } from "./progress.ts";
 import { toolError } from "./tool_errors.ts";
 
 /** Lines under way at once, and their bytes. */
@@ -47,6 +48,7 @@ export async function publishLines(
   options: PublishOptions,
 ): Promise<ExitCode> {
   const lines = new Lines(client, topic, options);
+  using _progress = new Progress(Deno.stderr, () => lines.figures);
   const splitter = new LineSplitter(MAX_PAYLOAD_BYTES);
   for await (const piece of stdinPieces()) {
     for (const line of splitter.push(piece)) await lines.publish(line);
@@ -79,6 +81,12 @@ class Lines {
     this.#topic = topic;
     this.#options = options;
     this.#ahead = new LookAhead(options.ack === "broker" ? BROKER_LOOK_AHEAD : LOOK_AHEAD);
+  }
+
+  /** What was answered and what waits, for who looks on. */
+  get figures(): Figures {
+    const waiting = this.#ahead.count;
+    return { done: this.#number - waiting, waiting };
   }
 
   /** Starts to publish a line, once few enough are under way. Throws when the daemon does not come back. */
@@ -183,6 +191,11 @@ export class LookAhead {
   /** @param most One of more than `bytes` may still go alone. */
   constructor(most: { readonly count: number; readonly bytes: number }) {
     this.#most = most;
+  }
+
+  /** How many are under way. */
+  get count(): number {
+    return this.#count;
   }
 
   /** Counts one that starts. */

@@ -19,10 +19,15 @@ function withDefault(setting: Setting<unknown>): Option {
   return text === undefined ? setting : { ...setting, help: `${setting.help} [${text}]` };
 }
 
-/** The options of `iotcored run`, as the help shows them. */
-export const RUN_OPTIONS: readonly Option[] = [
+/** The options that say how the daemon is to be. */
+export const DAEMON_OPTIONS: readonly Option[] = [
   ...(Object.values(SETTINGS) as readonly Setting<unknown>[]).map(withDefault),
   CEILING,
+];
+
+/** The options of `iotcored run`, as the help shows them. */
+export const RUN_OPTIONS: readonly Option[] = [
+  ...DAEMON_OPTIONS,
   { option: "help", short: "h", help: "print this help" },
   { option: "version", short: "V", help: "print the version" },
   { option: "verbose", help: "with --version: also print what this program may do" },
@@ -75,15 +80,20 @@ export interface RunArgs {
 export function parseRunArgs(args: readonly string[]): RunArgs {
   const parsed = parseOptions(args, RUN_OPTIONS);
   if (parsed.words.length > 0) throw usage(`unexpected argument ${parsed.words[0]}`);
+  const instead = (["help", "version"] as const).find((name) => parsed.values.has(name));
+  const verbose = parsed.values.has("verbose");
+  if (verbose && instead !== "version") throw usage("option --verbose is for --version");
+  return { ...daemonOptionsOf(parsed), instead, verbose };
+}
+
+/** What the options of the daemon say. @throws {ExitError} 64 for a ceiling that cannot be */
+export function daemonOptionsOf(parsed: Parsed): Pick<RunArgs, "given" | "ceiling"> {
   const given: Record<string, string> = {};
   for (const [name, setting] of Object.entries(SETTINGS)) {
     const value = parsed.values.get(setting.option)?.at(-1);
     if (value !== undefined) given[name as SettingName] = value;
   }
-  const instead = (["help", "version"] as const).find((name) => parsed.values.has(name));
-  const verbose = parsed.values.has("verbose");
-  if (verbose && instead !== "version") throw usage("option --verbose is for --version");
-  return { given, ceiling: ceilingOf(parsed), instead, verbose };
+  return { given, ceiling: ceilingOf(parsed) };
 }
 
 function ceilingOf(parsed: Parsed): number {

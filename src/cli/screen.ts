@@ -14,7 +14,8 @@ const LEAVE = "\x1b[?25h\x1b[?1049l";
 export class Screen implements Disposable {
   readonly #terminal: Terminal;
 
-  constructor(terminal: Terminal) {
+  /** @param paint Adds colours to a line that fits */
+  constructor(terminal: Terminal, private readonly paint = (line: string): string => line) {
     this.#terminal = terminal;
     this.#write(ENTER);
   }
@@ -24,7 +25,9 @@ export class Screen implements Disposable {
     const size = this.#terminal.size();
     // A terminal that nobody sized says 0.
     const [columns, rows] = [size.columns || 80, size.rows || 24];
-    const fitting = lines.slice(0, rows).map((line) => `${line.slice(0, columns - 1)}\x1b[K`);
+    const fitting = lines.slice(0, rows).map((line) =>
+      `${this.paint(line.slice(0, columns - 1))}\x1b[K`
+    );
     this.#write(`\x1b[H${fitting.join("\r\n")}\x1b[J`);
   }
 

@@ -17,6 +17,8 @@ export interface Tool {
   readonly command: Command;
   /** Whether it takes words that belong to no option. */
   readonly takesWords?: true;
+  /** Whether what was baked in when the program was compiled concerns it. */
+  readonly takesCeiling?: true;
   /** @throws {ExitError} */
   run(parsed: Parsed): Promise<ExitCode>;
 }
@@ -34,6 +36,10 @@ export const TOOL_OPTIONS: readonly Option[] = [
   { option: "help", short: "h", help: "print this help" },
 ];
 
+/** What is said to who names a broker. */
+export const DAEMON_PLACE =
+  "the daemon has the connection to the broker, and --bus-dir and -n say which daemon";
+
 /** The QoS of a message or subscription. */
 export const QOS_OPTION: Option = { option: "qos", short: "q", value: "0|1", help: "the QoS [0]" };
 
@@ -42,8 +48,12 @@ export async function runTool(
   { command, run, takesWords }: Tool,
   args: readonly string[],
 ): Promise<ExitCode> {
-  const parsed = parseOptions(args, command.options, command.name);
-  if (parsed.values.has("help")) return print(helpText(command));
+  const parsed = parseOptions(args, command.options, command.name, command.foreign);
+  if (parsed.values.has("help")) {
+    const [host] = command.foreign === undefined ? [] : parsed.words;
+    if (host === undefined) return print(helpText(command));
+    throw usage(`no option -h ${host}: -h prints the help; ${DAEMON_PLACE}`, command.name);
+  }
   if (parsed.words.length > 0 && !takesWords) {
     throw usage(`unexpected argument ${parsed.words[0]}`, command.name);
   }

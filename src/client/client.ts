@@ -110,6 +110,8 @@ export interface Client extends AsyncDisposable {
   retryQuarantined(seqs: readonly number[] | undefined): Promise<number>;
   /** Has messages of the quarantine removed for good; `undefined`: all. Resolves with how many there were. */
   dropQuarantined(seqs: readonly number[] | undefined): Promise<number>;
+  /** Has the daemon make its connections anew, at once and with credentials that are read again. */
+  reconnect(): Promise<void>;
   /** What the daemon says of itself. */
   status(): Promise<Status>;
   /** The status at once, then each second, for one reader. */
@@ -213,6 +215,10 @@ class DaemonClient implements Client {
 
   async dropQuarantined(seqs: readonly number[] | undefined): Promise<number> {
     return Number(await this.#ask("quarantine_drop", choice(seqs)));
+  }
+
+  async reconnect(): Promise<void> {
+    await this.#ask("reconnect", new Map());
   }
 
   async status(): Promise<Status> {

@@ -80,12 +80,16 @@ export function credentialPath(given: string): string {
 
 /** A host, perhaps with a port. @throws {RuleError} */
 export function endpoint(given: string): Endpoint {
-  const match = /^(?:\[(?<v6>[0-9a-fA-F:.]+)\]|(?<name>[A-Za-z0-9._-]+))(?::(?<port>.*))?$/.exec(
+  const match = /^(?:\[(?<v6>[0-9a-fA-F:.]+)\]|(?<name>[A-Za-z0-9._-]+))(?::(?<port>[^/]*))?$/.exec(
     given,
   );
   const host = match?.groups?.v6 ?? match?.groups?.name;
   if (host === undefined || host.length > 253) {
-    throw new RuleError("must be HOST or HOST:PORT, with a host name or address and no scheme");
+    const bare = given.replace(/^[a-z0-9+]+:\/\//i, "").replace(/\/.*$/s, "");
+    const write = bare !== given && /^[A-Za-z0-9._:-]+$/.test(bare) ? `; write ${bare}` : "";
+    throw new RuleError(
+      `must be HOST or HOST:PORT, with a host name or address and no scheme${write}`,
+    );
   }
   const port = match?.groups?.port;
   return { host, port: port === undefined ? undefined : integer(1, 65_535)(port) };

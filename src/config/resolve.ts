@@ -190,11 +190,21 @@ function readSetting<N extends SettingName>(
   const raw = onCommandLine ?? inConfig;
   if (raw === undefined) return undefined;
   try {
+    // A proxy's URL may hold a password, which no message shows.
+    if (name !== "noProxy" && name !== "proxy") checkEdges(raw);
     const told = onCommandLine ?? setting.fromConfig?.(raw) ?? raw;
     return setting.parse(told) as SettingValue<N>;
   } catch (error) {
     if (!(error instanceof RuleError)) throw error;
     throw malformed(name, raw, error.message, onCommandLine !== undefined);
+  }
+}
+
+/** Blanks and quotes that a shell or an editor left around a value. @throws {RuleError} */
+function checkEdges(raw: string): void {
+  const bare = raw.trim().replace(/^(["'])(.*)\1$/s, "$2").trim();
+  if (bare !== raw && bare !== "") {
+    throw new RuleError(`must be without blanks and quotes around it; write ${bare}`);
   }
 }
 

@@ -239,11 +239,11 @@ export const SETTINGS = {
   },
   logFormat: {
     option: "log-format",
-    value: "text|json",
+    value: "text|json|journald",
     fallback: "text",
     applies: "restart",
     help: "how to log",
-    parse: oneOf<LogFormat>("text", "json"),
+    parse: oneOf<LogFormat>("text", "json", "journald"),
   },
 } as const satisfies Record<string, Setting<unknown>>;
 

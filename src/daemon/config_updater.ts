@@ -4,7 +4,7 @@ import type { Log } from "../base/log.ts";
 import { nextConfig } from "../config/change.ts";
 import type { Config, LocalConfig } from "../config/resolve.ts";
 import { RevertedError } from "../config/watch.ts";
-import { readCredentials } from "../mqtt/credentials.ts";
+import { checkCredentials } from "../mqtt/credentials.ts";
 import { probe, Trial } from "./config_trial.ts";
 
 /** Characters of a reason that the status shows: a value of the config may be long. */
@@ -67,7 +67,7 @@ export class ConfigUpdater {
 
   /** Uses the first whole configuration. @throws {ExitError} 78 for credential files that cannot be used */
   async connect(config: Config): Promise<void> {
-    await readCredentials(config);
+    await checkCredentials(config);
     if (this.#stopped) return;
     const { next, restart } = nextConfig({ ...config, ...this.#local }, config);
     this.#tellRestart(restart);
@@ -79,7 +79,7 @@ export class ConfigUpdater {
   async update(config: Config, signal: AbortSignal): Promise<void> {
     const change = nextConfig(this.config, config);
     if (change.route && this.#proven !== undefined) await this.#probe(change.next, signal);
-    else if (change.credentials) await readCredentials(change.next);
+    else if (change.credentials) await checkCredentials(change.next);
     signal.throwIfAborted();
     if (this.#stopped) return;
     const changed = change.fields.join(" ");

@@ -13,7 +13,7 @@ import { listenOnFd } from "../bus/listener.ts";
 import { type BusServer, serve, type ServeOptions, startServer } from "../bus/server.ts";
 import { AWS_RATE_LIMITS } from "../aws/rate_window.ts";
 import { CredentialFiles } from "../mqtt/credential_files.ts";
-import { readCredentials } from "../mqtt/credentials.ts";
+import { checkCredentials } from "../mqtt/credentials.ts";
 import { createDial } from "../mqtt/dial.ts";
 import { ReadGate } from "../mqtt/read_gate.ts";
 import { ConnectionPool, type PooledConnection, type PoolHandler } from "../mqtt/pool.ts";
@@ -96,7 +96,7 @@ export async function startDaemon(
   dependencies: DaemonDependencies,
 ): Promise<Daemon> {
   // Before anything is served: a supervisor hears of a bad file by the exit code, and clients wait.
-  await readCredentials(config);
+  await checkCredentials(config);
   const daemon = await serveClients(config, dependencies);
   await daemon.connect(config);
   return daemon;
@@ -181,7 +181,10 @@ class LocalDaemon implements Daemon, PoolHandler {
       clock,
       log,
       apply: (next) => this.#apply(next),
-      start: () => this.#pool.start(),
+      start: () => {
+        this.#files.warnDaily();
+        this.#pool.start();
+      },
       reconnect: (reason) => this.reconnect(reason),
     });
     this.finished = this.#end.promise;
@@ -248,6 +251,7 @@ class LocalDaemon implements Daemon, PoolHandler {
         gates: this.#gates,
         queue: this.#queue,
         spool: this.#spool,
+        certificateExpires: () => this.#files.validTo,
         clients: () => this.#server?.counters(),
         config: () => this.#config.local,
         waiting: () => this.#config.waiting,

@@ -61,6 +61,8 @@ export interface StatusSources {
   readonly queue: Pick<Qos0Queue, "length" | "bytes">;
   readonly gates: Pick<SendGates, "counters" | "standings">;
   readonly spool: { stats(): SpoolStats };
+  /** When the certificate in use ends, in ms since the epoch; `undefined` before it was read. */
+  readonly certificateExpires: () => number | undefined;
   /** The server's figures; `undefined` before it serves. */
   readonly clients: () => BusCounters | undefined;
   /** As it is now. */
@@ -128,6 +130,7 @@ export class StatusReport {
       received: subscriptions.received,
       rejected: this.#sources.rejected.count,
       held_ms: Math.round(this.#sources.readGate.heldMs),
+      certificate_expires: this.#sources.certificateExpires() ?? null,
       clients: {
         open: clients.clients,
         total: clients.total,

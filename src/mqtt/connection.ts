@@ -9,6 +9,7 @@ import type { Bytes } from "../base/bytes.ts";
 import { type Clock, systemClock, type Timer } from "../base/clock.ts";
 import { ExitError, messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
+import { EARLIEST_MS } from "../base/version.ts";
 import { stackOf } from "../base/errors.ts";
 import { ConnectError } from "./connect_error.ts";
 import { type Effect, type Event, INITIAL, type State, step } from "./connection_state.ts";
@@ -302,7 +303,8 @@ export class Connection {
     if (state.type === "ended") this.#onEnd(call, state.end);
   }
 
-  #onRefused(failure: ConnectError): void {
+  #onRefused(refusal: ConnectError): void {
+    const failure = byWrongClock(refusal, this.#clock.wallNow());
     if (failure.kind === "fault") this.#logFault(failure.cause);
     this.#logPacket(failure.bytes);
     this.#lastError = failure.message;
@@ -393,6 +395,14 @@ function linkOf(call: Call | undefined): MqttLink | undefined {
 
 function faultText(cause: unknown): string {
   return `an exception that nothing caught: ${messageOf(cause)}`;
+}
+
+/** A certificate cannot be checked by a clock that is not set yet, as before the first answer of NTP: the failure says so. */
+function byWrongClock(failure: ConnectError, wallNow: number): ConnectError {
+  if (failure.kind !== "certificate" || wallNow >= EARLIEST_MS) return failure;
+  const time = new Date(wallNow).toISOString();
+  const why = `the clock of this device says ${time}, which is before this program was made`;
+  return new ConnectError(failure.stage, failure.kind, `${why}; ${failure.message}`);
 }
 
 function toFailure(error: unknown): ConnectError {

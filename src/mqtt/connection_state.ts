@@ -190,7 +190,7 @@ function onRefused(history: History, { failure, now, random }: Of<"refused">): S
 function verdict(history: History, failure: ConnectError): 77 | 78 | undefined {
   if (isAuthentication(failure)) return Exit.NOPERM;
   // While the daemon runs, files may be in the middle of a rotation.
-  return failure.stage === "credentials" && !history.everUp ? Exit.CONFIG : undefined;
+  return failure.kind === "config" && !history.everUp ? Exit.CONFIG : undefined;
 }
 
 function onEnded(state: State, event: Of<"ended">): Step {
@@ -299,7 +299,9 @@ function retry(
   const effects: Effect[] = [{
     type: "log",
     level: "warn",
-    text: `${text}; next attempt in ${(wait / 1_000).toFixed(1)} s`,
+    // The same each time but for its fields, so that a flood of it is counted and not repeated.
+    text,
+    fields: { next_attempt_s: (wait / 1_000).toFixed(1) },
   }];
   if (hint !== undefined) effects.push({ type: "log", level: "warn", text: hint });
   return before(next, effects);

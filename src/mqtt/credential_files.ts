@@ -13,6 +13,9 @@ import {
 /** How often files that cannot be used are looked at again while older credentials are in use, in ms. */
 export const RETRY_MS = 5_000;
 
+/** How often the end of a certificate is warned about while it is near, in ms. */
+export const EXPIRY_REPEAT_MS = 86_400_000;
+
 /** The credential files as they were last of use, for all connections; says once what is to be said of them. */
 export class CredentialFiles {
   readonly #log: Log;
@@ -22,6 +25,7 @@ export class CredentialFiles {
   /** Told when files that could not be used can be used again, so that a rotation that was met halfway is not forgotten. */
   onMended: () => void = () => {};
   #retry: Timer | undefined;
+  #daily: Timer | undefined;
   /** What was logged of validity, of root certificates and of a failure to read. */
   #said = { validity: "", leftOut: "", failure: "" };
 
@@ -42,7 +46,7 @@ export class CredentialFiles {
       const credentials = await readCredentials(paths, this.#readText);
       this.#last = { paths, credentials };
       this.#said.failure = "";
-      this.close();
+      this.#cancelRetry();
       this.#report(paths, credentials);
       return credentials;
     } catch (error) {
@@ -58,8 +62,31 @@ export class CredentialFiles {
     }
   }
 
-  /** Looks at no file any more until the next read. */
+  /** When the certificate in use ends, in ms since the epoch; `undefined` before one was read. */
+  get validTo(): number | undefined {
+    return this.#last?.credentials.validTo;
+  }
+
+  /** Warns each day of a certificate whose end is near, until {@linkcode close}. */
+  warnDaily(): void {
+    this.#daily?.cancel();
+    this.#daily = this.#clock.after(EXPIRY_REPEAT_MS, () => {
+      this.warnDaily();
+      const last = this.#last;
+      const now = this.#clock.wallNow();
+      if (last === undefined || now <= last.credentials.validTo - EXPIRY_WARNING_MS) return;
+      logValidity(this.#log, last.paths.cert, last.credentials, now);
+    });
+  }
+
+  /** Looks at no file any more until the next read, and warns no more. */
   close(): void {
+    this.#cancelRetry();
+    this.#daily?.cancel();
+    this.#daily = undefined;
+  }
+
+  #cancelRetry(): void {
     this.#retry?.cancel();
     this.#retry = undefined;
   }

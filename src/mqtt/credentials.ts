@@ -1,7 +1,8 @@
 import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
 import { Buffer } from "node:buffer";
-import { Exit, ExitError, messageOf } from "../base/errors.ts";
+import { Exit, ExitError, isOutOfDescriptors, messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
+import { ConnectError } from "./connect_error.ts";
 import { type PemBlock, readPem, writePem } from "./pem.ts";
 
 /** A certificate that ends sooner than this is warned about, in ms. */
@@ -32,7 +33,10 @@ export interface Credentials {
   readonly validTo: number;
 }
 
-/** Reads a whole file as text; `Deno.readTextFile` but for tests. */
+/** The largest credential file that is read, in bytes; a bundle of all public roots has a quarter of a million. */
+export const MAX_FILE_BYTES = 4_194_304;
+
+/** Reads a whole file as text; {@linkcode readRegularFile} but for tests. */
 export type ReadText = (path: string) => Promise<string>;
 
 /**
@@ -41,10 +45,11 @@ export type ReadText = (path: string) => Promise<string>;
  * are left out, as one of a bundle is rarely the one that counts.
  *
  * @throws {ExitError} `Exit.CONFIG`, with one line that names the option, the path and what is wrong.
+ * @throws {ConnectError} When no file descriptor is left, which says nothing of the files.
  */
 export async function readCredentials(
   paths: CredentialPaths,
-  readText: ReadText = Deno.readTextFile,
+  readText: ReadText = readRegularFile,
 ): Promise<Credentials> {
   const [ca, cert, keys] = await Promise.all([
     readBlocks("--rootca", paths.rootca, readText),
@@ -66,6 +71,32 @@ export async function readCredentials(
     validFrom: Date.parse(device.validFrom),
     validTo: Date.parse(device.validTo),
   };
+}
+
+/**
+ * Reads the files for what is wrong with them. That no file descriptor is left is not: each attempt to connect reads them again.
+ *
+ * @throws {ExitError} `Exit.CONFIG`
+ */
+export async function checkCredentials(paths: CredentialPaths, readText?: ReadText): Promise<void> {
+  try {
+    await readCredentials(paths, readText);
+  } catch (error) {
+    if (!(error instanceof ConnectError)) throw error;
+  }
+}
+
+/** A FIFO would be waited for, and some devices have no end. */
+async function readRegularFile(path: string): Promise<string> {
+  const { isFile, isDirectory, isFifo, size } = await Deno.stat(path);
+  if (!isFile) {
+    const kind = isDirectory ? "a folder" : isFifo ? "a FIFO" : "a device or socket";
+    throw new TypeError(`it must be a regular file, but is ${kind}`);
+  }
+  if (size > MAX_FILE_BYTES) {
+    throw new RangeError(`it must be at most ${MAX_FILE_BYTES} bytes, but has ${size}`);
+  }
+  return await Deno.readTextFile(path);
 }
 
 /** Logs from when to when the device certificate is valid; warns when it is not valid now or ends within 30 days. */
@@ -118,6 +149,10 @@ async function readBlocks(option: string, path: string, readText: ReadText): Pro
   try {
     return readPem(await readText(path));
   } catch (error) {
+    if (isOutOfDescriptors(error)) {
+      const text = `Cannot open ${option} ${path} at the moment: ${messageOf(error)}`;
+      throw new ConnectError("credentials", "other", text);
+    }
     throw wrong(option, path, `cannot be read (${messageOf(error)})`);
   }
 }

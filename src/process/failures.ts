@@ -1,6 +1,6 @@
 import { sleep, systemClock } from "../base/clock.ts";
 import { Exit, type Exit as ExitCode, type Failure, failureOf, messageOf } from "../base/errors.ts";
-import { createLog, type Log } from "../base/log.ts";
+import { createLog, type Log, type LogFormat } from "../base/log.ts";
 import type { Environment } from "../config/resolve.ts";
 import { Signals } from "./signals.ts";
 import { Notifier, runtimeFolder, watchdogMs } from "./systemd.ts";
@@ -43,19 +43,27 @@ export function sentenceOf({ count, text }: Failures): string {
  * Runs the daemon. Under systemd, which starts it anew 10 s after each end, a failure that repeats is held back before it ends the
  * program: starts that cannot succeed then cost the device next to nothing, and the log counts them.
  *
- * @throws whatever `run` throws, when systemd did not start this
+ * What ends it is the last line of the log, in its format and with the exit code.
  */
-export async function holdingFailures(run: () => Promise<ExitCode>): Promise<ExitCode> {
+export async function holdingFailures(
+  format: LogFormat,
+  run: () => Promise<ExitCode>,
+): Promise<ExitCode> {
   const environment = Object.fromEntries(
     ["NOTIFY_SOCKET", "RUNTIME_DIRECTORY", "WATCHDOG_USEC", "WATCHDOG_PID", "JOURNAL_STREAM"]
       .map((name) => [name, Deno.env.get(name)]),
   );
   const folder = runtimeFolder(environment);
-  if (!environment.NOTIFY_SOCKET || folder === undefined) return await run();
   try {
     return await run();
   } catch (error) {
-    return await hold(failureOf(error), folder, environment);
+    const failure = failureOf(error);
+    const log = stderrLog(environment, format);
+    if (environment.NOTIFY_SOCKET && folder !== undefined) {
+      return await hold(failure, folder, environment, log);
+    }
+    log.error(failure.text, { exit: failure.exit, stack: lineOf(failure.stack) });
+    return failure.exit;
   }
 }
 
@@ -64,10 +72,13 @@ async function hold(
   { exit, text, stack }: Failure,
   folder: string,
   environment: Environment,
+  log: Log,
 ): Promise<ExitCode> {
-  const log = stderrLog(environment);
   const failures = nextFailures(readFailures(folder), text);
-  log.error(sentenceOf(failures), failures.count === 1 ? { stack } : {});
+  log.error(sentenceOf(failures), {
+    exit,
+    ...failures.count === 1 ? { stack: lineOf(stack) } : {},
+  });
   if (!remember(folder, failures, log) || await waited(failures, environment, log)) return exit;
   forgetFailures(environment);
   return Exit.OK;
@@ -123,10 +134,14 @@ function remember(folder: string, failures: Failures, log: Log): boolean {
   }
 }
 
-function stderrLog({ JOURNAL_STREAM }: Environment): Log {
+function lineOf(stack: string | undefined): string | undefined {
+  return stack?.replaceAll(/\s*\n\s*/g, " | ");
+}
+
+function stderrLog({ JOURNAL_STREAM }: Environment, format: LogFormat): Log {
   return createLog({
     level: "info",
-    format: "text",
+    format,
     journal: JOURNAL_STREAM !== undefined,
     write: (line) => void Deno.stderr.writeSync(new TextEncoder().encode(line)),
     wallNow: systemClock.wallNow,

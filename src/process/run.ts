@@ -19,6 +19,7 @@ import {
 } from "../config/resolve.ts";
 import { loadConfig, needsConfigService } from "../config/load.ts";
 import { CONFIG_INTERFACE, ConfigService } from "../config/service.ts";
+import { endpointWarning } from "../config/warnings.ts";
 import { ConfigWatch, type WatchOptions } from "../config/watch.ts";
 import {
   type Daemon,
@@ -112,6 +113,8 @@ async function run(options: RunOptions, around: Surroundings): Promise<void> {
   const started = await Promise.race([start(loading, options, around), fault]);
   if (started === undefined) return log.info("stopped before the config was there");
   const { daemon, config } = started;
+  const warning = endpointWarning(config.host);
+  if (warning !== undefined) log.warn(warning);
   const watch = needsConfigService(given)
     ? new ConfigWatch({ ...inputs, current: config, ...applyTo(daemon, around) })
     : undefined;
@@ -237,12 +240,14 @@ async function stopAfterFault(daemon: Daemon, error: unknown, log: Log): Promise
   await daemon.abandon();
 }
 
-function configService(given: Given, clock: Clock): ConfigService {
+/** The config service of the Greengrass nucleus on this device. */
+export function configService(given: Given, clock: Clock): ConfigService {
   const busDir: Config["busDir"] = SETTINGS.busDir.parse(given.busDir ?? SETTINGS.busDir.fallback);
   return new ConfigService(`${busDir}/${CONFIG_INTERFACE}`, clock);
 }
 
-function readEnvironment(): Environment {
+/** The variables that the program may read. */
+export function readEnvironment(): Environment {
   return Object.fromEntries(VARIABLES.map((name) => [name, Deno.env.get(name)]));
 }
 

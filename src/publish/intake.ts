@@ -110,7 +110,7 @@ export class Intake {
     spool.append(message, (error, seq) => {
       if (error !== undefined) return reply.refuse(error);
       this.#accepted++;
-      if (untilAcknowledged) return waiters.add(seq, reply);
+      if (untilAcknowledged) return waiters.add(seq, reply, messageExpiry);
       fault?.("before answer");
       reply.respond(null);
       fault?.("after answer");

@@ -8,20 +8,41 @@ export type PublishReply = Pick<Reply, "respond" | "refuse"> & { readonly notify
 /** How long a client with `ack=broker` waits for the PUBACK, in ms. */
 export const BROKER_ACK_MS = 30_000;
 
+/** A client that waits; times are in ms of the clock. */
+interface Waiter {
+  readonly reply: PublishReply;
+  /** When TIMEOUT is the answer. */
+  readonly until: number;
+  /** When the message is no longer sent. */
+  readonly expiresAt: number;
+  timer: Timer;
+}
+
 /** Clients that want their answer after PUBACK, by the message they wait for. */
 export class PubackWaiters {
-  readonly #waiting = new Map<number, { readonly reply: PublishReply; readonly timer: Timer }>();
+  /** Whether the broker may have a message: it has no end of its own then. */
+  isInFlight: (seq: number) => boolean = () => false;
+  readonly #waiting = new Map<number, Waiter>();
 
   constructor(readonly clock: Clock) {}
 
-  /** Answers when the message was acknowledged, or with TIMEOUT; the message stays spooled then. */
-  add(seq: number, reply: PublishReply): void {
-    const timer = this.clock.after(BROKER_ACK_MS, () => {
-      this.#waiting.delete(seq);
-      const text = `no PUBACK within ${BROKER_ACK_MS / 1_000} s; the message stays spooled`;
-      reply.refuse(new BusError(Code.TIMEOUT, text));
-    });
-    this.#waiting.set(seq, { reply, timer });
+  /**
+   * Answers when the message was acknowledged, with REMOTE when it was refused or expired before it was sent, or with TIMEOUT; the
+   * message stays spooled then.
+   *
+   * @param messageExpiry Seconds that the message has from now; `undefined`: for ever.
+   */
+  add(seq: number, reply: PublishReply, messageExpiry?: number): void {
+    const now = this.clock.now();
+    const expiresAt = now + (messageExpiry ?? Infinity) * 1_000;
+    const until = now + BROKER_ACK_MS;
+    const timer = this.#look(seq, Math.min(until, expiresAt));
+    this.#waiting.set(seq, { reply, until, expiresAt, timer });
+  }
+
+  /** Nothing is in flight any more: what expired there is not sent again. */
+  linkLost(): void {
+    for (const seq of [...this.#waiting.keys()]) this.#onTime(seq);
   }
 
   /** The broker has the message. */
@@ -40,6 +61,27 @@ export class PubackWaiters {
   stop(): void {
     for (const seq of [...this.#waiting.keys()]) {
       this.#take(seq)?.refuse(new BusError(Code.NOCONN, "the daemon stops before the PUBACK came"));
+    }
+  }
+
+  #look(seq: number, at: number): Timer {
+    return this.clock.after(at - this.clock.now(), () => this.#onTime(seq));
+  }
+
+  #onTime(seq: number): void {
+    const waiter = this.#waiting.get(seq);
+    if (waiter === undefined) return;
+    const { until, expiresAt } = waiter;
+    const now = this.clock.now();
+    if (now >= expiresAt && !this.isInFlight(seq)) {
+      const text = "the message expired before it could be sent";
+      this.#take(seq)?.refuse(new BusError(Code.REMOTE, text, "expired"));
+    } else if (now >= until) {
+      const text = `no PUBACK within ${BROKER_ACK_MS / 1_000} s; the message stays spooled`;
+      this.#take(seq)?.refuse(new BusError(Code.TIMEOUT, text));
+    } else {
+      waiter.timer.cancel();
+      waiter.timer = this.#look(seq, now < expiresAt ? Math.min(until, expiresAt) : until);
     }
   }
 

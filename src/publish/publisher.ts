@@ -149,6 +149,7 @@ export class Publisher {
       renew: (reason) => this.#link?.renew(reason),
     });
     this.#throttle = new SendThrottle(clock, limits, this.#congestion.rate, () => this.#pump());
+    options.waiters.isInFlight = (seq) => this.#inFlight.has(seq);
     options.spool.onAvailable = () => this.#pump();
     options.queue.onAvailable = () => this.#pump();
     options.gate.onChange = () => this.#pump();
@@ -245,6 +246,7 @@ export class Publisher {
     if (culprit !== undefined && closedFor !== undefined) {
       this.#quarantine(closedFor.record, culprit.refusal.reason);
     }
+    this.#options.waiters.linkLost();
     this.#options.spool.rewind();
     this.#finishWhenDrained();
   }

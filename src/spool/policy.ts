@@ -1,5 +1,6 @@
 import { fromUtf8, utf8 } from "../base/bytes.ts";
 import { textLength } from "../base/bytes.ts";
+import { EARLIEST_MS } from "../base/version.ts";
 import type { SpoolStorage } from "./storage.ts";
 
 /** What a message takes beside its topic and payload, in bytes: its row on disk, or its objects in memory. */
@@ -37,6 +38,24 @@ export function decide(fill: Fill, size: number): Decision {
 /** Whether a message that may live until `expiresAt` (ms on the clock of `now`) is over. */
 export function isExpired(expiresAt: number | undefined, now: number): boolean {
   return expiresAt !== undefined && expiresAt <= now;
+}
+
+/**
+ * The time of acceptance, as far as it is known: one before {@linkcode EARLIEST_MS} is of a clock that was not set then, and nobody
+ * knows how long ago that was. It counts from `openedAt`, when the spool was opened, if the clock was right by then.
+ */
+export function knownTime(acceptedAt: number, openedAt: number): number {
+  return acceptedAt < EARLIEST_MS && openedAt >= EARLIEST_MS ? openedAt : acceptedAt;
+}
+
+/** A message with its times by {@linkcode knownTime}: it has its whole time from then. */
+export function rebased<R extends { readonly acceptedAt: number; readonly expiresAt?: number }>(
+  record: R,
+  openedAt: number,
+): R {
+  const acceptedAt = knownTime(record.acceptedAt, openedAt);
+  if (acceptedAt === record.acceptedAt || record.expiresAt === undefined) return record;
+  return { ...record, acceptedAt, expiresAt: record.expiresAt + acceptedAt - record.acceptedAt };
 }
 
 /**

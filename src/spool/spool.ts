@@ -17,7 +17,7 @@ import {
   systemTurn,
   type Turn,
 } from "./commit_queue.ts";
-import { chooseEvictions, decide, isExpired, sizeOf } from "./policy.ts";
+import { chooseEvictions, decide, isExpired, knownTime, rebased, sizeOf } from "./policy.ts";
 import { ReadAhead } from "./read_ahead.ts";
 import type { Qos, Quarantined, SpoolRecord, SpoolStorage, StorageError } from "./storage.ts";
 import { whenDone } from "./when_done.ts";
@@ -92,6 +92,8 @@ export class Spool {
   readonly #ahead: ReadAhead;
   /** What the time of the spool is ahead of the monotonic clock, in ms. */
   readonly #epoch: number;
+  /** When this spool was opened, in its time. */
+  readonly #openedAt: number;
 
   /** What is being committed. */
   #running: Batch | undefined;
@@ -121,6 +123,7 @@ export class Spool {
     this.#log = log;
     this.#fault = fault;
     this.#epoch = Math.max(clock.wallNow(), storage.newestAt) - clock.now();
+    this.#openedAt = this.now();
     const isDisk = storage.kind === "disk";
     // Memory has nothing to gain from waiting.
     const when = isDisk ? turn ?? systemTurn : (fn: () => void) => fn();
@@ -180,8 +183,9 @@ export class Spool {
     let expired = 0;
     const now = this.now();
     while (records.length < limit) {
-      const record = this.#ahead.peek();
-      if (record === undefined) break;
+      const next = this.#ahead.peek();
+      if (next === undefined) break;
+      const record = rebased(next, this.#openedAt);
       const isUnwanted = this.#isSpokenFor(record.seq);
       const isOver = !isUnwanted && isExpired(record.expiresAt, now);
       if (!isUnwanted && !isOver) {
@@ -265,7 +269,8 @@ export class Spool {
   /** What `status` shows. */
   stats(): SpoolStats {
     const { kind, usage } = this.#storage;
-    const oldest = this.#storage.oldestAcceptedAt();
+    const accepted = this.#storage.oldestAcceptedAt();
+    const oldest = accepted === undefined ? undefined : knownTime(accepted, this.#openedAt);
     return {
       storage: kind,
       messages: usage.messages,

@@ -232,6 +232,13 @@ export const STATUS_FIELDS: Fields = {
     "reading_held_seconds",
     "Time for which reading from the broker was held back for subscribers that were behind.",
   ),
+  certificate_expires: {
+    ...gauge(
+      "certificate_expires_seconds",
+      "When the device certificate ends, since the Unix epoch.",
+    ),
+    optional: true,
+  },
   clients: { section: CLIENTS },
   queues: { list: QUEUE, label: { name: "queue", field: "name" } },
   config_waiting: OPTIONAL_TEXT,

@@ -6,6 +6,9 @@ const NAMED_QUARANTINED = 5;
 /** Topics and filters that are suspect or refused that the page names. */
 const NAMED_SUBJECTS = 5;
 
+/** A certificate that ends sooner than this is shown, in ms. */
+export const EXPIRY_WARNING_MS = 30 * 86_400_000;
+
 const LABEL_WIDTH = 13;
 
 /**
@@ -23,6 +26,7 @@ export function statusPage(status: Status, socket: string, now: number): string[
     ...suspicionLines(status, now),
     row("received", `${grouped(status.received)} messages`),
     ...clientLines(status),
+    ...certificateLines(status, now),
     ...status.config_waiting === null
       ? []
       : [row("config", `waiting: ${visible(status.config_waiting)}`)],
@@ -55,7 +59,8 @@ export function statusLine(status: Status, now: number): string {
   return `${new Date(now).toISOString()} ${pairs.join(" ")}`;
 }
 
-function connectionLines(connection: ConnectionView, now: number): string[] {
+/** A connection, and why it is or was down. */
+export function connectionLines(connection: ConnectionView, now: number): string[] {
   const { client_id, connected, since, address, subscriptions, in_flight, last_error } = connection;
   const state = connected ? `up ${duration(now - (since ?? now))}` : "DOWN";
   const lines = [
@@ -74,6 +79,13 @@ function connectionLines(connection: ConnectionView, now: number): string[] {
     lines.push(row("", `${connected ? "before that" : "reason"}: ${visible(last_error)}`));
   }
   return lines;
+}
+
+/** A certificate that ends soon is what somebody has to act on; any other is not worth a line. */
+function certificateLines({ certificate_expires: expires }: Status, now: number): string[] {
+  if (expires === null || expires - now > EXPIRY_WARNING_MS) return [];
+  if (expires <= now) return [row("certificate", "EXPIRED")];
+  return [row("certificate", `EXPIRES in ${duration(expires - now)}`)];
 }
 
 /** What the broker says of its limits, as far as it limits something. */
@@ -194,7 +206,7 @@ function clientLines({ clients, queues }: Status): string[] {
   return lines;
 }
 
-function row(label: string, ...cells: readonly string[]): string {
+export function row(label: string, ...cells: readonly string[]): string {
   return `${label.padEnd(LABEL_WIDTH)}${cells.join("   ")}`;
 }
 

@@ -186,6 +186,8 @@ export interface Status {
   readonly rejected: number;
   /** How long reading from the broker was held back for subscribers that were behind, in ms. */
   readonly held_ms: number;
+  /** When the device certificate in use ends, in ms since the Unix epoch; `null` before it was read. */
+  readonly certificate_expires: number | null;
   /** The local clients. */
   readonly clients: ClientsView;
   /** What has a bound. */

@@ -147,7 +147,9 @@ function assertOneLine(
   result: { code: number; stdout: string; stderr: string },
   { code, names }: Pick<Case, "code" | "names">,
 ): void {
-  const said = result.stderr.split("\n").filter((line) => line.startsWith("iotcored: "));
+  const said = result.stderr.split("\n").filter((line) =>
+    /^iotcored: | error .* exit=\d+/.test(line)
+  );
   assertEquals([what, result.code, said.length, result.stdout], [what, code, 1, ""], result.stderr);
   for (const name of names) {
     if (typeof name === "string") assertStringIncludes(said[0]!, name, what);

@@ -161,7 +161,7 @@ Deno.test("a missing permission is named in one line with exit code 78, without 
     await t.step(what, async () => {
       const { code, log } = await run([...command, ...args, ...more]);
       assertEquals(code, 78, log);
-      assertStringIncludes(log, `iotcored: Cannot ${said}`);
+      assertStringIncludes(log, ` error Cannot ${said}`);
       assertStringIncludes(log, "without the permission");
       assertEquals(log.trimEnd().split("\n").length, 1, log);
       assert(!log.includes("hunter2"), log);

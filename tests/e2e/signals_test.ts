@@ -110,7 +110,7 @@ Deno.test("two signals a moment apart, as of a supervisor and a process group, a
 Deno.test("SIGTERM during an outage ends within 5 s", () =>
   withProgram(async ({ core, busDir, program }) => {
     await core.close();
-    await program.logged("next attempt in");
+    await program.logged("next_attempt_s=");
     await publish(busDir, "spooled");
     assertLess(await stopped(program), STOP_MS);
   }));

@@ -52,7 +52,7 @@ async function assertRefused(
   why: RegExp,
 ): Promise<void> {
   const result = await runProgram(args);
-  const said = result.stderr.split("\n").filter((line) => line.startsWith("iotcored: "));
+  const said = result.stderr.split("\n").filter((line) => / error .* exit=\d+/.test(line));
   assertEquals([result.code, said.length, result.stdout], [code, 1, ""], result.stderr);
   assertStringIncludes(said[0]!, `--spool ${spool}`);
   assertMatch(said[0]!, why);

@@ -158,7 +158,7 @@ Deno.test({
       daemonArgs(core, files, `${dir.path}/bus`, "--spool", `${disk}/spool`),
     );
     assertEquals(code, 73, stderr);
-    const said = stderr.split("\n").filter((line) => line.startsWith("iotcored: "));
+    const said = stderr.split("\n").filter((line) => / error .* exit=\d+/.test(line));
     assertEquals(said.length, 1, stderr);
     assert(said[0]!.includes(`--spool ${disk}/spool`), said[0]);
     await assertRejects(() => Deno.stat(`${dir.path}/bus/aws_iot_mqtt`), Deno.errors.NotFound);

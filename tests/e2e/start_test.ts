@@ -70,7 +70,7 @@ Deno.test("a certificate that the broker refuses ends the program with 77 and on
   const files = await writePki(dir.path, core.pki);
   const { code, stderr } = await runProgram(daemonArgs(core, files, `${dir.path}/bus`));
   assertEquals(code, Exit.NOPERM, stderr);
-  assertStringIncludes(stderr, "iotcored: Cannot authenticate");
+  assertStringIncludes(stderr, " error Cannot authenticate");
   assertStringIncludes(stderr, files.cert);
   assertEquals(await namesIn(`${dir.path}/bus`), []);
 });

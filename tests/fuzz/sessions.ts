@@ -72,6 +72,7 @@ function daemonTable(clock: FakeClock, log: Log): MethodTable {
     rejected: { count: 0 },
     readGate: { heldMs: 0 },
     clients: () => undefined,
+    certificateExpires: () => undefined,
     waiting: () => undefined,
   });
   const quarantine = new Quarantine({ spool, gate, clock });

@@ -103,6 +103,7 @@ export const SAMPLE_STATUS: Status = {
   received: 19,
   rejected: 28,
   held_ms: 29_500,
+  certificate_expires: 1_800_000_000_000,
   clients: {
     open: 20,
     total: 21,

@@ -98,6 +98,7 @@ function sources(clock: FakeClock, quarantined: readonly Quarantined[] = []): St
         quarantined,
       }),
     },
+    certificateExpires: () => 1_800_000_000_000,
     clients: () => ({
       clients: 18,
       total: 19,

@@ -1,4 +1,6 @@
 import { ExitError } from "../../../src/base/errors.ts";
+import { ConnectError } from "../../../src/mqtt/connect_error.ts";
+import { checkCredentials, readCredentials } from "../../../src/mqtt/credentials.ts";
 import { CredentialFiles, RETRY_MS } from "../../../src/mqtt/credential_files.ts";
 import { assertEquals, assertRejects, assertStringIncludes } from "../../deps.ts";
 import { FakeClock } from "../../support/fake_clock.ts";
@@ -31,7 +33,7 @@ function setUp() {
     // That the certificate is not valid yet, by the clock of the test, is not looked at here.
     log.lines.filter(({ level, text }) => level === "warn" && !text.startsWith("The certificate"))
       .map(({ text }) => text);
-  return { clock, files, texts, warnings };
+  return { clock, files, log, texts, warnings };
 }
 
 const pure = { permissions: "none" } as const;
@@ -128,5 +130,36 @@ Deno.test(
     assertEquals(clock.timers, 0);
     assertEquals((await files.read(PATHS)).cert, second.certPem);
     files.close();
+  },
+);
+
+Deno.test("a certificate whose end is near is warned about each day", pure, async () => {
+  const { clock, files, log } = setUp();
+  const daysLeft = (days: number): void => clock.setWall(files.validTo! - days * 86_400_000);
+  await files.read(PATHS);
+  files.warnDaily();
+  const said = (): string[] =>
+    log.lines.map(({ text }) => text).filter((text) => text.includes("expires in"));
+  daysLeft(40);
+  clock.advance(86_400_000);
+  assertEquals(said(), []);
+  daysLeft(10.5);
+  clock.advance(86_400_000);
+  clock.advance(86_400_000);
+  assertEquals(said(), ["The certificate expires in 9 days", "The certificate expires in 8 days"]);
+  files.close();
+  clock.advance(5 * 86_400_000);
+  assertEquals(said().length, 2);
+});
+
+Deno.test(
+  "that no descriptor is left says nothing of the files: the attempt fails and is made again",
+  pure,
+  async () => {
+    const error = Object.assign(new Error("Too many open files"), { code: "EMFILE" });
+    const readText = (): Promise<string> => Promise.reject(error);
+    const failure = await assertRejects(() => readCredentials(PATHS, readText), ConnectError);
+    assertEquals([failure.stage, failure.kind], ["credentials", "other"]);
+    await checkCredentials(PATHS, readText);
   },
 );

@@ -9,11 +9,11 @@ function setUp() {
   const clock = new FakeClock();
   const acks = new PubackWaiters(clock);
   const answers: string[] = [];
-  const wait = (seq: number): void =>
+  const wait = (seq: number, messageExpiry?: number): void =>
     acks.add(seq, {
       respond: () => answers.push(`${seq} ok`),
       refuse: ({ code, reason }) => answers.push(`${seq} ${code}${reason ? ` ${reason}` : ""}`),
-    });
+    }, messageExpiry);
   return { clock, acks, answers, wait };
 }
 
@@ -53,3 +53,37 @@ Deno.test("a stop answers with NOCONN", pure, () => {
   acks.stop();
   assertEquals([answers, clock.timers], [[`1 ${Code.NOCONN}`], 0]);
 });
+
+Deno.test("a message that expires before it is sent is answered at that moment", pure, () => {
+  const { clock, acks, answers, wait } = setUp();
+  wait(1, 5);
+  wait(2, 60);
+  clock.advance(4_999);
+  assertEquals(answers, []);
+  clock.advance(1);
+  assertEquals(answers, [`1 ${Code.REMOTE} expired`]);
+  clock.advance(BROKER_ACK_MS);
+  assertEquals(answers.slice(1), [`2 ${Code.TIMEOUT}`]);
+  acks.acknowledged(1);
+  assertEquals([answers.length, clock.timers], [2, 0]);
+});
+
+Deno.test(
+  "what is in flight when its time is over waits for its PUBACK, or for the end of the link",
+  pure,
+  () => {
+    const { clock, acks, answers, wait } = setUp();
+    const inFlight = new Set([1, 2, 3]);
+    acks.isInFlight = (seq) => inFlight.has(seq);
+    for (const seq of [1, 2, 3]) wait(seq, 5);
+    clock.advance(6_000);
+    acks.acknowledged(1);
+    assertEquals(answers, ["1 ok"]);
+    inFlight.delete(2);
+    acks.linkLost();
+    assertEquals(answers, ["1 ok", `2 ${Code.REMOTE} expired`]);
+    clock.advance(BROKER_ACK_MS);
+    assertEquals(answers.slice(2), [`3 ${Code.TIMEOUT}`]);
+    assertEquals(clock.timers, 0);
+  },
+);

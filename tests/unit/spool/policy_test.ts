@@ -1,5 +1,12 @@
 import { utf8 } from "../../../src/base/bytes.ts";
-import { cutReason, decide, isExpired, OVERHEAD_BYTES, sizeOf } from "../../../src/spool/policy.ts";
+import {
+  cutReason,
+  decide,
+  isExpired,
+  OVERHEAD_BYTES,
+  rebased,
+  sizeOf,
+} from "../../../src/spool/policy.ts";
 import { assertEquals } from "../../deps.ts";
 
 Deno.test("a message counts its topic in UTF-8, its payload and the overhead", () => {
@@ -28,4 +35,19 @@ Deno.test("a reason is cut to 255 bytes between characters", () => {
   assertEquals(cutReason("short"), "short");
   assertEquals(cutReason("x".repeat(300)), "x".repeat(255));
   assertEquals(cutReason("a" + "😀".repeat(70)), "a" + "😀".repeat(63));
+});
+
+const NOW = Date.UTC(2026, 10, 26);
+
+Deno.test("a message that was accepted by a clock that was not set has its whole time once it is", () => {
+  const record = { acceptedAt: Date.UTC(2000, 0, 1), expiresAt: Date.UTC(2000, 0, 1) + 60_000 };
+  assertEquals(rebased(record, NOW), { acceptedAt: NOW, expiresAt: NOW + 60_000 });
+  const unset = Date.UTC(2000, 0, 2);
+  assertEquals(rebased(record, unset), record, "the clock is still not set");
+});
+
+Deno.test("a message that was accepted by a clock that was right keeps its time", () => {
+  const record = { acceptedAt: NOW - 3_600_000, expiresAt: NOW - 1 };
+  assertEquals(rebased(record, NOW), record);
+  assertEquals(rebased({ acceptedAt: 0 }, NOW), { acceptedAt: 0 });
 });
