@@ -5,7 +5,7 @@
  */
 
 /** Error codes of the core bus (`GglError` of nucleus lite); they travel as int32 in the `error` header. */
-export const Code = {
+export const BusErrorCode = {
   OK: 0,
   FAILURE: 1,
   RETRY: 2,
@@ -27,12 +27,12 @@ export const Code = {
   CONFLICT: 18,
 } as const;
 
-/** One of the values of {@linkcode Code}. */
-export type Code = typeof Code[keyof typeof Code];
+/** One of the values of {@linkcode BusErrorCode}. */
+export type BusErrorCode = typeof BusErrorCode[keyof typeof BusErrorCode];
 
 /** The name of a core-bus error code, such as `NOCONN`; `error 99` for a number that has none. */
 export function codeName(code: number): string {
-  const entry = Object.entries(Code).find(([, value]) => value === code);
+  const entry = Object.entries(BusErrorCode).find(([, value]) => value === code);
   return entry?.[0] ?? `error ${code}`;
 }
 
@@ -48,7 +48,7 @@ export class BusError extends Error {
    * @param message For the log; never holds a payload.
    * @param reason What a broker said, for the `reason` header of REMOTE.
    */
-  constructor(readonly code: Code, message: string, readonly reason?: string) {
+  constructor(readonly code: BusErrorCode, message: string, readonly reason?: string) {
     super(message);
   }
 }

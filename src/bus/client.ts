@@ -1,4 +1,4 @@
-import { BusError, Code, messageOf } from "../base/errors.ts";
+import { BusError, BusErrorCode, messageOf } from "../base/errors.ts";
 import { Deque } from "../base/deque.ts";
 import { withResolvers } from "../base/with_resolvers.ts";
 import type { Frame } from "../wire/frame.ts";
@@ -51,7 +51,7 @@ export async function call(
     return await connection.call(method, params);
   } catch (error) {
     if (!signal?.aborted) throw error;
-    throw new BusError(Code.TIMEOUT, `Cannot call ${method}: no answer came in time`);
+    throw new BusError(BusErrorCode.TIMEOUT, `Cannot call ${method}: no answer came in time`);
   } finally {
     signal?.removeEventListener("abort", abort);
     connection.close();
@@ -206,7 +206,7 @@ class Subscribing implements Subscription {
       this.#link.send(RequestType.SUBSCRIBE, this.method, params);
     } catch (error) {
       this.#onOver(
-        error instanceof BusError ? error : new BusError(Code.FAILURE, messageOf(error)),
+        error instanceof BusError ? error : new BusError(BusErrorCode.FAILURE, messageOf(error)),
       );
     }
   }
@@ -217,7 +217,10 @@ class Subscribing implements Subscription {
     if (frame.headers.get("accepted") === 1) {
       this.#state = "accepted";
       this.#accepted.resolve();
-    } else throw new BusError(Code.PARSE, `Cannot subscribe to ${this.method}: no "accepted" came`);
+    } else {throw new BusError(
+        BusErrorCode.PARSE,
+        `Cannot subscribe to ${this.method}: no "accepted" came`,
+      );}
     return true;
   }
 

@@ -1,5 +1,5 @@
 import { sleep, systemClock } from "../base/clock.ts";
-import { BusError, Code, codeName, messageOf } from "../base/errors.ts";
+import { BusError, BusErrorCode, codeName, messageOf } from "../base/errors.ts";
 import { encodeValueFrame, type Frame } from "../wire/frame.ts";
 import { FrameReader } from "../wire/frame_reader.ts";
 import type { ValueMap } from "../wire/object.ts";
@@ -17,7 +17,7 @@ const QUEUE_RETRY_MS = 5;
 export class NoServerError extends BusError {
   /** Makes one; `cause` says why there is no server, and is absent when it hung up. */
   constructor(message: string, override readonly cause?: unknown) {
-    super(Code.NOCONN, message);
+    super(BusErrorCode.NOCONN, message);
   }
 }
 
@@ -118,7 +118,8 @@ export class ClientLink implements OutboxOwner {
 export function refusal({ headers }: Frame): BusError | undefined {
   const number = headers.get("error");
   if (typeof number !== "number") return undefined;
-  const code = Object.values(Code).find((known) => known === number) ?? Code.FAILURE;
+  const code = Object.values(BusErrorCode).find((known) => known === number) ??
+    BusErrorCode.FAILURE;
   const reason = headers.get("reason");
   return typeof reason === "string"
     ? new BusError(code, `${codeName(number)}: ${reason}`, reason)

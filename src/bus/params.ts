@@ -1,5 +1,5 @@
 import type { Bytes } from "../base/bytes.ts";
-import { BusError, Code } from "../base/errors.ts";
+import { BusError, BusErrorCode } from "../base/errors.ts";
 import type { Value, ValueMap } from "../wire/object.ts";
 
 /** How one parameter of a method is read from the request's map. */
@@ -65,7 +65,7 @@ export function int(min: number, max: number): Param<number> {
       const number = Number(value);
       if (number >= min && number <= max) return number;
       throw new BusError(
-        Code.INVALID,
+        BusErrorCode.INVALID,
         `Cannot take parameter ${name}: it must be ${min} to ${max}, got ${value}`,
       );
     },
@@ -104,7 +104,7 @@ export function paramsReader<S extends Schema>(schema: S): (map: ValueMap) => Pa
 
 function mismatch(name: string, wanted: string, value: Value | undefined): BusError {
   return new BusError(
-    Code.INVALID,
+    BusErrorCode.INVALID,
     `Cannot take parameter ${name}: it must be ${wanted}, got ${kindOf(value)}`,
   );
 }

@@ -1,4 +1,4 @@
-import { BusError, Code } from "../base/errors.ts";
+import { BusError, BusErrorCode } from "../base/errors.ts";
 import { MAX_PARTIAL_BYTES } from "./limits.ts";
 
 /** A client in the middle of a large frame. */
@@ -38,6 +38,6 @@ export class PartialFrames {
     if (oldest === undefined) return;
     this.remove(oldest);
     const why = `incomplete frames of all clients may take ${MAX_PARTIAL_BYTES} bytes together`;
-    oldest.refuseFrame(new BusError(Code.NOMEM, `Cannot wait for a frame: ${why}`));
+    oldest.refuseFrame(new BusError(BusErrorCode.NOMEM, `Cannot wait for a frame: ${why}`));
   }
 }

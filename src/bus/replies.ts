@@ -1,5 +1,5 @@
 import type { Bytes } from "../base/bytes.ts";
-import { BusError, Code } from "../base/errors.ts";
+import { BusError, BusErrorCode } from "../base/errors.ts";
 import { encodeFrame, encodeValueFrame, type Headers } from "../wire/frame.ts";
 import type { Value } from "../wire/object.ts";
 import { MAX_REASON_LENGTH } from "./limits.ts";
@@ -37,7 +37,7 @@ export function errorFrame(error: BusError): Bytes {
 /** What a client is told about anything that was thrown: a bug is FAILURE, without details. */
 export function asBusError(error: unknown): BusError {
   if (error instanceof BusError) return error;
-  return new BusError(Code.FAILURE, "The request failed inside the daemon");
+  return new BusError(BusErrorCode.FAILURE, "The request failed inside the daemon");
 }
 
 /** The session as its replies see it. */

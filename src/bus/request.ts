@@ -1,4 +1,4 @@
-import { BusError, Code } from "../base/errors.ts";
+import { BusError, BusErrorCode } from "../base/errors.ts";
 import type { Frame } from "../wire/frame.ts";
 import { decodeValue, type ValueMap } from "../wire/object.ts";
 import type { CallMethod, Method, MethodTable, SubscribeMethod } from "./methods.ts";
@@ -24,7 +24,7 @@ export function requestType({ headers }: Frame): RequestType {
     return type;
   }
   throw new BusError(
-    Code.INVALID,
+    BusErrorCode.INVALID,
     `Cannot take request: header type must be an int32 of 0 to 2, got ${
       typeof type === "number" ? type : kindOf(type)
     }`,
@@ -36,14 +36,17 @@ export function readRequest(frame: Frame, type: RequestType, table: MethodTable)
   const name = frame.headers.get("method");
   if (typeof name !== "string") {
     throw new BusError(
-      Code.INVALID,
+      BusErrorCode.INVALID,
       `Cannot take request: header method must be a string, got ${kindOf(name)}`,
     );
   }
   const map = readMap(frame);
   const method = Object.hasOwn(table, name) ? table[name] : undefined;
   if (method === undefined) {
-    throw new BusError(Code.NOENTRY, `Cannot find method: ${name.length} characters name none`);
+    throw new BusError(
+      BusErrorCode.NOENTRY,
+      `Cannot find method: ${name.length} characters name none`,
+    );
   }
   return { name, method: chosen(name, method, type), map };
 }
@@ -53,7 +56,7 @@ function chosen(name: string, method: Method, type: RequestType): CallMethod | S
   if (method.kind === "either") return method[wanted];
   if (method.kind === wanted) return method;
   throw new BusError(
-    Code.INVALID,
+    BusErrorCode.INVALID,
     `Cannot take request: method ${name} must be used by ${method.kind}`,
   );
 }
@@ -62,7 +65,7 @@ function readMap({ payload }: Frame): ValueMap {
   if (payload.length === 0) return new Map();
   const value = decodeValue(payload);
   if (value instanceof Map) return value;
-  throw new BusError(Code.INVALID, "Cannot take request: the payload must be a map");
+  throw new BusError(BusErrorCode.INVALID, "Cannot take request: the payload must be a map");
 }
 
 function kindOf(header: string | number | undefined): string {

@@ -1,4 +1,4 @@
-import { BusError, Code, messageOf, stackOf } from "../base/errors.ts";
+import { BusError, BusErrorCode, messageOf, stackOf } from "../base/errors.ts";
 import { Deque } from "../base/deque.ts";
 import { nextTurn } from "../base/next_turn.ts";
 import type { Log } from "../base/log.ts";
@@ -157,7 +157,7 @@ export class Session
     });
     if (missed === "unread") this.closeAsSlow("it did not read for 10 s");
     else if (missed === "frame") {
-      this.#abort(new BusError(Code.TIMEOUT, "Cannot wait for a frame: it took over 5 s"));
+      this.#abort(new BusError(BusErrorCode.TIMEOUT, "Cannot wait for a frame: it took over 5 s"));
     } else if (missed === "idle") this.close({ type: "idle" });
   }
 
@@ -317,7 +317,10 @@ export class Session
       notify = type === RequestType.NOTIFY;
       request = readRequest(frame, type, this.host.table);
       if (this.#subscription !== undefined) {
-        throw new BusError(Code.INVALID, "Cannot take request: its connection is a subscription's");
+        throw new BusError(
+          BusErrorCode.INVALID,
+          "Cannot take request: its connection is a subscription's",
+        );
       }
     } catch (error) {
       if (notify) this.onRefused(error, "", true);

@@ -2,7 +2,7 @@ import { MAX_PAYLOAD_BYTES } from "../aws/limits.ts";
 import { type Bytes, concat } from "../base/bytes.ts";
 import {
   BusError,
-  Code,
+  BusErrorCode,
   Exit,
   type Exit as ExitCode,
   ExitError,
@@ -94,7 +94,7 @@ class Lines {
     const number = ++this.#number;
     if (line === undefined) {
       const text = `Cannot publish: line must be at most ${MAX_PAYLOAD_BYTES} bytes`;
-      return this.#onRefused(number, new BusError(Code.RANGE, text));
+      return this.#onRefused(number, new BusError(BusErrorCode.RANGE, text));
     }
     await this.#ahead.room(line.length);
     this.#check();

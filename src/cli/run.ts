@@ -2,7 +2,7 @@ import type { Command } from "./help.ts";
 import type { Option, Parsed } from "./args.ts";
 import { parseOptions, usage } from "./args.ts";
 import { Exit, ExitError } from "../base/errors.ts";
-import type { Given } from "../config/resolve.ts";
+import type { CliSettings } from "../config/resolve.ts";
 import { MAX_CEILING, type Setting, type SettingName, SETTINGS } from "../config/settings.ts";
 
 /** The option that `deno task compile` bakes in as the program's first argument (iotcored-6). */
@@ -63,7 +63,7 @@ export const RUN: Command = {
 
 /** What the command line asks of the daemon. */
 export interface RunArgs {
-  readonly given: Given;
+  readonly given: CliSettings;
   /** The most connections that may be used. */
   readonly ceiling: number;
   /** Whether the help or the version is asked for instead. */

@@ -6,7 +6,7 @@
 
 import {
   BusError,
-  Code,
+  BusErrorCode,
   codeName,
   Exit,
   type Exit as ExitCode,
@@ -64,19 +64,28 @@ function noDaemon(error: NoServerError, socket: string): ExitError {
   return new ExitError(Exit.UNAVAILABLE, text);
 }
 
-const MEANINGS = new Map<Code, { readonly exit: ExitCode; readonly text: string }>([
-  [Code.INVALID, { exit: Exit.DATAERR, text: "the daemon takes no such request" }],
-  [Code.RANGE, { exit: Exit.DATAERR, text: "the message is larger than AWS IoT Core takes" }],
-  [Code.NOCONN, { exit: Exit.TEMPFAIL, text: "the daemon is not connected to the broker" }],
-  [Code.NOMEM, { exit: Exit.TEMPFAIL, text: "the daemon has no room for it now" }],
-  [Code.TIMEOUT, { exit: Exit.TEMPFAIL, text: "no answer came in time" }],
-  [Code.BUSY, { exit: Exit.TEMPFAIL, text: "the daemon is busy" }],
-  [Code.RETRY, { exit: Exit.TEMPFAIL, text: "the daemon asks to try again" }],
-  [Code.REMOTE, { exit: Exit.NOPERM, text: "the broker refused it" }],
-  [Code.UNAUTHORIZED, { exit: Exit.NOPERM, text: "this is not allowed" }],
-  [Code.NOENTRY, { exit: Exit.PROTOCOL, text: "what listens there does not know this method" }],
-  [Code.UNSUPPORTED, { exit: Exit.PROTOCOL, text: "what listens there does not support this" }],
-  [Code.PARSE, { exit: Exit.PROTOCOL, text: "what listens there speaks another protocol" }],
+const MEANINGS = new Map<BusErrorCode, { readonly exit: ExitCode; readonly text: string }>([
+  [BusErrorCode.INVALID, { exit: Exit.DATAERR, text: "the daemon takes no such request" }],
+  [BusErrorCode.RANGE, {
+    exit: Exit.DATAERR,
+    text: "the message is larger than AWS IoT Core takes",
+  }],
+  [BusErrorCode.NOCONN, { exit: Exit.TEMPFAIL, text: "the daemon is not connected to the broker" }],
+  [BusErrorCode.NOMEM, { exit: Exit.TEMPFAIL, text: "the daemon has no room for it now" }],
+  [BusErrorCode.TIMEOUT, { exit: Exit.TEMPFAIL, text: "no answer came in time" }],
+  [BusErrorCode.BUSY, { exit: Exit.TEMPFAIL, text: "the daemon is busy" }],
+  [BusErrorCode.RETRY, { exit: Exit.TEMPFAIL, text: "the daemon asks to try again" }],
+  [BusErrorCode.REMOTE, { exit: Exit.NOPERM, text: "the broker refused it" }],
+  [BusErrorCode.UNAUTHORIZED, { exit: Exit.NOPERM, text: "this is not allowed" }],
+  [BusErrorCode.NOENTRY, {
+    exit: Exit.PROTOCOL,
+    text: "what listens there does not know this method",
+  }],
+  [BusErrorCode.UNSUPPORTED, {
+    exit: Exit.PROTOCOL,
+    text: "what listens there does not support this",
+  }],
+  [BusErrorCode.PARSE, { exit: Exit.PROTOCOL, text: "what listens there speaks another protocol" }],
 ]);
 
 /** The output cannot be written, for another reason than that nobody reads it. */

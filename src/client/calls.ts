@@ -1,6 +1,6 @@
 import { reconnectDelay } from "../base/backoff.ts";
 import { sleep, systemClock } from "../base/clock.ts";
-import { BusError, Code, messageOf } from "../base/errors.ts";
+import { BusError, BusErrorCode, messageOf } from "../base/errors.ts";
 import { type BusConnection, connectBus, NoServerError } from "../bus/client.ts";
 import type { Value, ValueMap } from "../wire/object.ts";
 
@@ -96,7 +96,7 @@ export class Calls {
     }
     if (this.#bytes + bytes <= MAX_UNANSWERED_BYTES) return undefined;
     return new BusError(
-      Code.NOMEM,
+      BusErrorCode.NOMEM,
       `Cannot call the daemon: more than ${MAX_UNANSWERED_BYTES} bytes wait for their answer`,
     );
   }
@@ -169,7 +169,7 @@ export class Calls {
     for (const pending of [...this.#pending]) {
       if (now < pending.deadline) continue;
       const text = `Cannot wait for ${pending.method}: no answer came in ${pending.timeoutMs} ms`;
-      this.#settle(pending)?.reject(new BusError(Code.TIMEOUT, text));
+      this.#settle(pending)?.reject(new BusError(BusErrorCode.TIMEOUT, text));
     }
   }
 

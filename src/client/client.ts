@@ -1,6 +1,6 @@
 import { BUS_DIR, INTERFACE_NAME } from "../bus/socket_file.ts";
 import { type Bytes, fromUtf8, utf8 } from "../base/bytes.ts";
-import { BusError, Code } from "../base/errors.ts";
+import { BusError, BusErrorCode } from "../base/errors.ts";
 import { withResolvers } from "../base/with_resolvers.ts";
 import { MAX_FRAME_BYTES } from "../wire/frame.ts";
 import type { Value } from "../wire/object.ts";
@@ -330,7 +330,10 @@ function readMessage(value: Value): { item: Message; bytes: number } {
   const payload = value instanceof Map ? value.get("payload") : undefined;
   const text = topic instanceof Uint8Array ? fromUtf8(topic) : undefined;
   if (text === undefined || !(payload instanceof Uint8Array)) {
-    throw new BusError(Code.PARSE, "Cannot read message: topic and payload must be buffers");
+    throw new BusError(
+      BusErrorCode.PARSE,
+      "Cannot read message: topic and payload must be buffers",
+    );
   }
   return {
     item: { topic: text, payload },

@@ -1,6 +1,6 @@
 import { reconnectDelay } from "../base/backoff.ts";
 import { sleep, systemClock } from "../base/clock.ts";
-import { BusError, Code, messageOf } from "../base/errors.ts";
+import { BusError, BusErrorCode, messageOf } from "../base/errors.ts";
 import { withResolvers } from "../base/with_resolvers.ts";
 import { NoServerError, subscribe, type Subscription } from "../bus/client.ts";
 import type { Value, ValueMap } from "../wire/object.ts";
@@ -97,7 +97,7 @@ export class Feed<T> implements AsyncIterableIterator<T, undefined>, AsyncDispos
       await sleep(systemClock, reconnectDelay(attempt, Math.random()), this.#closing.signal);
     }
     this.#fail(
-      new BusError(Code.NOCONN, "Cannot wait for the daemon: the subscription was closed"),
+      new BusError(BusErrorCode.NOCONN, "Cannot wait for the daemon: the subscription was closed"),
     );
   }
 
@@ -113,7 +113,10 @@ export class Feed<T> implements AsyncIterableIterator<T, undefined>, AsyncDispos
       this.#first.resolve();
     } catch (error) {
       const known = error instanceof BusError ? error : undefined;
-      return { accepted: false, error: known ?? new BusError(Code.FAILURE, messageOf(error)) };
+      return {
+        accepted: false,
+        error: known ?? new BusError(BusErrorCode.FAILURE, messageOf(error)),
+      };
     }
     return { accepted: true, error: await current.closed };
   }

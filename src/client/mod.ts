@@ -20,7 +20,7 @@
  */
 
 export type { Bytes } from "../base/bytes.ts";
-export { BusError, Code, codeName } from "../base/errors.ts";
+export { BusError, BusErrorCode, codeName } from "../base/errors.ts";
 export {
   type Client,
   connect,

@@ -3,10 +3,10 @@ import type { Clock } from "../base/clock.ts";
 import { BusError, Exit, ExitError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import {
-  checkGiven,
+  checkCliSettings,
+  type CliSettings,
   type Config,
   type Environment,
-  type Given,
   missingSettings,
   nameOf,
   resolveConfig,
@@ -22,7 +22,7 @@ const LONGEST_WAIT_MS = 5_000;
 
 /** Where a configuration comes from, beside the config service. */
 export interface ConfigInputs {
-  readonly given: Given;
+  readonly given: CliSettings;
   readonly environment: Environment;
   /** The most connections that this program may use (iotcored-6). */
   readonly ceiling: number;
@@ -45,7 +45,7 @@ export interface LoadOptions extends ConfigInputs {
  * Whether the config service is asked at all: not when the command line gives everything that is required; what is optional
  * has its default then, so that the daemon runs where there is no Greengrass nucleus.
  */
-export function needsConfigService(given: Given): boolean {
+export function needsConfigService(given: CliSettings): boolean {
   return missingSettings(given).length > 0;
 }
 
@@ -57,7 +57,7 @@ export function needsConfigService(given: Given): boolean {
  */
 export async function loadConfig(options: LoadOptions): Promise<Config | undefined> {
   const { given, environment, ceiling, clock, signal, timeoutMs = CONFIG_TIMEOUT_MS } = options;
-  checkGiven(given, ceiling);
+  checkCliSettings(given, ceiling);
   if (!needsConfigService(given)) return resolveConfig(given, environment, new Map(), ceiling);
   const over = new AbortController();
   const end = (): void => over.abort();

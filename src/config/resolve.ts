@@ -41,7 +41,7 @@ export type LocalConfig = Omit<
 >;
 
 /** The texts of the command line, by setting. */
-export type Given = { readonly [N in SettingName]?: string };
+export type CliSettings = { readonly [N in SettingName]?: string };
 
 /** The part of the environment that is read. */
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -59,7 +59,7 @@ export const SPOOL_DEFAULT_BYTES = { memory: 2_621_440, disk: 67_108_864 } as co
  * @throws {ExitError} 64 when a value of the command line is malformed, 78 when one is missing or malformed elsewhere
  */
 export function resolveConfig(
-  given: Given,
+  given: CliSettings,
   environment: Environment = {},
   values: ConfigValues = new Map(),
   ceiling = 1,
@@ -89,12 +89,12 @@ export function resolveConfig(
  * @throws {ExitError} 64 and 78, as {@linkcode resolveConfig} does
  */
 export function resolveLocal(
-  given: Given,
+  given: CliSettings,
   environment: Environment = {},
   values: ConfigValues = new Map(),
   ceiling = 1,
 ): LocalConfig {
-  checkGiven(given, ceiling);
+  checkCliSettings(given, ceiling);
   const read = <N extends SettingName>(name: N): SettingValue<N> | undefined =>
     readSetting(name, given, values);
   const need = <N extends SettingName>(name: N): SettingValue<N> =>
@@ -121,7 +121,7 @@ export function resolveLocal(
  *
  * @throws {ExitError} 64
  */
-export function checkGiven(given: Given, ceiling: number): void {
+export function checkCliSettings(given: CliSettings, ceiling: number): void {
   for (const name of Object.keys(given) as SettingName[]) readSetting(name, given, new Map());
   const maxConnections = readSetting("maxConnections", given, new Map());
   if (maxConnections !== undefined) checkCeiling(maxConnections, ceiling, true);
@@ -130,7 +130,7 @@ export function checkGiven(given: Given, ceiling: number): void {
 }
 
 /** The settings without which the daemon cannot start, as far as the command line does not give them. */
-export function missingSettings(given: Given): SettingName[] {
+export function missingSettings(given: CliSettings): SettingName[] {
   return (Object.entries(SETTINGS) as [SettingName, Setting<unknown>][])
     .filter(([name, { required }]) => required && given[name] === undefined)
     .map(([name]) => name);
@@ -168,7 +168,7 @@ function missing(name: SettingName): ExitError {
 
 function needSetting<N extends SettingName>(
   name: N,
-  given: Given,
+  given: CliSettings,
   values: ConfigValues,
 ): SettingValue<N> {
   const value = readSetting(name, given, values);
@@ -180,7 +180,7 @@ function needSetting<N extends SettingName>(
 
 function readSetting<N extends SettingName>(
   name: N,
-  given: Given,
+  given: CliSettings,
   values: ConfigValues,
 ): SettingValue<N> | undefined {
   const setting: Setting<unknown> = SETTINGS[name];
@@ -225,7 +225,7 @@ function malformed(
 
 /** The port is in `--port`, in the endpoint, or in the config, in that order; two that differ on one command line are a mistake. */
 function choosePort(
-  given: Given,
+  given: CliSettings,
   ofEndpoint: number | undefined,
   port: number | undefined,
 ): number | undefined {
@@ -281,7 +281,7 @@ function defaultSpool(environment: Environment): SpoolPlace {
 }
 
 function chooseProxy(
-  given: Given,
+  given: CliSettings,
   environment: Environment,
   values: ConfigValues,
 ): ProxyConfig | undefined {
@@ -297,7 +297,7 @@ function chooseProxy(
 }
 
 /** An empty URL in the config is how Greengrass says that there is no proxy. */
-function configuredProxy(given: Given, values: ConfigValues): string | undefined {
+function configuredProxy(given: CliSettings, values: ConfigValues): string | undefined {
   const key = configKey("proxy")!;
   const none = given.proxy === undefined && values.get(key) === "";
   return none ? undefined : readSetting("proxy", given, values);

@@ -1,9 +1,9 @@
 import { fromUtf8, utf8 } from "../base/bytes.ts";
 import type { Clock } from "../base/clock.ts";
-import { BusError, Code, Exit, ExitError } from "../base/errors.ts";
+import { BusError, BusErrorCode, Exit, ExitError } from "../base/errors.ts";
 import { call, subscribe, type Subscription } from "../bus/client.ts";
 import type { Value, ValueMap } from "../wire/object.ts";
-import { configKey, type Environment, type Given, SPOOL_KEYS } from "./resolve.ts";
+import { type CliSettings, configKey, type Environment, SPOOL_KEYS } from "./resolve.ts";
 import { type Setting, type SettingName, SETTINGS } from "./settings.ts";
 
 /** The name of the config service's interface on the core bus. */
@@ -78,7 +78,7 @@ export class ConfigService implements ConfigSource {
     try {
       return await call(this.where, "read", keyPath(key), late.signal);
     } catch (error) {
-      if (error instanceof BusError && error.code === Code.NOENTRY) return undefined;
+      if (error instanceof BusError && error.code === BusErrorCode.NOENTRY) return undefined;
       throw error;
     } finally {
       timer.cancel();
@@ -99,7 +99,7 @@ export interface WantedKey {
 }
 
 /** The keys of all settings that neither the command line nor (the proxy) the environment gives, in the order of the help. */
-export function wantedKeys(given: Given, environment: Environment): WantedKey[] {
+export function wantedKeys(given: CliSettings, environment: Environment): WantedKey[] {
   return (Object.keys(SETTINGS) as SettingName[])
     .filter((setting) => given[setting] === undefined && !isInEnvironment(setting, environment))
     .flatMap((setting) => keysOf(setting).map((key) => ({ key, setting })));

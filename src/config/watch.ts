@@ -1,6 +1,6 @@
 import { backoffDelay } from "../base/backoff.ts";
 import type { Clock, Timer } from "../base/clock.ts";
-import { BusError, Code, Exit, ExitError, messageOf } from "../base/errors.ts";
+import { BusError, BusErrorCode, Exit, ExitError, messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { Config } from "./resolve.ts";
 import { changedFields } from "./change.ts";
@@ -146,7 +146,7 @@ export class ConfigWatch {
 
   #tellLoss(path: string, error: BusError | undefined): void {
     const { log } = this.#options;
-    if (error?.code === Code.NOENTRY) {
+    if (error?.code === BusErrorCode.NOENTRY) {
       return log.info("the config has nothing to watch yet; tried again and again", { path });
     }
     const why = error?.message ?? "the config service closed the connection";

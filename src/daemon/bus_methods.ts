@@ -1,5 +1,5 @@
 import { fromUtf8, utf8 } from "../base/bytes.ts";
-import { BusError, Code } from "../base/errors.ts";
+import { BusError, BusErrorCode } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import { call, either, type MethodTable, subscribe } from "../bus/methods.ts";
 import {
@@ -87,7 +87,7 @@ export function busMethods(
       const filters = params.topic_filter.map((filter) => validator.filter(filter));
       if (filters.length === 0) {
         throw new BusError(
-          Code.INVALID,
+          BusErrorCode.INVALID,
           "Cannot subscribe: topic_filter must hold at least one filter",
         );
       }
@@ -125,7 +125,10 @@ export function busMethods(
 /** The messages that are meant; `undefined` for all. */
 function chosen({ seqs, all }: Params<typeof CHOICE>): readonly number[] | undefined {
   if (all === (seqs !== undefined)) {
-    throw new BusError(Code.INVALID, "Cannot choose messages: either seqs or all must be given");
+    throw new BusError(
+      BusErrorCode.INVALID,
+      "Cannot choose messages: either seqs or all must be given",
+    );
   }
   return seqs;
 }
@@ -133,11 +136,11 @@ function chosen({ seqs, all }: Params<typeof CHOICE>): readonly number[] | undef
 function waitsForBroker(ack: Uint8Array, qos: Qos): boolean {
   const text = fromUtf8(ack);
   if (text !== "accepted" && text !== "broker") {
-    throw new BusError(Code.INVALID, "Cannot publish: ack must be accepted or broker");
+    throw new BusError(BusErrorCode.INVALID, "Cannot publish: ack must be accepted or broker");
   }
   if (text === "broker" && qos === 0) {
     throw new BusError(
-      Code.INVALID,
+      BusErrorCode.INVALID,
       "Cannot publish: ack=broker needs qos 1, for QoS 0 has no PUBACK",
     );
   }

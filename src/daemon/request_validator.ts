@@ -1,6 +1,6 @@
 import { MAX_PAYLOAD_BYTES, type Qos } from "../aws/limits.ts";
 import { fromUtf8 } from "../base/bytes.ts";
-import { BusError, Code } from "../base/errors.ts";
+import { BusError, BusErrorCode } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import { checkFilter, checkTopic } from "../topic/filter.ts";
 
@@ -30,7 +30,7 @@ export class RequestValidator {
     if (bytes <= MAX_PAYLOAD_BYTES) return;
     const rule = `Cannot publish: payload must be at most ${MAX_PAYLOAD_BYTES} bytes, got ${bytes}`;
     this.#log.warn("a payload is refused", { topic_bytes: topicBytes, bytes, rule });
-    throw new BusError(Code.RANGE, rule);
+    throw new BusError(BusErrorCode.RANGE, rule);
   }
 
   /** QoS 2 does not exist at AWS IoT Core. @throws {BusError} INVALID */
@@ -38,14 +38,14 @@ export class RequestValidator {
     if (qos === 0 || qos === 1) return qos;
     const rule = `Cannot use qos: it must be 0 or 1, got ${qos}`;
     this.#log.warn("a qos is refused", { topic_bytes: topicBytes, rule });
-    throw new BusError(Code.INVALID, rule);
+    throw new BusError(BusErrorCode.INVALID, rule);
   }
 
   #text(what: "topic" | "filter", bytes: Uint8Array, check: (text: string) => void): string {
     const text = fromUtf8(bytes);
     try {
       if (text === undefined) {
-        throw new BusError(Code.INVALID, `Cannot use a ${what}: it must be UTF-8`);
+        throw new BusError(BusErrorCode.INVALID, `Cannot use a ${what}: it must be UTF-8`);
       }
       check(text);
       return text;

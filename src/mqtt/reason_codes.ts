@@ -86,7 +86,7 @@ export function consequenceForFilter(code: number): "retry" | "give up" {
   return REASONS.get(code)?.filter ?? "give up";
 }
 
-/** Code, meaning and what the broker added, in one line: `0x87 (not authorized): no policy`. */
+/** BusErrorCode, meaning and what the broker added, in one line: `0x87 (not authorized): no policy`. */
 export function describeCode(code: number, reason?: string): string {
   const base = `${codeText(code)} (${reasonName(code)})`;
   return reason === undefined || reason === "" || reason === reasonName(code)

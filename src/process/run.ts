@@ -10,10 +10,10 @@ import { createLog, type Log } from "../base/log.ts";
 import { RateLimitedLog } from "../base/rate_limited_log.ts";
 import { onUncaught } from "../base/uncaught.ts";
 import {
-  checkGiven,
+  checkCliSettings,
+  type CliSettings,
   type Config,
   type Environment,
-  type Given,
   type LocalConfig,
   resolveLocal,
 } from "../config/resolve.ts";
@@ -58,7 +58,7 @@ const FAULT_LIMIT_MS = 4_000;
 
 /** What the command line asks of the daemon. */
 export interface RunOptions {
-  readonly given: Given;
+  readonly given: CliSettings;
   /** The most connections that may be used (iotcored-6), 1-999. */
   readonly ceiling: number;
 }
@@ -79,7 +79,7 @@ interface Surroundings {
  * @throws {ExitError} 64, 69, 73, 77 and 78
  */
 export async function runDaemon(options: RunOptions): Promise<ExitCode> {
-  checkGiven(options.given, options.ceiling);
+  checkCliSettings(options.given, options.ceiling);
   const environment = readEnvironment();
   const writer = new LineWriter((bytes) => Deno.stderr.write(bytes), systemClock);
   const log = new RateLimitedLog(stderrLog(options.given, environment, writer), systemClock);
@@ -241,7 +241,7 @@ async function stopAfterFault(daemon: Daemon, error: unknown, log: Log): Promise
 }
 
 /** The config service of the Greengrass nucleus on this device. */
-export function configService(given: Given, clock: Clock): ConfigService {
+export function configService(given: CliSettings, clock: Clock): ConfigService {
   const busDir: Config["busDir"] = SETTINGS.busDir.parse(given.busDir ?? SETTINGS.busDir.fallback);
   return new ConfigService(`${busDir}/${CONFIG_INTERFACE}`, clock);
 }
@@ -252,7 +252,7 @@ export function readEnvironment(): Environment {
 }
 
 /** The log is needed before the rest of the configuration is there: the config service has no say in it. */
-function stderrLog(given: Given, environment: Environment, writer: LineWriter): Log {
+function stderrLog(given: CliSettings, environment: Environment, writer: LineWriter): Log {
   return createLog({
     level: SETTINGS.logLevel.parse(given.logLevel ?? SETTINGS.logLevel.fallback),
     format: SETTINGS.logFormat.parse(given.logFormat ?? SETTINGS.logFormat.fallback),

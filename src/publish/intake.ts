@@ -1,5 +1,5 @@
 import type { Bytes } from "../base/bytes.ts";
-import { BusError, Code } from "../base/errors.ts";
+import { BusError, BusErrorCode } from "../base/errors.ts";
 import type { FaultHook } from "../base/fault.ts";
 import type { Qos } from "../aws/limits.ts";
 import type { PublishRefusal } from "../mqtt/broker_limits.ts";
@@ -76,14 +76,14 @@ export class Intake {
     }
     if (online) return this.#queue(request, reply);
     reply.refuse(
-      new BusError(Code.NOCONN, "Cannot publish with QoS 0: the broker is not connected"),
+      new BusError(BusErrorCode.NOCONN, "Cannot publish with QoS 0: the broker is not connected"),
     );
   }
 
   #refuse({ reason }: Condemned, reply: PublishReply): void {
     this.#refused++;
     reply.refuse(
-      new BusError(Code.REMOTE, `Cannot publish: the topic is refused: ${reason}`, reason),
+      new BusError(BusErrorCode.REMOTE, `Cannot publish: the topic is refused: ${reason}`, reason),
     );
   }
 
@@ -94,7 +94,7 @@ export class Intake {
     const onDone = reply.notify ? () => reply.respond(null) : undefined;
     if (!queue.push(topic, payload.slice(), expiresAt, onDone)) {
       const text = "Cannot publish with QoS 0: too many messages wait for the rate limit";
-      return reply.refuse(new BusError(Code.NOMEM, text));
+      return reply.refuse(new BusError(BusErrorCode.NOMEM, text));
     }
     this.#accepted++;
     if (!reply.notify) reply.respond(null);
@@ -122,6 +122,8 @@ export class Intake {
 function refuse({ kind, reason }: PublishRefusal, reply: PublishReply): void {
   const text = `Cannot publish: ${reason}`;
   reply.refuse(
-    kind === "size" ? new BusError(Code.RANGE, text) : new BusError(Code.REMOTE, text, reason),
+    kind === "size"
+      ? new BusError(BusErrorCode.RANGE, text)
+      : new BusError(BusErrorCode.REMOTE, text, reason),
   );
 }

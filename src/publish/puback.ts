@@ -1,5 +1,5 @@
 import type { Clock, Timer } from "../base/clock.ts";
-import { BusError, Code } from "../base/errors.ts";
+import { BusError, BusErrorCode } from "../base/errors.ts";
 import type { Reply } from "../bus/methods.ts";
 
 /** Where the answer to a publish goes: exactly one call. */
@@ -53,14 +53,16 @@ export class PubackWaiters {
   /** The broker does not want the message. */
   refused(seq: number, reason: string): void {
     this.#take(seq)?.refuse(
-      new BusError(Code.REMOTE, `the broker refused the message: ${reason}`, reason),
+      new BusError(BusErrorCode.REMOTE, `the broker refused the message: ${reason}`, reason),
     );
   }
 
   /** The daemon stops: what they wait for stays spooled, or was given up with the spool. */
   stop(): void {
     for (const seq of [...this.#waiting.keys()]) {
-      this.#take(seq)?.refuse(new BusError(Code.NOCONN, "the daemon stops before the PUBACK came"));
+      this.#take(seq)?.refuse(
+        new BusError(BusErrorCode.NOCONN, "the daemon stops before the PUBACK came"),
+      );
     }
   }
 
@@ -75,10 +77,10 @@ export class PubackWaiters {
     const now = this.clock.now();
     if (now >= expiresAt && !this.isInFlight(seq)) {
       const text = "the message expired before it could be sent";
-      this.#take(seq)?.refuse(new BusError(Code.REMOTE, text, "expired"));
+      this.#take(seq)?.refuse(new BusError(BusErrorCode.REMOTE, text, "expired"));
     } else if (now >= until) {
       const text = `no PUBACK within ${BROKER_ACK_MS / 1_000} s; the message stays spooled`;
-      this.#take(seq)?.refuse(new BusError(Code.TIMEOUT, text));
+      this.#take(seq)?.refuse(new BusError(BusErrorCode.TIMEOUT, text));
     } else {
       waiter.timer.cancel();
       waiter.timer = this.#look(seq, now < expiresAt ? Math.min(until, expiresAt) : until);

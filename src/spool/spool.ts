@@ -6,7 +6,7 @@
 
 import type { Bytes } from "../base/bytes.ts";
 import type { Clock, Timer } from "../base/clock.ts";
-import { BusError, Code } from "../base/errors.ts";
+import { BusError, BusErrorCode } from "../base/errors.ts";
 import type { FaultHook } from "../base/fault.ts";
 import type { Log } from "../base/log.ts";
 import {
@@ -146,7 +146,7 @@ export class Spool {
   /** Stores a message and calls `done`: at once with the memory spool, else after the commit that holds it. */
   append(message: SpoolMessage, done: AppendDone): void {
     if (this.#closing !== undefined) {
-      return done(new BusError(Code.FAILURE, "Cannot store: spool is closed"), -1);
+      return done(new BusError(BusErrorCode.FAILURE, "Cannot store: spool is closed"), -1);
     }
     this.#fault?.("before append");
     const { topic, payload, qos, messageExpiry } = message;
@@ -154,7 +154,7 @@ export class Spool {
     if (!this.#makeRoom(size)) {
       this.#refused++;
       const text = `Cannot store: spool must hold ${this.#maxBytes} bytes at most`;
-      return done(new BusError(Code.NOMEM, text), -1);
+      return done(new BusError(BusErrorCode.NOMEM, text), -1);
     }
     const acceptedAt = this.now();
     const record = { topic, payload: payload.slice(), qos, acceptedAt };
@@ -378,7 +378,7 @@ export class Spool {
     if (evictions.size > 0) this.#ahead.rewind(Math.min(...evictions.keys()) - 1);
     if (error.full) this.#refused += dones.length;
     else this.#failed += dones.length;
-    const code = error.full ? Code.NOMEM : Code.FAILURE;
+    const code = error.full ? BusErrorCode.NOMEM : BusErrorCode.FAILURE;
     for (const done of dones) done(new BusError(code, `Cannot store: ${error.message}`), -1);
     // What is left may need no more room than there is.
     const isRest = remove.length - evictions.size + quarantine.length > 0;

@@ -1,5 +1,5 @@
 import { fromUtf8, utf8 } from "../base/bytes.ts";
-import { BusError, Code } from "../base/errors.ts";
+import { BusError, BusErrorCode } from "../base/errors.ts";
 import type { Value, ValueMap } from "../wire/object.ts";
 import { type Fields, type Leaf, type Row, STATUS_FIELDS } from "./metrics.ts";
 import type { Status } from "./types.ts";
@@ -21,7 +21,7 @@ export function statusValue(status: Status): Value {
  */
 export function readStatus(value: Value): Status {
   if (value instanceof Map) return readFields(value, STATUS_FIELDS) as unknown as Status;
-  throw new BusError(Code.PARSE, "Cannot read status: it must be a map");
+  throw new BusError(BusErrorCode.PARSE, "Cannot read status: it must be a map");
 }
 
 function toValue(plain: Plain): Value {

@@ -1,6 +1,6 @@
 import { FILTERS_PER_CONNECTION } from "../aws/limits.ts";
 import type { Clock, Timer } from "../base/clock.ts";
-import { BusError, Code } from "../base/errors.ts";
+import { BusError, BusErrorCode } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { PooledConnection } from "../mqtt/pool.ts";
 import type { ConnackInfo } from "../mqtt/link.ts";
@@ -145,7 +145,7 @@ export class FilterAssignments<T> {
       : `AWS IoT Core allows ${FILTERS_PER_CONNECTION} subscriptions on a connection, and the ` +
         `${this.maxConnections} allowed by --max-connections are full`;
     log.warn("a subscription is refused: there is no room for its filter", { why });
-    throw new BusError(Code.NOMEM, `Cannot subscribe: ${why}`);
+    throw new BusError(BusErrorCode.NOMEM, `Cannot subscribe: ${why}`);
   }
 
   /** Opens no further connection for so many ms. */

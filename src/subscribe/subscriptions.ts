@@ -7,7 +7,7 @@
 import type { Qos } from "../aws/limits.ts";
 import { type Bytes, utf8 } from "../base/bytes.ts";
 import type { Clock, Timer } from "../base/clock.ts";
-import { BusError, Code } from "../base/errors.ts";
+import { BusError, BusErrorCode } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { Subscriber } from "../bus/methods.ts";
 import { type ConnackInfo, type Delivery, PLAIN, type SubscribeResult } from "../mqtt/link.ts";
@@ -270,7 +270,7 @@ export class Subscriptions {
     if (this.#virtual.size + filters <= MAX_VIRTUAL_FILTERS) return;
     const why = `all clients together may have ${MAX_VIRTUAL_FILTERS} virtual filters`;
     this.#log.warn("a virtual subscription is refused: there is no room for its filters", { why });
-    throw new BusError(Code.NOMEM, `Cannot subscribe: ${why}`);
+    throw new BusError(BusErrorCode.NOMEM, `Cannot subscribe: ${why}`);
   }
 
   #checkRefusals(filters: readonly string[]): void {
@@ -306,7 +306,10 @@ export class Subscriptions {
       { connection: index, reason },
     );
     this.#assignments.block(blockMs);
-    const error = new BusError(Code.NOMEM, `Cannot subscribe: ${what} for more subscriptions`);
+    const error = new BusError(
+      BusErrorCode.NOMEM,
+      `Cannot subscribe: ${what} for more subscriptions`,
+    );
     for (const shared of [...this.#shared.values()]) {
       if (shared.assignment !== assignment) continue;
       for (const local of [...shared.users]) this.#fail(local, error);
@@ -410,5 +413,9 @@ export class Subscriptions {
 }
 
 function refused(reason: string): BusError {
-  return new BusError(Code.REMOTE, `the broker refused the subscription: ${reason}`, reason);
+  return new BusError(
+    BusErrorCode.REMOTE,
+    `the broker refused the subscription: ${reason}`,
+    reason,
+  );
 }

@@ -5,7 +5,7 @@
  */
 
 import { MAX_TOPIC_BYTES, MAX_TOPIC_SLASHES } from "../aws/limits.ts";
-import { BusError, Code } from "../base/errors.ts";
+import { BusError, BusErrorCode } from "../base/errors.ts";
 
 /** Longest string of MQTT, in bytes of UTF-8, with its prefix [MQTT-1.5.3]. */
 const MAX_STRING_BYTES = 65_535;
@@ -120,7 +120,7 @@ function checkText(what: "topic" | "filter", text: string, start: number): void 
 function checkSize(what: string, unit: string, size: number, most: number): void {
   if (size <= most) return;
   throw new BusError(
-    Code.RANGE,
+    BusErrorCode.RANGE,
     `Cannot use a ${what}: it must have at most ${most} ${unit}, got ${size}`,
   );
 }
@@ -145,5 +145,5 @@ function byteLength(text: string, start: number): number {
 
 function invalid(what: "topic" | "filter", text: string, rule: string): BusError {
   const got = `got one of ${byteLength(text, 0)} bytes`;
-  return new BusError(Code.INVALID, `Cannot use a ${what}: it must ${rule}, ${got}`);
+  return new BusError(BusErrorCode.INVALID, `Cannot use a ${what}: it must ${rule}, ${got}`);
 }

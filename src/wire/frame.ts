@@ -5,7 +5,7 @@
  */
 
 import { type Bytes, fromUtf8 } from "../base/bytes.ts";
-import { BusError, Code } from "../base/errors.ts";
+import { BusError, BusErrorCode } from "../base/errors.ts";
 import { textLength, writeText } from "../base/bytes.ts";
 import { crc32 } from "./crc.ts";
 import { type Value, valueLength, writeValue } from "./object.ts";
@@ -87,7 +87,7 @@ export function checkPrelude(bytes: Bytes, at: number, maxFrameBytes: number): n
   }
   if (total > maxFrameBytes) {
     throw new BusError(
-      Code.NOMEM,
+      BusErrorCode.NOMEM,
       `Cannot read a frame: its length must be at most ${maxFrameBytes}, got ${total}`,
     );
   }
@@ -154,7 +154,10 @@ function parseError(
   rule: string | number,
   got: string | number | undefined,
 ): BusError {
-  return new BusError(Code.PARSE, `Cannot read a frame: its ${what} must be ${rule}, got ${got}`);
+  return new BusError(
+    BusErrorCode.PARSE,
+    `Cannot read a frame: its ${what} must be ${rule}, got ${got}`,
+  );
 }
 
 /** A frame with its prelude and headers written, and room for a payload and the CRC. */
@@ -183,7 +186,10 @@ function headerLength(name: string, value: string | number): number {
 }
 
 function headerError(what: string, rule: string, got: number): BusError {
-  return new BusError(Code.RANGE, `Cannot write a header: its ${what} must be ${rule}, got ${got}`);
+  return new BusError(
+    BusErrorCode.RANGE,
+    `Cannot write a header: its ${what} must be ${rule}, got ${got}`,
+  );
 }
 
 function writeHeader(name: string, value: string | number, bytes: Bytes, at: number): number {

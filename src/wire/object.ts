@@ -1,5 +1,5 @@
 import type { Bytes } from "../base/bytes.ts";
-import { BusError, Code } from "../base/errors.ts";
+import { BusError, BusErrorCode } from "../base/errors.ts";
 import { shortAscii, textLength, writeText } from "../base/bytes.ts";
 
 /**
@@ -52,7 +52,7 @@ export function valueLength(value: Value, depth = 1): number {
   if (typeof value === "number") return 9;
   if (typeof value === "bigint") {
     if (value >= INT64_MIN && value <= INT64_MAX) return 9;
-    throw new BusError(Code.RANGE, "Cannot write an integer: it must fit in 64 bits");
+    throw new BusError(BusErrorCode.RANGE, "Cannot write an integer: it must fit in 64 bits");
   }
   if (value instanceof Uint8Array) return 5 + value.length;
   checkDepth(depth, "write");
@@ -115,7 +115,7 @@ export function decodeValue(bytes: Bytes): Value {
   const value = reader.value(1);
   if (reader.left > 0) {
     throw new BusError(
-      Code.PARSE,
+      BusErrorCode.PARSE,
       `Cannot read a value: it must end its bytes, got ${reader.left} more`,
     );
   }
@@ -158,7 +158,10 @@ class ValueReader {
       case Tag.MAP:
         return this.#map(depth);
       default:
-        throw new BusError(Code.INVALID, `Cannot read a value: its tag must be 0 to 6, got ${tag}`);
+        throw new BusError(
+          BusErrorCode.INVALID,
+          `Cannot read a value: its tag must be 0 to 6, got ${tag}`,
+        );
     }
   }
 
@@ -194,7 +197,7 @@ class ValueReader {
     const count = this.#uint32();
     if (count * leastBytes > this.left) {
       throw new BusError(
-        Code.NOMEM,
+        BusErrorCode.NOMEM,
         `Cannot read a list or map: its count must fit in the ${this.left} bytes left, got ${count}`,
       );
     }
@@ -216,7 +219,7 @@ class ValueReader {
     const at = this.#at;
     if (length > this.left) {
       throw new BusError(
-        Code.PARSE,
+        BusErrorCode.PARSE,
         `Cannot read a value: it must have ${length} more bytes, got ${this.left}`,
       );
     }
@@ -228,7 +231,7 @@ class ValueReader {
 function checkDepth(depth: number, verb: "read" | "write"): void {
   if (depth <= MAX_DEPTH) return;
   throw new BusError(
-    Code.RANGE,
+    BusErrorCode.RANGE,
     `Cannot ${verb} a value: it must be nested at most ${MAX_DEPTH} deep, got more`,
   );
 }

@@ -1,5 +1,5 @@
 import { utf8 } from "../../src/base/bytes.ts";
-import { BusError, Code } from "../../src/base/errors.ts";
+import { BusError, BusErrorCode } from "../../src/base/errors.ts";
 import { call, connectBus } from "../../src/bus/client.ts";
 import { readStatus } from "../../src/status/codec.ts";
 import type { Value } from "../../src/wire/object.ts";
@@ -85,7 +85,7 @@ Deno.test("while the config service is not there clients are served, and QoS 1 i
   const sent = Array.from({ length: 20 }, (_, i) => `m${i}`);
   for (const payload of sent) await publish(socket, { topic: "t", payload, qos: 1 });
   const refused = await assertRejects(() => publish(socket, { topic: "t", qos: 0 }), BusError);
-  assertEquals(refused.code, Code.NOCONN);
+  assertEquals(refused.code, BusErrorCode.NOCONN);
   await using _config = await startGgConfig(dir.path, requiredValues(core, files));
   await waitFor("every message", () => core.published.length === sent.length, 20_000);
   assertEquals(payloads(core), sent);

@@ -1,7 +1,7 @@
 /** The daemon with its spool on a disk that is full. */
 
 import { assert, assertEquals, assertGreater, assertRejects } from "../deps.ts";
-import { BusError, Code } from "../../src/base/errors.ts";
+import { BusError, BusErrorCode } from "../../src/base/errors.ts";
 import { type AwsIotCore, startAwsIotCore } from "../support/aws_iot_core.ts";
 import { connected, publish, publishParams, untilConnected } from "../support/daemon.ts";
 import { Ledger } from "../support/ledger.ts";
@@ -58,7 +58,7 @@ async function untilRefused(place: Place, times: number): Promise<void> {
   for (let refused = 0; refused < times;) {
     const outcome = await publishOne(place);
     if (outcome === "accepted") continue;
-    assertEquals(outcome.code, Code.NOMEM, outcome.message);
+    assertEquals(outcome.code, BusErrorCode.NOMEM, outcome.message);
     refused++;
   }
 }

@@ -1,5 +1,5 @@
 import { type Bytes, concat } from "../../src/base/bytes.ts";
-import { Code, codeName } from "../../src/base/errors.ts";
+import { BusErrorCode, codeName } from "../../src/base/errors.ts";
 import type { Log } from "../../src/base/log.ts";
 import type { MethodTable } from "../../src/bus/methods.ts";
 import { ReaderPool } from "../../src/wire/frame_reader.ts";
@@ -150,6 +150,6 @@ function whatCame(conn: FakeConn): string {
   if (at < 0) return frames.length === 0 ? "closed" : "ok";
   if (at !== frames.length - 1) throw new Error("A frame came after an error frame");
   const code = Number(frames[at]!.headers.get("error"));
-  if (code === Code.FAILURE) throw new Error("FAILURE without a line in the log");
+  if (code === BusErrorCode.FAILURE) throw new Error("FAILURE without a line in the log");
   return codeName(code);
 }

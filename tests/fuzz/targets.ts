@@ -1,5 +1,5 @@
 import { type Bytes, fromUtf8 } from "../../src/base/bytes.ts";
-import { BusError, Code, codeName } from "../../src/base/errors.ts";
+import { BusError, BusErrorCode, codeName } from "../../src/base/errors.ts";
 import { checkFilter, checkTopic, localFilter, matches } from "../../src/topic/filter.ts";
 import { Trie } from "../../src/topic/trie.ts";
 import { decodeFrame, encodeFrame } from "../../src/wire/frame.ts";
@@ -32,7 +32,7 @@ function assertSame(what: string, one: Bytes, other: Bytes): void {
 
 /** The name of the code of a refusal; anything else that was thrown is a finding. */
 function refusal(error: unknown): string {
-  if (error instanceof BusError && error.code !== Code.FAILURE) return codeName(error.code);
+  if (error instanceof BusError && error.code !== BusErrorCode.FAILURE) return codeName(error.code);
   throw error;
 }
 

@@ -1,6 +1,6 @@
 /** What a broker says in CONNACK and in its answers, and what it keeps of a session. */
 
-import { BusError, Code } from "../../src/base/errors.ts";
+import { BusError, BusErrorCode } from "../../src/base/errors.ts";
 import { type AwsIotCore, startAwsIotCore } from "../support/aws_iot_core.ts";
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "../deps.ts";
 import {
@@ -51,7 +51,7 @@ for (const code of [0x95, 0xc3]) {
     await Promise.all(
       NUMBERS.map((payload) => publish(daemon.socket, { topic: "good", payload, qos: 1 })),
     );
-    assertEquals((await refused).code, Code.REMOTE);
+    assertEquals((await refused).code, BusErrorCode.REMOTE);
     await waitFor("the others", () => core.published.length === NUMBERS.length);
     assertEquals(core.sent("connack").length, 1);
     assertEquals((await statusOf(daemon)).publishes.refused_by_broker, 1);
@@ -65,7 +65,7 @@ for (const version of VERSIONS) {
     });
     await using daemon = await startTestDaemon(core, { mqttVersion: version });
     await untilConnected(daemon.socket);
-    assertEquals((await refusalOf(listen(daemon.socket, "bad"))).code, Code.REMOTE);
+    assertEquals((await refusalOf(listen(daemon.socket, "bad"))).code, BusErrorCode.REMOTE);
     await using good = await listen(daemon.socket, "good");
     core.publish("good", "x", 1);
     await waitFor("a message", () => good.messages.length === 1);
@@ -93,7 +93,7 @@ Deno.test("a message over Maximum Packet Size is RANGE; a spooled one is kept in
   const large = "x".repeat(2_000);
   for (const qos of [0, 1]) {
     const refusal = await refusalOf(publish(daemon.socket, { topic: "t", payload: large, qos }));
-    assertEquals(refusal.code, Code.RANGE);
+    assertEquals(refusal.code, BusErrorCode.RANGE);
   }
   await core.close();
   await untilConnected(daemon.socket, false);
@@ -119,7 +119,7 @@ Deno.test("where Maximum QoS is 0, QoS 1 is REMOTE, what is spooled waits in qua
   await core.reopen();
   await untilConnected(daemon.socket);
   const refusal = await refusalOf(publish(daemon.socket, { topic: "t", payload: "late", qos: 1 }));
-  assertEquals(refusal.code, Code.REMOTE);
+  assertEquals(refusal.code, BusErrorCode.REMOTE);
   await publish(daemon.socket, { topic: "t", payload: "zero", qos: 0 });
   await waitFor("QoS 0", () => core.published.length === 1);
   assertEquals([payloads(core), core.violations], [["zero"], []]);
@@ -136,7 +136,7 @@ Deno.test("filters that CONNACK denies are refused here, and the link stays", as
   await using daemon = await startTestDaemon(core);
   await untilConnected(daemon.socket);
   for (const filter of ["a/#", "$share/group/a"]) {
-    assertEquals((await refusalOf(listen(daemon.socket, filter))).code, Code.REMOTE);
+    assertEquals((await refusalOf(listen(daemon.socket, filter))).code, BusErrorCode.REMOTE);
   }
   await using plain = await listen(daemon.socket, "a");
   core.publish("a", "x", 1);

@@ -8,7 +8,7 @@ import {
 } from "../deps.ts";
 import { type Bytes, concat, fromUtf8, utf8 } from "../../src/base/bytes.ts";
 import { systemClock } from "../../src/base/clock.ts";
-import { BusError, Code } from "../../src/base/errors.ts";
+import { BusError, BusErrorCode } from "../../src/base/errors.ts";
 import {
   call as callBus,
   connectBus,
@@ -54,7 +54,7 @@ async function scene(): Promise<Scene> {
     }),
     never: call({}, () => undefined),
     refused: call({}, () => {
-      throw new BusError(Code.REMOTE, "Cannot publish: refused", "not authorized");
+      throw new BusError(BusErrorCode.REMOTE, "Cannot publish: refused", "not authorized");
     }),
     values: subscribe({}, (_, subscriber) => {
       subscribers.push(subscriber);
@@ -281,14 +281,14 @@ Deno.test("200 damaged requests are each answered or closed within a second, and
 
 Deno.test("the client tells a refusal with its reason, a missing server, and a missing answer apart", async () => {
   await using bus = await scene();
-  assertEquals(await codeOf(callBus(bus.path, "refused")), [Code.REMOTE, "not authorized"]);
-  assertEquals(await codeOf(callBus(bus.path, "nothing")), [Code.NOENTRY, undefined]);
-  assertEquals(await codeOf(callBus(`${bus.path}x`, "echo")), [Code.NOCONN, undefined]);
+  assertEquals(await codeOf(callBus(bus.path, "refused")), [BusErrorCode.REMOTE, "not authorized"]);
+  assertEquals(await codeOf(callBus(bus.path, "nothing")), [BusErrorCode.NOENTRY, undefined]);
+  assertEquals(await codeOf(callBus(`${bus.path}x`, "echo")), [BusErrorCode.NOCONN, undefined]);
   const abort = new AbortController();
   const pending = codeOf(callBus(bus.path, "never", new Map(), abort.signal));
   await waitFor("the call", () => bus.server.counters().clients === 1);
   abort.abort();
-  assertEquals(await pending, [Code.TIMEOUT, undefined]);
+  assertEquals(await pending, [BusErrorCode.TIMEOUT, undefined]);
 
   const connection = await connectBus(bus.path);
   const [first, second, third] = [
@@ -297,10 +297,10 @@ Deno.test("the client tells a refusal with its reason, a missing server, and a m
     codeOf(connection.call("echo", new Map([["n", 2n]]))),
   ];
   assertEquals(await first, 1n);
-  assertEquals(await second, [Code.REMOTE, "not authorized"]);
-  assertEquals(await third, [Code.NOCONN, undefined]);
-  assertEquals((await connection.closed)?.code, Code.REMOTE);
-  assertEquals(await codeOf(connection.call("echo")), [Code.NOCONN, undefined]);
+  assertEquals(await second, [BusErrorCode.REMOTE, "not authorized"]);
+  assertEquals(await third, [BusErrorCode.NOCONN, undefined]);
+  assertEquals((await connection.closed)?.code, BusErrorCode.REMOTE);
+  assertEquals(await codeOf(connection.call("echo")), [BusErrorCode.NOCONN, undefined]);
 });
 
 Deno.test("the client notifies, and subscribes until either side ends it", async () => {
@@ -318,12 +318,12 @@ Deno.test("the client notifies, and subscribes until either side ends it", async
   assertEquals(got, [utf8("one"), utf8("two")]);
 
   const refused = subscribeBus(bus.path, "echo", new Map(), () => {});
-  assertEquals(await codeOf(refused.accepted), [Code.INVALID, undefined]);
-  assertEquals((await refused.closed)?.code, Code.INVALID);
+  assertEquals(await codeOf(refused.accepted), [BusErrorCode.INVALID, undefined]);
+  assertEquals((await refused.closed)?.code, BusErrorCode.INVALID);
 
   const unborn = subscribeBus(bus.path, "values", new Map(), () => {});
   unborn.close();
-  assertEquals(await codeOf(unborn.accepted), [Code.NOCONN, undefined]);
+  assertEquals(await codeOf(unborn.accepted), [BusErrorCode.NOCONN, undefined]);
   await waitFor("no client to stay", () => bus.server.counters().clients === 0);
 });
 

@@ -9,11 +9,11 @@ import { type TempDir, tempDir } from "../support/temp.ts";
 const EXPECTED = [0, "examples/hello hello from here\n", ""];
 
 const PROGRAM =
-  `import { type Client, Code, connect, type Message, type Status } from "${CLIENT_NAMES.npm}";
+  `import { type Client, BusErrorCode, connect, type Message, type Status } from "${CLIENT_NAMES.npm}";
 const client: Client = await connect({ socket: "s" });
 const status: Status = await client.status();
 const connected: boolean = (await client.connectionStatus().next()).value ?? false;
-const use = (topic: Message["topic"]): unknown => [topic, status.version, connected, Code.NOCONN];
+const use = (topic: Message["topic"]): unknown => [topic, status.version, connected, BusErrorCode.NOCONN];
 for await (const { topic } of client.subscribe("a")) use(topic);
 `;
 

@@ -1,6 +1,6 @@
 import { type Bytes, fromUtf8, utf8 } from "../../src/base/bytes.ts";
 import { systemClock } from "../../src/base/clock.ts";
-import { BusError, Code } from "../../src/base/errors.ts";
+import { BusError, BusErrorCode } from "../../src/base/errors.ts";
 import { call, type MethodTable, subscribe, type Subscriber } from "../../src/bus/methods.ts";
 import { buffer, bufferOrList, optionalInt } from "../../src/bus/params.ts";
 import { type BusServer, startServer } from "../../src/bus/server.ts";
@@ -112,13 +112,16 @@ Deno.test("publishes go over one kept connection, in order", async () => {
 Deno.test("a refused publish fails alone: those behind it are published, once and in order", async () => {
   await using daemon = await startDaemon();
   daemon.onPublish = (payload) =>
-    Number(payload) % 10 === 3 ? new BusError(Code.NOMEM, "full") : undefined;
+    Number(payload) % 10 === 3 ? new BusError(BusErrorCode.NOMEM, "full") : undefined;
   await using client = await connect({ socket: daemon.path });
   const payloads = Array.from({ length: 50 }, (_, i) => `${i}`);
   const outcomes = await Promise.all(
     payloads.map((payload, i) => outcome(client.publish("t", payload, { qos: i % 2 ? 1 : 0 }))),
   );
-  assertEquals(outcomes, payloads.map((payload) => payload.endsWith("3") ? Code.NOMEM : "ok"));
+  assertEquals(
+    outcomes,
+    payloads.map((payload) => payload.endsWith("3") ? BusErrorCode.NOMEM : "ok"),
+  );
   assertEquals(daemon.published, payloads.filter((payload) => !payload.endsWith("3")));
 });
 
@@ -130,7 +133,7 @@ Deno.test("when the daemon dies before it answered, QoS 1 is sent again and QoS 
   const unsure = outcome(client.publish("t", "zero"));
   await waitFor("both to arrive", () => daemon.published.length === 2);
   await daemon.stop();
-  assertEquals(await within("QoS 0 to fail", unsure), Code.NOCONN);
+  assertEquals(await within("QoS 0 to fail", unsure), BusErrorCode.NOCONN);
   daemon.onPublish = () => undefined;
   await daemon.start();
   assertEquals(await within("QoS 1 to be answered", sure), "ok");
@@ -166,7 +169,7 @@ Deno.test("closing waits for the answers, and then nothing more can be published
   const publish = outcome(client.publish("t", "x", { qos: 1 }));
   await client.close();
   assertEquals(await publish, "ok");
-  assertEquals(await outcome(client.publish("t", "y")), Code.NOCONN);
+  assertEquals(await outcome(client.publish("t", "y")), BusErrorCode.NOCONN);
   await waitFor("the connection to be gone", () => daemon.clients === 0);
 });
 
@@ -176,7 +179,7 @@ Deno.test("closing while the daemon is gone fails what waits, at once", async ()
   await daemon.stop();
   const publish = outcome(client.publish("t", "x", { qos: 1 }));
   await within("the client to close", client.close(), 2_000);
-  assertEquals(await publish, Code.NOCONN);
+  assertEquals(await publish, BusErrorCode.NOCONN);
 });
 
 Deno.test("a subscription is iterated in order, and leaving the loop ends it", async () => {
@@ -196,11 +199,11 @@ Deno.test("a subscription is iterated in order, and leaving the loop ends it", a
 
 Deno.test("a refused subscription throws its reason, from accepted and from the loop", async () => {
   await using daemon = await startDaemon();
-  daemon.onSubscribe = () => new BusError(Code.REMOTE, "no", "not authorized");
+  daemon.onSubscribe = () => new BusError(BusErrorCode.REMOTE, "no", "not authorized");
   await using client = await connect({ socket: daemon.path });
   const messages = client.subscribe("a");
   const error = await assertRejects(() => messages.accepted, BusError);
-  assertEquals([error.code, error.reason], [Code.REMOTE, "not authorized"]);
+  assertEquals([error.code, error.reason], [BusErrorCode.REMOTE, "not authorized"]);
   await assertRejects(() => messages.next(), BusError, "not authorized");
 });
 
@@ -230,7 +233,7 @@ Deno.test("a subscription that is refused when the daemon is back ends with the 
   await using client = await connect({ socket: daemon.path });
   const messages = client.subscribe("a");
   await messages.accepted;
-  daemon.onSubscribe = () => new BusError(Code.NOMEM, "no room");
+  daemon.onSubscribe = () => new BusError(BusErrorCode.NOMEM, "no room");
   await daemon.stop();
   await daemon.start();
   await assertRejects(() => within("the loop to end", messages.next()), BusError, "NOMEM");
@@ -272,7 +275,7 @@ Deno.test("a daemon that knows no status says so", async () => {
   await using daemon = await startDaemon();
   await using client = await connect({ socket: daemon.path });
   const error = await assertRejects(() => client.status(), BusError);
-  assertEquals(error.code, Code.NOENTRY);
+  assertEquals(error.code, BusErrorCode.NOENTRY);
 });
 
 Deno.test("a call that is not answered in time is given up, and the others go on", async () => {
@@ -283,7 +286,7 @@ Deno.test("a call that is not answered in time is given up, and the others go on
   const params = new Map([["topic", utf8("t")], ["payload", utf8("x")]]);
   const call = { method: "publish", params, repeatable: true, bytes: 2, timeoutMs: 50 };
   const error = await assertRejects(() => within("the call to end", calls.call(call)), BusError);
-  assertEquals(error.code, Code.TIMEOUT);
+  assertEquals(error.code, BusErrorCode.TIMEOUT);
   await within("the connection to close", calls.close());
 });
 
@@ -294,7 +297,7 @@ Deno.test("publishes that nobody waits for are bounded", async () => {
   const outcomes = await Promise.all(
     Array.from({ length: 200 }, () => outcome(client.publish("t", payload))),
   );
-  assertEquals(new Set(outcomes), new Set(["ok", Code.NOMEM]));
+  assertEquals(new Set(outcomes), new Set(["ok", BusErrorCode.NOMEM]));
   assert(outcomes.filter((one) => one === "ok").length > 100);
 });
 

@@ -1,6 +1,6 @@
 import { utf8 } from "../../src/base/bytes.ts";
 import { systemClock } from "../../src/base/clock.ts";
-import { BusError, Code, ExitError } from "../../src/base/errors.ts";
+import { BusError, BusErrorCode, ExitError } from "../../src/base/errors.ts";
 import { loadConfig } from "../../src/config/load.ts";
 import { CONFIG_ANSWER_MS, CONFIG_READERS, ConfigService } from "../../src/config/service.ts";
 import { ConfigWatch } from "../../src/config/watch.ts";
@@ -89,7 +89,7 @@ for (const kind of ["no socket", "a dead socket", "a service that refuses"] as c
       ? startGgConfig(dir.path, VALUES)
       : startGgConfig(`${dir.path}/elsewhere`));
     service.readError = () =>
-      Code.BUSY;
+      BusErrorCode.BUSY;
     const error = await assertRejects(() => load(dir.path, 300), ExitError);
     assertEquals(error.exit, 69);
     assertStringIncludes(error.message, path);
@@ -116,7 +116,7 @@ Deno.test("a service that takes a request and never answers is given up after 5 
   const read = service.read(["system/thingName", "system/rootCaPath"]);
   await waitFor("the requests to be under way", () => clock.timers === 2);
   clock.advance(CONFIG_ANSWER_MS);
-  assertEquals((await assertRejects(() => read, BusError)).code, Code.TIMEOUT);
+  assertEquals((await assertRejects(() => read, BusError)).code, BusErrorCode.TIMEOUT);
   const watch = service.watch("system", () => {});
   clock.advance(CONFIG_ANSWER_MS);
   await within("the watch to end", watch.closed);
@@ -133,11 +133,11 @@ Deno.test("a read that fails or is given up takes those beside it along", async 
   await waitFor("four reads", () => service.reads.length === CONFIG_READERS);
   stop.abort();
   const error = await assertRejects(() => within("the end", givenUp, 1_000), BusError);
-  assertEquals([error.code, service.reads.length], [Code.TIMEOUT, CONFIG_READERS]);
-  service.readError = (path) => path === "system/thingName" ? Code.FAILURE : undefined;
+  assertEquals([error.code, service.reads.length], [BusErrorCode.TIMEOUT, CONFIG_READERS]);
+  service.readError = (path) => path === "system/thingName" ? BusErrorCode.FAILURE : undefined;
   const failed = source.read(["system/rootCaPath", "system/thingName", "a", "b", "c", "d"]);
   const failure = await assertRejects(() => within("the failure", failed, 1_000), BusError);
-  assertEquals(failure.code, Code.FAILURE);
+  assertEquals(failure.code, BusErrorCode.FAILURE);
 });
 
 /** A watch on a real service; what it applies is kept. */
@@ -201,7 +201,7 @@ Deno.test("a path that does not exist yet is watched once it does", async () => 
   await using service = await startGgConfig(dir.path, VALUES);
   const source = new ConfigService(`${dir.path}/gg_config`, systemClock);
   const early = source.watch("services/none", () => {});
-  assertEquals((await within("the refusal", early.closed))?.code, Code.NOENTRY);
+  assertEquals((await within("the refusal", early.closed))?.code, BusErrorCode.NOENTRY);
   service.set("services/none/a", 1n);
   let writes = 0;
   const watch = source.watch("services/none", () => writes++);

@@ -2,7 +2,7 @@ import { utf8 } from "../../src/base/bytes.ts";
 import { systemClock } from "../../src/base/clock.ts";
 import { ExitError } from "../../src/base/errors.ts";
 import { type BusConnection, connectBus, subscribe } from "../../src/bus/client.ts";
-import { type Config, type Given, resolveConfig } from "../../src/config/resolve.ts";
+import { type CliSettings, type Config, resolveConfig } from "../../src/config/resolve.ts";
 import { type Daemon, startDaemon } from "../../src/daemon/daemon.ts";
 import type { Value } from "../../src/wire/object.ts";
 import { assert, assertEquals, assertGreater, assertRejects } from "../deps.ts";
@@ -30,7 +30,7 @@ class House implements AsyncDisposable {
     readonly next: AwsIotCore,
   ) {}
 
-  static async build(given: Given = {}): Promise<House> {
+  static async build(given: CliSettings = {}): Promise<House> {
     const dir = await tempDir();
     const files = await writePki(dir.path, pki);
     const cores = await Promise.all(
@@ -50,7 +50,7 @@ class House implements AsyncDisposable {
     return house;
   }
 
-  resolve(given: Given = {}): Config {
+  resolve(given: CliSettings = {}): Config {
     const { old, files, dir } = this;
     return resolveConfig(
       {
@@ -68,7 +68,7 @@ class House implements AsyncDisposable {
     );
   }
 
-  async update(given: Given): Promise<void> {
+  async update(given: CliSettings): Promise<void> {
     await this.daemon.update(this.resolve(given));
   }
 

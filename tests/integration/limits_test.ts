@@ -2,7 +2,7 @@
 
 import { assertEquals, assertLessOrEqual, assertRejects, assertStringIncludes } from "../deps.ts";
 import { utf8 } from "../../src/base/bytes.ts";
-import { BusError, Code } from "../../src/base/errors.ts";
+import { BusError, BusErrorCode } from "../../src/base/errors.ts";
 import { subscribe } from "../../src/bus/client.ts";
 import type { Value } from "../../src/wire/object.ts";
 import {
@@ -24,53 +24,53 @@ import {
 import { waitFor } from "../support/wait.ts";
 
 /** What publishing something gets, and of the log line the part that names the rule. */
-type Violation = readonly [what: string, code: Code, rule: string];
+type Violation = readonly [what: string, code: BusErrorCode, rule: string];
 
 const invalidUtf8 = new Uint8Array([0x61, 0xff]);
 
 const PUBLISHES: readonly (readonly [...Violation, Message])[] = [
-  ["an empty topic", Code.INVALID, "not be empty", { topic: "" }],
-  ["a topic with +", Code.INVALID, "not hold + or #", { topic: "a/+/secret" }],
-  ["a topic with #", Code.INVALID, "not hold + or #", { topic: "secret/#" }],
-  ["a topic with NUL", Code.INVALID, "U+0000", { topic: "secret\0" }],
-  ["a topic that is not UTF-8", Code.INVALID, "UTF-8", { topic: invalidUtf8 }],
-  ["a topic of 257 bytes", Code.RANGE, "256 bytes", { topic: "x".repeat(257) }],
-  ["a topic of 129 two-byte letters", Code.RANGE, "256 bytes", { topic: "ä".repeat(129) }],
-  ["a topic with 8 slashes", Code.RANGE, "7 slashes", { topic: "/1/2/3/4/5/6/7/8" }],
+  ["an empty topic", BusErrorCode.INVALID, "not be empty", { topic: "" }],
+  ["a topic with +", BusErrorCode.INVALID, "not hold + or #", { topic: "a/+/secret" }],
+  ["a topic with #", BusErrorCode.INVALID, "not hold + or #", { topic: "secret/#" }],
+  ["a topic with NUL", BusErrorCode.INVALID, "U+0000", { topic: "secret\0" }],
+  ["a topic that is not UTF-8", BusErrorCode.INVALID, "UTF-8", { topic: invalidUtf8 }],
+  ["a topic of 257 bytes", BusErrorCode.RANGE, "256 bytes", { topic: "x".repeat(257) }],
+  ["a topic of 129 two-byte letters", BusErrorCode.RANGE, "256 bytes", { topic: "ä".repeat(129) }],
+  ["a topic with 8 slashes", BusErrorCode.RANGE, "7 slashes", { topic: "/1/2/3/4/5/6/7/8" }],
   [
     "a Basic Ingest topic with 8 slashes behind its prefix",
-    Code.RANGE,
+    BusErrorCode.RANGE,
     "7 slashes",
     { topic: "$aws/rules/rule/1/2/3/4/5/6/7/8/9" },
   ],
   [
     "a payload of 131,073 bytes",
-    Code.RANGE,
+    BusErrorCode.RANGE,
     "131072 bytes",
     { topic: "secret", payload: new Uint8Array(LARGEST + 1) },
   ],
-  ["QoS 2", Code.INVALID, "0 or 1", { topic: "secret", qos: 2 }],
-  ["QoS -1", Code.INVALID, "0 or 1", { topic: "secret", qos: -1 }],
+  ["QoS 2", BusErrorCode.INVALID, "0 or 1", { topic: "secret", qos: 2 }],
+  ["QoS -1", BusErrorCode.INVALID, "0 or 1", { topic: "secret", qos: -1 }],
 ];
 
 const SUBSCRIBES:
   readonly (readonly [...Violation, filter: Uint8Array<ArrayBuffer>, qos?: bigint])[] = [
-    ["an empty filter", Code.INVALID, "not be empty", utf8("")],
-    ["a filter with + in a level", Code.INVALID, "whole levels", utf8("secret+/a")],
-    ["a filter with # before its end", Code.INVALID, "last level", utf8("secret/#/a")],
-    ["a filter with NUL", Code.INVALID, "U+0000", utf8("secret\0")],
-    ["a filter that is not UTF-8", Code.INVALID, "UTF-8", invalidUtf8],
-    ["a filter of 257 bytes", Code.RANGE, "256 bytes", utf8("x".repeat(257))],
-    ["a filter with 8 slashes", Code.RANGE, "7 slashes", utf8("/1/2/3/4/5/6/7/8")],
-    ["a shared filter without a group", Code.INVALID, "group", utf8("$share//secret")],
+    ["an empty filter", BusErrorCode.INVALID, "not be empty", utf8("")],
+    ["a filter with + in a level", BusErrorCode.INVALID, "whole levels", utf8("secret+/a")],
+    ["a filter with # before its end", BusErrorCode.INVALID, "last level", utf8("secret/#/a")],
+    ["a filter with NUL", BusErrorCode.INVALID, "U+0000", utf8("secret\0")],
+    ["a filter that is not UTF-8", BusErrorCode.INVALID, "UTF-8", invalidUtf8],
+    ["a filter of 257 bytes", BusErrorCode.RANGE, "256 bytes", utf8("x".repeat(257))],
+    ["a filter with 8 slashes", BusErrorCode.RANGE, "7 slashes", utf8("/1/2/3/4/5/6/7/8")],
+    ["a shared filter without a group", BusErrorCode.INVALID, "group", utf8("$share//secret")],
     [
       "a shared filter with 8 slashes behind its prefix",
-      Code.RANGE,
+      BusErrorCode.RANGE,
       "7 slashes",
       utf8("$share/group/1/2/3/4/5/6/7/8/9"),
     ],
-    ["a Basic Ingest filter", Code.INVALID, "$aws/rules/", utf8("$aws/rules/secret/a")],
-    ["a QoS 2 subscription", Code.INVALID, "0 or 1", utf8("secret"), 2n],
+    ["a Basic Ingest filter", BusErrorCode.INVALID, "$aws/rules/", utf8("$aws/rules/secret/a")],
+    ["a QoS 2 subscription", BusErrorCode.INVALID, "0 or 1", utf8("secret"), 2n],
   ];
 
 async function refusedSubscribe(
@@ -104,7 +104,13 @@ Deno.test("every violation is refused at the door, by code and with a log line, 
     return { shown: text(false), hidden: text(true) };
   };
   lastLines();
-  const check = (what: string, refusal: BusError, code: Code, rule: string, bytes: number) => {
+  const check = (
+    what: string,
+    refusal: BusError,
+    code: BusErrorCode,
+    rule: string,
+    bytes: number,
+  ) => {
     const { shown } = lastLines();
     assertEquals([what, refusal.code], [what, code]);
     assertStringIncludes(shown, rule, what);

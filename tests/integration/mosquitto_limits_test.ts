@@ -1,6 +1,6 @@
 /** The daemon against a broker that nobody here wrote, which limits what it takes. */
 
-import { BusError, Code } from "../../src/base/errors.ts";
+import { BusError, BusErrorCode } from "../../src/base/errors.ts";
 import { readStatus } from "../../src/status/codec.ts";
 import { assert, assertEquals, assertRejects } from "../deps.ts";
 import { loadMqtt } from "../../deps.ts";
@@ -25,7 +25,7 @@ function links(lines: readonly { readonly text: string }[]): number {
   return lines.filter(({ text }) => text.startsWith("Connected")).length;
 }
 
-async function codeOf(work: Promise<unknown>): Promise<Code> {
+async function codeOf(work: Promise<unknown>): Promise<BusErrorCode> {
   return (await assertRejects(() => work, BusError)).code;
 }
 
@@ -44,7 +44,7 @@ Deno.test({
     for (const text of NUMBERS) {
       await publish(daemon.socket, { topic: "t/1", payload: text, qos: 1, ack: "broker" });
     }
-    assertEquals(await refused, Code.REMOTE);
+    assertEquals(await refused, BusErrorCode.REMOTE);
     await waitFor("the others", () => listener.texts().length === NUMBERS.length);
     assertEquals([listener.texts(), links(daemon.log.lines)], [NUMBERS, 1]);
   },
@@ -71,9 +71,9 @@ Deno.test({
     for (const text of NUMBERS) {
       await publish(daemon.socket, { topic: "t/1", payload: text, qos: 0 });
       const zero = publish(daemon.socket, { topic: "t/1", payload: large, qos: 0 });
-      assertEquals(await codeOf(zero), Code.RANGE);
+      assertEquals(await codeOf(zero), BusErrorCode.RANGE);
       const one = publish(daemon.socket, { topic: "t/1", payload: text, qos: 1 });
-      assertEquals(await codeOf(one), Code.REMOTE);
+      assertEquals(await codeOf(one), BusErrorCode.REMOTE);
     }
     for (const { texts } of [listener, again]) {
       await waitFor("the others", () => texts().length === NUMBERS.length);

@@ -7,7 +7,7 @@ import {
   assertRejects,
   assertStringIncludes,
 } from "../deps.ts";
-import { BusError, Code } from "../../src/base/errors.ts";
+import { BusError, BusErrorCode } from "../../src/base/errors.ts";
 import { type AwsIotCore, startAwsIotCore } from "../support/aws_iot_core.ts";
 import {
   connected,
@@ -116,13 +116,13 @@ Deno.test("ack=broker is answered after PUBACK, or with REMOTE and the broker's 
     () => publish(daemon.socket, { topic: "forbidden", qos: 1, ack: "broker" }),
     BusError,
   );
-  assertEquals([refusal.code, refusal.reason], [Code.REMOTE, "Not authorized"]);
+  assertEquals([refusal.code, refusal.reason], [BusErrorCode.REMOTE, "Not authorized"]);
   for (const [ack, qos] of [["broker", 0], ["sometimes", 1]] as const) {
     const wrong = await assertRejects(
       () => publish(daemon.socket, { topic: "allowed", qos, ack }),
       BusError,
     );
-    assertEquals(wrong.code, Code.INVALID);
+    assertEquals(wrong.code, BusErrorCode.INVALID);
   }
 });
 
@@ -183,7 +183,7 @@ Deno.test("a refused topic is tried again at once after the method reconnect", a
     }
     return undefined;
   };
-  await waitFor("a refusal", async () => (await refused())?.code === Code.REMOTE, 20_000);
+  await waitFor("a refusal", async () => (await refused())?.code === BusErrorCode.REMOTE, 20_000);
   isForbidden = false;
   const links = core.sent("connack").length;
   {

@@ -1,7 +1,7 @@
 /** The scenario of the first light: publish, notify, subscribe, status, link cut, link back, subscriptions still there. */
 
 import { assertEquals, assertRejects } from "../deps.ts";
-import { BusError, Code } from "../../src/base/errors.ts";
+import { BusError, BusErrorCode } from "../../src/base/errors.ts";
 import type { MqttVersion } from "../../src/mqtt/link.ts";
 import { startAwsIotCore } from "../support/aws_iot_core.ts";
 import {
@@ -78,7 +78,7 @@ async function scenario(broker: Cuttable, socket: string): Promise<void> {
     () => publish(socket, { topic: "scene/called", qos: 0 }),
     BusError,
   );
-  assertEquals(refusal.code, Code.NOCONN);
+  assertEquals(refusal.code, BusErrorCode.NOCONN);
   await using late = await listen(socket, "late/+");
 
   await broker.restore();

@@ -1,7 +1,7 @@
 /** What a daemon with its spool on disk keeps over a restart, and what clients hear of a full spool. */
 
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "../deps.ts";
-import { BusError, Code } from "../../src/base/errors.ts";
+import { BusError, BusErrorCode } from "../../src/base/errors.ts";
 import { type AwsIotCore, startAwsIotCore } from "../support/aws_iot_core.ts";
 import { publish, startTestDaemon, untilConnected } from "../support/daemon.ts";
 import { statusOf } from "../support/numbered.ts";
@@ -12,7 +12,7 @@ function startCore(behaviour: Partial<AwsIotCore["behaviour"]> = {}): Promise<Aw
   return startAwsIotCore({ behaviour: { connectSpacingMs: 0, ...behaviour } });
 }
 
-async function refusalOf(publishing: Promise<unknown>): Promise<Code> {
+async function refusalOf(publishing: Promise<unknown>): Promise<BusErrorCode> {
   return (await assertRejects(() => publishing, BusError)).code;
 }
 
@@ -117,8 +117,8 @@ for (const kind of ["memory", "disk"]) {
     const { spool } = await statusOf(daemon.socket);
     assertEquals([spool.messages, spool.evicted, spool.refused], [9, 3, 0]);
     for (let n = 7; n < 9; n++) await put(1, n);
-    assertEquals(await refusalOf(put(1, 9)), Code.NOMEM);
-    assertEquals(await refusalOf(put(0, 9)), Code.NOMEM);
+    assertEquals(await refusalOf(put(1, 9)), BusErrorCode.NOMEM);
+    assertEquals(await refusalOf(put(0, 9)), BusErrorCode.NOMEM);
     assertEquals((await statusOf(daemon.socket)).spool.refused, 2);
     await core.reopen();
     await waitFor("the accepted ones", () => core.published.length === 9, 20_000);
@@ -144,6 +144,6 @@ Deno.test("ack=broker waits over the disk spool too, and is refused with REMOTE 
     () => publish(daemon.socket, { topic: "forbidden", qos: 1, ack: "broker" }),
     BusError,
   );
-  assertEquals([refusal.code, refusal.reason], [Code.REMOTE, "Not authorized"]);
+  assertEquals([refusal.code, refusal.reason], [BusErrorCode.REMOTE, "Not authorized"]);
   await waitFor("it to be gone", async () => (await statusOf(daemon.socket)).spool.messages === 0);
 });

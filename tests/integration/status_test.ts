@@ -1,6 +1,6 @@
 import { utf8 } from "../../src/base/bytes.ts";
 import { systemClock } from "../../src/base/clock.ts";
-import { BusError, Code } from "../../src/base/errors.ts";
+import { BusError, BusErrorCode } from "../../src/base/errors.ts";
 import { VERSION } from "../../src/base/version.ts";
 import { call, connectBus, notify, subscribe } from "../../src/bus/client.ts";
 import { call as callMethod, either, subscribe as subscribeMethod } from "../../src/bus/methods.ts";
@@ -43,7 +43,7 @@ Deno.test("a method of both kinds is called and subscribed to, and others of one
   await subscription.closed;
   const refused = subscribe(path, "only", new Map(), () => {});
   const error = await assertRejects(() => refused.accepted, BusError);
-  assertEquals(error.code, Code.INVALID);
+  assertEquals(error.code, BusErrorCode.INVALID);
   await refused.closed;
   await server.close(0);
 });

@@ -1,7 +1,7 @@
 /** Many subscriptions over few connections to a broker that enforces its limits. */
 
 import { assert, assertEquals, assertLess, assertRejects, assertStringIncludes } from "../deps.ts";
-import { BusError, Code } from "../../src/base/errors.ts";
+import { BusError, BusErrorCode } from "../../src/base/errors.ts";
 import { type AwsIotCore, startAwsIotCore } from "../support/aws_iot_core.ts";
 import {
   listen,
@@ -76,7 +76,7 @@ Deno.test("with a ceiling of 1 the 51st filter is NOMEM with a logged explanatio
   await untilConnected(daemon.socket);
   const listeners = await listenMany(stack, daemon.socket, 50);
   const refusal = await assertRejects(() => listen(daemon.socket, "one/more"), BusError);
-  assertEquals(refusal.code, Code.NOMEM);
+  assertEquals(refusal.code, BusErrorCode.NOMEM);
   assertStringIncludes(warnings(daemon), "50 subscriptions");
   await reachEach(core, listeners, "to");
 
@@ -165,7 +165,7 @@ Deno.test("a broker that refuses thing_1: NOMEM at once, one log line that names
   const listeners = await listenMany(stack, daemon.socket, 50);
   for (const filter of ["one/more", "and/another"]) {
     const refusal = await assertRejects(() => listen(daemon.socket, filter), BusError);
-    assertEquals(refusal.code, Code.NOMEM);
+    assertEquals(refusal.code, BusErrorCode.NOMEM);
   }
   const said = warnings(daemon).split("\n").filter((line) => line.includes("policy"));
   assertEquals(said.length, 1, said.join("\n"));
@@ -182,7 +182,7 @@ for (const version of ["5", "3.1.1"] as const) {
     await untilConnected(daemon.socket);
     const listener = listenSoon(daemon.socket, ["allowed", "forbidden"]);
     const refusal = await assertRejects(() => listener.accepted, BusError);
-    assertEquals(refusal.code, Code.REMOTE);
+    assertEquals(refusal.code, BusErrorCode.REMOTE);
     assertStringIncludes(refusal.reason!, version === "5" ? "Not authorized" : "");
     assert(refusal.reason !== "");
     await waitFor("the other filter to be left", () => sizes(core).thing === 0);

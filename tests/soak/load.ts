@@ -1,4 +1,4 @@
-import { BusError, Code, messageOf } from "../../src/base/errors.ts";
+import { BusError, BusErrorCode, messageOf } from "../../src/base/errors.ts";
 import { type BusConnection, connectBus } from "../../src/bus/client.ts";
 import { utf8 } from "../../src/base/bytes.ts";
 import { open, requestFrame, writeAll } from "../support/crowd.ts";
@@ -49,7 +49,7 @@ export class Load {
           await act();
         } catch (error) {
           const kind = error instanceof BusError
-            ? Object.entries(Code).find(([, code]) => code === error.code)![0]
+            ? Object.entries(BusErrorCode).find(([, code]) => code === error.code)![0]
             : messageOf(error).slice(0, 60);
           this.counts.refused.set(kind, (this.counts.refused.get(kind) ?? 0) + 1);
         }

@@ -2,7 +2,7 @@ import { utf8 } from "../../src/base/bytes.ts";
 import { type Clock, systemClock } from "../../src/base/clock.ts";
 import type { BusError } from "../../src/base/errors.ts";
 import { type BusConnection, connectBus, subscribe } from "../../src/bus/client.ts";
-import { type Given, resolveConfig } from "../../src/config/resolve.ts";
+import { type CliSettings, resolveConfig } from "../../src/config/resolve.ts";
 import { type Daemon, startDaemon } from "../../src/daemon/daemon.ts";
 import { MAX_FRAME_BYTES } from "../../src/wire/frame.ts";
 import type { Value } from "../../src/wire/object.ts";
@@ -32,7 +32,7 @@ export interface TestDaemon extends AsyncDisposable {
 }
 
 /** What {@linkcode startTestDaemon} can be told beside options of the command line. */
-export interface TestDaemonOptions extends Given {
+export interface TestDaemonOptions extends CliSettings {
   /** iotcored-6; 1 by default. */
   readonly ceiling?: number;
   /** That of the machine by default. */

@@ -1,6 +1,6 @@
 import { utf8 } from "../../src/base/bytes.ts";
 import { systemClock } from "../../src/base/clock.ts";
-import { BusError, Code } from "../../src/base/errors.ts";
+import { BusError, BusErrorCode } from "../../src/base/errors.ts";
 import { call, type MethodTable, subscribe, type Subscriber } from "../../src/bus/methods.ts";
 import { bufferList } from "../../src/bus/params.ts";
 import { type BusServer, startServer } from "../../src/bus/server.ts";
@@ -25,7 +25,7 @@ export class GgConfig implements AsyncDisposable {
   /** Most reads under way at once. */
   mostReads = 0;
   /** Refuses the reads of some paths with a code. */
-  readError: (path: string) => Code | undefined = () => undefined;
+  readError: (path: string) => BusErrorCode | undefined = () => undefined;
   /** Does not answer the reads that it does not refuse. */
   silent = false;
   readonly #values = new Map<string, Value>();
@@ -110,7 +110,7 @@ export class GgConfig implements AsyncDisposable {
     const value = this.#values.get(path);
     if (value !== undefined) return value;
     const below = [...this.#values.keys()].some((key) => isBelow(key, path));
-    if (!below) throw new BusError(Code.NOENTRY, "no such key");
+    if (!below) throw new BusError(BusErrorCode.NOENTRY, "no such key");
     return new Map();
   }
 }

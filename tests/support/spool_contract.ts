@@ -1,5 +1,5 @@
 import { utf8 } from "../../src/base/bytes.ts";
-import { BusError, Code } from "../../src/base/errors.ts";
+import { BusError, BusErrorCode } from "../../src/base/errors.ts";
 import type { Log } from "../../src/base/log.ts";
 import { OVERHEAD_BYTES, sizeOf } from "../../src/spool/policy.ts";
 import { Spool, type SpoolMessage } from "../../src/spool/spool.ts";
@@ -336,17 +336,17 @@ export const SPOOL_CONTRACT: Readonly<Record<string, (test: SpoolUnderTest) => P
     const size = 3 + 9 + OVERHEAD_BYTES;
     const fits = Math.floor(10_000 / size);
     for (let n = 0; n < fits; n++) assertEquals(await add(n % 10), 0);
-    assertEquals(await add(1), Code.NOMEM);
+    assertEquals(await add(1), BusErrorCode.NOMEM);
     const [one] = await take(1);
     spool.settled(one!.seq);
     assertEquals(await add(2), 0);
-    assertEquals(await add(2), Code.NOMEM);
+    assertEquals(await add(2), BusErrorCode.NOMEM);
     const { refused, evicted, messages } = spool.stats();
     assertEquals({ refused, evicted, messages }, { refused: 2, evicted: 0, messages: fits });
   },
   "refuses at once what can never fit": async ({ add, spool }) => {
     await add(1, { qos: 0 });
-    assertEquals(await add(2, { payload: new Uint8Array(10_001) }), Code.NOMEM);
+    assertEquals(await add(2, { payload: new Uint8Array(10_001) }), BusErrorCode.NOMEM);
     assertEquals(spool.stats().evicted, 0);
   },
   "evicts QoS 0 messages, oldest first, as many as needed": async ({ spool, add, take }) => {
@@ -358,14 +358,14 @@ export const SPOOL_CONTRACT: Readonly<Record<string, (test: SpoolUnderTest) => P
     assertEquals(await add(5, { payload: new Uint8Array(4_500) }), 0);
     assertEquals(spool.stats().evicted, 2);
     assertEquals(topics(await take()), ["t/2", "t/4", "t/5"]);
-    assertEquals(await add(6, { payload: new Uint8Array(4_500) }), Code.NOMEM);
+    assertEquals(await add(6, { payload: new Uint8Array(4_500) }), BusErrorCode.NOMEM);
   },
   "does not evict what is in flight": async ({ spool, add, take }) => {
     const payload = new Uint8Array(3_000);
     for (const n of [1, 2, 3]) await add(n, { payload, qos: 0 });
     assertEquals(topics(await take(2)), ["t/1", "t/2"]);
     assertEquals(await add(4, { payload }), 0);
-    assertEquals(await add(5, { payload }), Code.NOMEM);
+    assertEquals(await add(5, { payload }), BusErrorCode.NOMEM);
     assertEquals(topics(await take()), ["t/4"]);
     spool.rewind();
     assertEquals(topics(await take()), ["t/1", "t/2", "t/4"]);
@@ -427,7 +427,7 @@ export async function checkPromiseForm({ spool, turn }: SpoolUnderTest): Promise
   assertGreater(await stored, 0);
   const refused = spool.appended(message(2, { payload: new Uint8Array(20_000) }));
   const error = await refused.then(() => undefined, (reason: unknown) => reason);
-  assert(error instanceof BusError && error.code === Code.NOMEM);
+  assert(error instanceof BusError && error.code === BusErrorCode.NOMEM);
   await spool.flush();
   await spool.close();
   await spool.close();

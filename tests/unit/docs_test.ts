@@ -1,4 +1,4 @@
-import { Code, Exit } from "../../src/base/errors.ts";
+import { BusErrorCode, Exit } from "../../src/base/errors.ts";
 import { BUILD_OPTIONS } from "../../src/build/options.ts";
 import { allCommands } from "../../src/cli/commands.ts";
 import { busMethods, type MethodOptions } from "../../src/daemon/bus_methods.ts";
@@ -189,7 +189,7 @@ Deno.test("docs/core-bus.md has every error code of the bus", async () => {
   const listed = rows(await read("docs/core-bus.md"))
     .filter(([number, name]) => /^\d+$/.test(number!) && /^`[A-Z]+`$/.test(name ?? ""))
     .map(([number, name]) => [name!.slice(1, -1), Number(number)]);
-  assertEquals(listed, Object.entries(Code));
+  assertEquals(listed, Object.entries(BusErrorCode));
 });
 
 Deno.test("docs/core-bus.md has every method of the bus, and no other", async () => {

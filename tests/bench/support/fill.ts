@@ -1,6 +1,6 @@
 import { utf8 } from "../../../src/base/bytes.ts";
 import { connectBus } from "../../../src/bus/client.ts";
-import { BusError, Code } from "../../../src/base/errors.ts";
+import { BusError, BusErrorCode } from "../../../src/base/errors.ts";
 import type { Value } from "../../../src/wire/object.ts";
 
 const PAYLOAD_BYTES = 1_024;
@@ -22,7 +22,9 @@ export async function fill(socket: string, topic: string): Promise<number> {
       accepted += results.filter(({ status }) => status === "fulfilled").length;
       const refused = results.find((result) => result.status === "rejected");
       if (refused === undefined) continue;
-      if (refused.reason instanceof BusError && refused.reason.code === Code.NOMEM) return accepted;
+      if (refused.reason instanceof BusError && refused.reason.code === BusErrorCode.NOMEM) {
+        return accepted;
+      }
       throw refused.reason;
     }
   } finally {

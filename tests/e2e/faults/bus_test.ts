@@ -2,7 +2,7 @@
 
 import { assert, assertEquals, assertLess, assertStringIncludes } from "../../deps.ts";
 import { utf8 } from "../../../src/base/bytes.ts";
-import { BusError, Code, Exit } from "../../../src/base/errors.ts";
+import { BusError, BusErrorCode, Exit } from "../../../src/base/errors.ts";
 import { LOG_BURST } from "../../../src/base/rate_limited_log.ts";
 import { call } from "../../../src/bus/client.ts";
 import type { Status } from "../../../src/status/types.ts";
@@ -186,7 +186,7 @@ Deno.test("virtual subscriptions, which no broker bounds, are refused with NOMEM
   await using first = await listen(socket, filters, { virtual: true });
   const second = listenSoon(socket, "one/more", { virtual: true });
   const error = await second.accepted.then(() => undefined, (error: BusError) => error.code);
-  assertEquals(error, Code.NOMEM);
+  assertEquals(error, BusErrorCode.NOMEM);
   await second.close();
   await first.close();
   await waitFor("room", async () => (await statusOf(socket)).clients.subscriptions === 0);

@@ -1,7 +1,7 @@
 /** What may happen to the folder of the spool. */
 
 import { assert, assertEquals, assertGreater, assertStringIncludes } from "../../deps.ts";
-import { BusError, Code, Exit } from "../../../src/base/errors.ts";
+import { BusError, BusErrorCode, Exit } from "../../../src/base/errors.ts";
 import { connected, publishParams, untilConnected } from "../../support/daemon.ts";
 import { daemonArgs, runProgram, startProgram } from "../../support/program.ts";
 import { canMount, mountTmpfs } from "../../support/tmpfs.ts";
@@ -53,10 +53,10 @@ Deno.test({
     await using program = await startProgram(args);
     await program.logged("serving the core bus");
     const full = await publishMany(socket, "full", 1_000);
-    assertEquals(full.codes, [Code.NOMEM]);
+    assertEquals(full.codes, [BusErrorCode.NOMEM]);
     assertGreater(full.accepted.length, 50);
     const again = await publishMany(socket, "again", 1);
-    assertEquals(again.codes, [Code.NOMEM]);
+    assertEquals(again.codes, [BusErrorCode.NOMEM]);
     assertEquals(program.log().match(/cannot write to the spool/g)?.length, 1);
     await core.reopen();
     await waitFor("what was accepted", () => missing(full.accepted, core).length === 0, 30_000);

@@ -1,7 +1,7 @@
 /** What may happen to the program as a process: it is stopped, killed, started twice, cut off from its streams, or has a bug. */
 
 import { assert, assertEquals, assertMatch, assertRejects } from "../../deps.ts";
-import { BusError, Code, Exit } from "../../../src/base/errors.ts";
+import { BusError, BusErrorCode, Exit } from "../../../src/base/errors.ts";
 import { connected, listen, publish, publishParams } from "../../support/daemon.ts";
 import { startFaultyProgram } from "../../support/faulty_program.ts";
 import { FROM_SOURCE, runProgram, startProgram } from "../../support/program.ts";
@@ -20,7 +20,7 @@ function publishOn(socket: string, name: string) {
         await client.call("publish", publishParams({ topic: "load", payload, qos: 1 }));
         accepted.push(payload);
       } catch (error) {
-        if (error instanceof BusError && error.code === Code.NOCONN) return;
+        if (error instanceof BusError && error.code === BusErrorCode.NOCONN) return;
         throw error;
       }
     }
@@ -115,7 +115,7 @@ Deno.test(
       () => publish(place.socket, { topic: "bug/handler", payload: "secret", qos: 1 }),
       BusError,
     );
-    assertEquals(error.code, Code.FAILURE);
+    assertEquals(error.code, BusErrorCode.FAILURE);
     await other.call("publish", publishParams({ topic: "good", qos: 1 }));
     await assertServes(place.socket);
     const [line] = /.*A request failed inside the daemon.*/.exec(program.log())!;

@@ -1,4 +1,4 @@
-import { Code } from "../../../src/base/errors.ts";
+import { BusErrorCode } from "../../../src/base/errors.ts";
 import { type Bytes, concat, utf8 } from "../../../src/base/bytes.ts";
 import { crc32 } from "../../../src/wire/crc.ts";
 import { encodeFrame, MAX_FRAME_BYTES } from "../../../src/wire/frame.ts";
@@ -9,7 +9,7 @@ import { request } from "./harness.ts";
 export interface BadInput {
   readonly name: string;
   readonly bytes: Bytes;
-  readonly code: Code;
+  readonly code: BusErrorCode;
 }
 
 /** All rows, for a table with the call `publish` (topic buffer, qos int) and the subscription `values`. */
@@ -18,69 +18,93 @@ export function badInputs(): BadInput[] {
   const good = request(1, "publish", topic);
   const payload = encodeValue(new Map(Object.entries(topic)));
   return [
-    { name: "a wrong prelude CRC", bytes: changed(good, 8), code: Code.PARSE },
-    { name: "a wrong message CRC", bytes: changed(good, good.length - 1), code: Code.PARSE },
-    { name: "a total below 16", bytes: prelude(15, 0), code: Code.PARSE },
-    { name: "headers longer than the frame", bytes: prelude(16, 1), code: Code.PARSE },
-    { name: "a header cut off", bytes: rawFrame([6, 109, 101], payload), code: Code.PARSE },
-    { name: "a header of type 6", bytes: rawFrame([1, 109, 6, 0, 0], payload), code: Code.PARSE },
+    { name: "a wrong prelude CRC", bytes: changed(good, 8), code: BusErrorCode.PARSE },
+    {
+      name: "a wrong message CRC",
+      bytes: changed(good, good.length - 1),
+      code: BusErrorCode.PARSE,
+    },
+    { name: "a total below 16", bytes: prelude(15, 0), code: BusErrorCode.PARSE },
+    { name: "headers longer than the frame", bytes: prelude(16, 1), code: BusErrorCode.PARSE },
+    { name: "a header cut off", bytes: rawFrame([6, 109, 101], payload), code: BusErrorCode.PARSE },
+    {
+      name: "a header of type 6",
+      bytes: rawFrame([1, 109, 6, 0, 0], payload),
+      code: BusErrorCode.PARSE,
+    },
     {
       name: "bytes left over after the object",
       bytes: publishWith(concat([payload, new Uint8Array(1)])),
-      code: Code.PARSE,
+      code: BusErrorCode.PARSE,
     },
     {
       name: "an object cut off",
       bytes: publishWith(payload.slice(0, payload.length - 1)),
-      code: Code.PARSE,
+      code: BusErrorCode.PARSE,
     },
-    { name: "a frame over the limit", bytes: prelude(MAX_FRAME_BYTES + 1, 0), code: Code.NOMEM },
+    {
+      name: "a frame over the limit",
+      bytes: prelude(MAX_FRAME_BYTES + 1, 0),
+      code: BusErrorCode.NOMEM,
+    },
     {
       name: "a list count beyond the bytes",
       bytes: publishWith(Uint8Array.of(5, 255, 255, 255, 255)),
-      code: Code.NOMEM,
+      code: BusErrorCode.NOMEM,
     },
     {
       name: "a map count beyond the bytes",
       bytes: publishWith(Uint8Array.of(6, 255, 255, 255, 127)),
-      code: Code.NOMEM,
+      code: BusErrorCode.NOMEM,
     },
-    { name: "no method", bytes: withHeaders([["type", 1]], payload), code: Code.INVALID },
+    { name: "no method", bytes: withHeaders([["type", 1]], payload), code: BusErrorCode.INVALID },
     {
       name: "a method that is a number",
       bytes: withHeaders([["type", 1], ["method", 1]], payload),
-      code: Code.INVALID,
+      code: BusErrorCode.INVALID,
     },
-    { name: "no type", bytes: withHeaders([["method", "publish"]], payload), code: Code.INVALID },
+    {
+      name: "no type",
+      bytes: withHeaders([["method", "publish"]], payload),
+      code: BusErrorCode.INVALID,
+    },
     {
       name: "a type that is a string",
       bytes: withHeaders([["type", "1"], ["method", "publish"]], payload),
-      code: Code.INVALID,
+      code: BusErrorCode.INVALID,
     },
-    { name: "type 3", bytes: request(3, "publish", topic), code: Code.INVALID },
-    { name: "type -1", bytes: request(-1, "publish", topic), code: Code.INVALID },
-    { name: "a payload that is a list", bytes: publishWith(encodeValue([])), code: Code.INVALID },
-    { name: "an unknown tag", bytes: publishWith(Uint8Array.of(7)), code: Code.INVALID },
-    { name: "call on a subscription", bytes: request(1, "values"), code: Code.INVALID },
-    { name: "subscribe on a call", bytes: request(2, "publish", topic), code: Code.INVALID },
-    { name: "a missing parameter", bytes: request(1, "publish"), code: Code.INVALID },
+    { name: "type 3", bytes: request(3, "publish", topic), code: BusErrorCode.INVALID },
+    { name: "type -1", bytes: request(-1, "publish", topic), code: BusErrorCode.INVALID },
+    {
+      name: "a payload that is a list",
+      bytes: publishWith(encodeValue([])),
+      code: BusErrorCode.INVALID,
+    },
+    { name: "an unknown tag", bytes: publishWith(Uint8Array.of(7)), code: BusErrorCode.INVALID },
+    { name: "call on a subscription", bytes: request(1, "values"), code: BusErrorCode.INVALID },
+    {
+      name: "subscribe on a call",
+      bytes: request(2, "publish", topic),
+      code: BusErrorCode.INVALID,
+    },
+    { name: "a missing parameter", bytes: request(1, "publish"), code: BusErrorCode.INVALID },
     {
       name: "a parameter of the wrong type",
       bytes: request(1, "publish", { topic: 1n }),
-      code: Code.INVALID,
+      code: BusErrorCode.INVALID,
     },
     {
       name: "a parameter out of its range",
       bytes: request(1, "publish", { ...topic, qos: 2n }),
-      code: Code.INVALID,
+      code: BusErrorCode.INVALID,
     },
-    { name: "an empty payload", bytes: publishWith(new Uint8Array(0)), code: Code.INVALID },
-    { name: "nesting deeper than 15", bytes: publishWith(nested(16)), code: Code.RANGE },
-    { name: "an unknown method", bytes: request(1, "nothing"), code: Code.NOENTRY },
+    { name: "an empty payload", bytes: publishWith(new Uint8Array(0)), code: BusErrorCode.INVALID },
+    { name: "nesting deeper than 15", bytes: publishWith(nested(16)), code: BusErrorCode.RANGE },
+    { name: "an unknown method", bytes: request(1, "nothing"), code: BusErrorCode.NOENTRY },
     {
       name: "a method named as an object's property",
       bytes: request(1, "constructor"),
-      code: Code.NOENTRY,
+      code: BusErrorCode.NOENTRY,
     },
   ];
 }

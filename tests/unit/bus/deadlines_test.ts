@@ -1,5 +1,5 @@
 import { assertEquals, pureTest } from "../../deps.ts";
-import { Code } from "../../../src/base/errors.ts";
+import { BusErrorCode } from "../../../src/base/errors.ts";
 import {
   FRAME_DEADLINE_MS,
   IDLE_AFTER_REQUEST_MS,
@@ -30,7 +30,10 @@ pureTest(
       harness.clock.advance(SWEEP_MS);
     }
     await waitFor("the close", () => conn.closed);
-    assertEquals(conn.frames().map(({ headers }) => [...headers]), [[["error", Code.TIMEOUT]]]);
+    assertEquals(conn.frames().map(({ headers }) => [...headers]), [[[
+      "error",
+      BusErrorCode.TIMEOUT,
+    ]]]);
   },
 );
 

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertInstanceOf, assertThrows, pureTest } from "../../deps.ts";
 import { type Bytes, utf8 } from "../../../src/base/bytes.ts";
-import { BusError, Code } from "../../../src/base/errors.ts";
+import { BusError, BusErrorCode } from "../../../src/base/errors.ts";
 import {
   buffer,
   bufferList,
@@ -71,7 +71,7 @@ for (const { name, param, good, bad } of rows) {
       for (const value of bad) {
         const error = assertThrows(() => param.read("field", value));
         assertInstanceOf(error, BusError);
-        assertEquals(error.code, Code.INVALID);
+        assertEquals(error.code, BusErrorCode.INVALID);
         assert(error.message.startsWith("Cannot take parameter field: it must be "), error.message);
       }
     },

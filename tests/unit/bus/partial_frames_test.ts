@@ -1,7 +1,7 @@
 import { decodeFrame } from "../../../src/wire/frame.ts";
 import { crc32 } from "../../../src/wire/crc.ts";
 import { MAX_PARTIAL_BYTES } from "../../../src/bus/limits.ts";
-import { Code } from "../../../src/base/errors.ts";
+import { BusErrorCode } from "../../../src/base/errors.ts";
 import { assert, assertEquals, assertLess, pureTest } from "../../deps.ts";
 import { waitFor } from "../../support/wait.ts";
 import type { FakeConn } from "./fake_conn.ts";
@@ -59,7 +59,7 @@ pureTest(
     assertEquals(refused[0], 1);
     assert(!conns[0]!.closed);
     const { headers } = decodeFrame(conns[1]!.writes[0]!);
-    assertEquals(headers.get("error"), Code.NOMEM);
+    assertEquals(headers.get("error"), BusErrorCode.NOMEM);
     assertEquals(scene.log.of("refused an incomplete frame").length, refused.length);
   },
 );

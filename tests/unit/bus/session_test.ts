@@ -1,6 +1,6 @@
 import { assertEquals, assertGreater, assertLessOrEqual, pureTest } from "../../deps.ts";
 import { type Bytes, concat, fromUtf8, utf8 } from "../../../src/base/bytes.ts";
-import { BusError, Code } from "../../../src/base/errors.ts";
+import { BusError, BusErrorCode } from "../../../src/base/errors.ts";
 import { FRAMES_PER_TURN, MAX_PENDING_ANSWERS } from "../../../src/bus/limits.ts";
 import { call, type MethodTable, type Reply, subscribe } from "../../../src/bus/methods.ts";
 import { buffer, int, optionalInt } from "../../../src/bus/params.ts";
@@ -27,7 +27,7 @@ function tableWith(replies: Reply[] = [], seen: string[] = []): MethodTable {
       return BigInt(n);
     }),
     busy: call({}, () => {
-      throw new BusError(Code.REMOTE, "Cannot publish: refused", "not authorized");
+      throw new BusError(BusErrorCode.REMOTE, "Cannot publish: refused", "not authorized");
     }),
     bug: call({}, () => {
       throw new TypeError("secret of the daemon");
@@ -112,7 +112,7 @@ pureTest("a reply counts once: what comes after it is ignored", async () => {
   await waitFor("the request", () => replies.length === 1);
   replies[0]!.respond(1n);
   replies[0]!.respond(2n);
-  replies[0]!.refuse(new BusError(Code.BUSY, "Cannot answer twice"));
+  replies[0]!.refuse(new BusError(BusErrorCode.BUSY, "Cannot answer twice"));
   conn.feed(callFrame("echo", { n: 3n }));
   assertEquals(values(await frames(conn, 2)), [1n, 3n]);
 });
@@ -162,7 +162,10 @@ pureTest(
     await closed(conn);
     const all = conn.frames();
     assertEquals(decodeValue(all[0]!.payload), 1n);
-    assertEquals(all.slice(1).map(({ headers }) => [...headers]), [[["error", Code.NOENTRY]]]);
+    assertEquals(all.slice(1).map(({ headers }) => [...headers]), [[[
+      "error",
+      BusErrorCode.NOENTRY,
+    ]]]);
   },
 );
 
@@ -172,7 +175,7 @@ pureTest("what a broker said travels in the reason header", async () => {
   conn.feed(callFrame("busy"));
   await closed(conn);
   assertEquals(conn.frames().map(({ headers }) => [...headers]), [
-    [["error", Code.REMOTE], ["reason", "not authorized"]],
+    [["error", BusErrorCode.REMOTE], ["reason", "not authorized"]],
   ]);
 });
 
@@ -185,7 +188,10 @@ for (const method of ["bug", "rejected"]) {
       const other = await harness.connect();
       conn.feed(callFrame(method));
       await closed(conn);
-      assertEquals(conn.frames().map(({ headers }) => [...headers]), [[["error", Code.FAILURE]]]);
+      assertEquals(conn.frames().map(({ headers }) => [...headers]), [[[
+        "error",
+        BusErrorCode.FAILURE,
+      ]]]);
       const lines = harness.log.of("A request failed inside the daemon");
       assertEquals(lines.map(({ level, fields }) => [level, fields["client"], fields["method"]]), [
         ["error", 1, method],
@@ -360,6 +366,6 @@ pureTest("anything after a subscribe on its connection is INVALID", async () => 
   await closed(conn);
   assertEquals(conn.frames().map(({ headers }) => [...headers]), [
     [["accepted", 1]],
-    [["error", Code.INVALID]],
+    [["error", BusErrorCode.INVALID]],
   ]);
 });

@@ -1,6 +1,6 @@
 import { assert, assertEquals, pureTest } from "../../deps.ts";
 import { concat, fromUtf8 } from "../../../src/base/bytes.ts";
-import { BusError, Code } from "../../../src/base/errors.ts";
+import { BusError, BusErrorCode } from "../../../src/base/errors.ts";
 import {
   FULL_QUEUE_MS,
   LEAST_TAKEN_BYTES,
@@ -92,7 +92,9 @@ pureTest("accepted waits for the answers of calls before it", async () => {
 pureTest("a refused subscription gets the error and is over", async () => {
   await using scene = new Scene();
   const [conn, subscriber] = await scene.subscribe();
-  subscriber.refuse(new BusError(Code.REMOTE, "Cannot subscribe: refused", "not authorized"));
+  subscriber.refuse(
+    new BusError(BusErrorCode.REMOTE, "Cannot subscribe: refused", "not authorized"),
+  );
   subscriber.accept();
   subscriber.send(valueFrame("v"));
   await waitFor("the close", () => conn.closed);
@@ -105,7 +107,7 @@ pureTest("a subscription that is refused later gets the error behind its values"
   const [conn, subscriber] = await scene.subscribe();
   subscriber.accept();
   subscriber.send(valueFrame("v"));
-  subscriber.refuse(new BusError(Code.REMOTE, "Cannot subscribe: refused"));
+  subscriber.refuse(new BusError(BusErrorCode.REMOTE, "Cannot subscribe: refused"));
   await waitFor("the close", () => conn.closed);
   assertEquals(heard(conn), ["accepted", "v", "error 14"]);
 });

@@ -1,5 +1,5 @@
 import { utf8 } from "../../../src/base/bytes.ts";
-import { BusError, Code } from "../../../src/base/errors.ts";
+import { BusError, BusErrorCode } from "../../../src/base/errors.ts";
 import type { Subscription } from "../../../src/bus/client.ts";
 import { CONFIG_PREFIX } from "../../../src/config/settings.ts";
 import type { ConfigSource } from "../../../src/config/service.ts";
@@ -49,7 +49,7 @@ export class FakeSource implements ConfigSource {
         signal?.addEventListener("abort", () => resolve());
       });
     }
-    if (signal?.aborted) throw new BusError(Code.TIMEOUT, "given up");
+    if (signal?.aborted) throw new BusError(BusErrorCode.TIMEOUT, "given up");
     if (this.error !== undefined) throw this.error;
     return new Map([...this.values].filter(([key]) => keys.includes(key)));
   }
@@ -61,7 +61,7 @@ export class FakeSource implements ConfigSource {
     let open = true;
     const end = (error?: BusError): void => {
       open = false;
-      accepted.reject(error ?? new BusError(Code.NOCONN, "closed"));
+      accepted.reject(error ?? new BusError(BusErrorCode.NOCONN, "closed"));
       closed.resolve(error);
     };
     this.watches.push({
@@ -78,7 +78,10 @@ export class FakeSource implements ConfigSource {
 }
 
 /** Nobody listens on the socket. */
-export const noService = new BusError(Code.NOCONN, "Cannot connect to /bus/gg_config: refused");
+export const noService = new BusError(
+  BusErrorCode.NOCONN,
+  "Cannot connect to /bus/gg_config: refused",
+);
 
 /** Lets everything run that waits for promises alone. */
 export async function turn(): Promise<void> {

@@ -1,10 +1,10 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows, pureTest } from "../../deps.ts";
 import { Exit, ExitError } from "../../../src/base/errors.ts";
 import {
+  type CliSettings,
   type Config,
   type Environment,
   fullKey,
-  type Given,
   resolveConfig,
 } from "../../../src/config/resolve.ts";
 
@@ -18,7 +18,7 @@ const NEEDED = {
 } as const;
 
 function resolve(
-  given: Given = {},
+  given: CliSettings = {},
   values: Readonly<Record<string, string>> = {},
   environment: Environment = {},
   ceiling = 1,
@@ -62,7 +62,7 @@ pureTest(
   "the command line goes before the config, and the config before the default (iotcored-7)",
   () => {
     const rows: readonly [
-      keyof Given,
+      keyof CliSettings,
       string,
       key: string,
       string,
@@ -91,7 +91,7 @@ pureTest(
       ],
     ];
     for (const [name, text, key, configured, field, ofOption, ofConfig] of rows) {
-      const needed: Partial<Record<keyof Given, string>> = { ...NEEDED };
+      const needed: Partial<Record<keyof CliSettings, string>> = { ...NEEDED };
       delete needed[name];
       const values = new Map([[fullKey(key), configured]]);
       assertEquals(
@@ -108,7 +108,7 @@ pureTest(
   "a required value that is given nowhere is 78, and the line names option and config key",
   () => {
     for (const name of Object.keys(NEEDED) as (keyof typeof NEEDED)[]) {
-      const given: Partial<Record<keyof Given, string>> = { ...NEEDED };
+      const given: Partial<Record<keyof CliSettings, string>> = { ...NEEDED };
       delete given[name];
       const { exit, message } = refusal(() => resolveConfig(given));
       assertEquals(exit, Exit.CONFIG);
@@ -120,7 +120,7 @@ pureTest(
 pureTest(
   "a malformed option is 64 and names the option; a malformed config value is 78 and names the key as well",
   () => {
-    const rows: readonly [keyof Given, key: string, bad: string][] = [
+    const rows: readonly [keyof CliSettings, key: string, bad: string][] = [
       ["endpoint", "iotDataEndpoint", "https://broker.example"],
       ["endpoint", "iotDataEndpoint", "broker.example:0"],
       ["endpoint", "iotDataEndpoint", "broker.example:65536"],
@@ -145,7 +145,7 @@ pureTest(
     for (const [name, key, bad] of rows) {
       const onLine = refusal(() => resolve({ [name]: bad }));
       assertEquals([name, bad, onLine.exit], [name, bad, Exit.USAGE]);
-      const given: Partial<Record<keyof Given, string>> = { ...NEEDED };
+      const given: Partial<Record<keyof CliSettings, string>> = { ...NEEDED };
       delete given[name];
       const inConfig = refusal(() => resolveConfig(given, {}, new Map([[fullKey(key), bad]])));
       assertEquals([name, bad, inConfig.exit], [name, bad, Exit.CONFIG]);
@@ -162,7 +162,7 @@ pureTest(
 pureTest(
   "the port is that of --port, of the endpoint, of the config, or 8883; two that differ are a mistake",
   () => {
-    const port = (given: Given, values: Readonly<Record<string, string>> = {}): number =>
+    const port = (given: CliSettings, values: Readonly<Record<string, string>> = {}): number =>
       resolve(given, values).port;
     assertEquals(port({ port: "443" }), 443);
     assertEquals(port({ endpoint: "broker.example:1883" }), 1883);
@@ -218,7 +218,7 @@ pureTest(
       "networkProxy/noproxy": "config.example",
     };
     const environment = { https_proxy: "http://environment:1", no_proxy: "environment.example" };
-    const proxy = (given: Given, env: Environment, config = values) =>
+    const proxy = (given: CliSettings, env: Environment, config = values) =>
       resolve(given, config, env).proxy;
     assertEquals(proxy({}, {}), { url: "http://config:1", noProxy: "config.example" });
     assertEquals(proxy({}, environment), {
@@ -249,7 +249,7 @@ pureTest(
   "the spool is in memory, or in the state folder that systemd gives, or where it is told to be",
   () => {
     const spool = (
-      given: Given,
+      given: CliSettings,
       values: Readonly<Record<string, string>>,
       environment: Environment,
     ) => {

@@ -1,6 +1,6 @@
 import { utf8 } from "../../../src/base/bytes.ts";
-import { BusError, Code, ExitError } from "../../../src/base/errors.ts";
-import type { Config, Environment, Given } from "../../../src/config/resolve.ts";
+import { BusError, BusErrorCode, ExitError } from "../../../src/base/errors.ts";
+import type { CliSettings, Config, Environment } from "../../../src/config/resolve.ts";
 import { nextConfig } from "../../../src/config/change.ts";
 import { CONFIG_TIMEOUT_MS, loadConfig, type LoadOptions } from "../../../src/config/load.ts";
 import { textsOf, wantedKeys } from "../../../src/config/service.ts";
@@ -19,7 +19,7 @@ import { FakeClock } from "../../support/fake_clock.ts";
 import { fakeLog } from "../../support/fake_log.ts";
 import { FakeSource, noService, turn } from "./fake_source.ts";
 
-const EVERYTHING: Given = {
+const EVERYTHING: CliSettings = {
   endpoint: "cli.example:1883",
   id: "cli",
   rootca: "/c/ca",
@@ -33,7 +33,7 @@ class Loading {
   readonly source = new FakeSource();
   readonly stop = new AbortController();
 
-  load(given: Given = {}, more: Partial<LoadOptions> = {}): Promise<Config | undefined> {
+  load(given: CliSettings = {}, more: Partial<LoadOptions> = {}): Promise<Config | undefined> {
     const { clock, log, source } = this;
     return loadConfig({
       given,
@@ -50,7 +50,7 @@ class Loading {
 
   /** Loads what has to be there. */
   async config(
-    given?: Given,
+    given?: CliSettings,
     environment: Environment = {},
     more: Partial<LoadOptions> = {},
   ): Promise<Config> {
@@ -64,7 +64,7 @@ class Loading {
     this.source.values.set(full, typeof value === "string" ? utf8(value) : value);
   }
 
-  async refusal(given?: Given): Promise<ExitError> {
+  async refusal(given?: CliSettings): Promise<ExitError> {
     const error = await assertRejects(() => this.load(given), ExitError);
     assert(!error.message.includes("\n"), error.message);
     return error;
@@ -169,7 +169,7 @@ pureTest(
       const given of [{ port: "0" }, { maxConnections: "2" }, {
         endpoint: "h:1",
         port: "2",
-      }] as Given[]
+      }] as CliSettings[]
     ) {
       const t = new Loading();
       t.source.error = noService;
@@ -231,7 +231,7 @@ pureTest(
 
 pureTest("a config service that fails is asked again", async () => {
   const t = new Loading();
-  t.source.error = new BusError(Code.FAILURE, "FAILURE");
+  t.source.error = new BusError(BusErrorCode.FAILURE, "FAILURE");
   const loading = t.config();
   await turn();
   t.source.error = undefined;

@@ -1,6 +1,6 @@
 import { utf8 } from "../../../src/base/bytes.ts";
-import { BusError, Code, Exit, ExitError } from "../../../src/base/errors.ts";
-import { type Config, type Given, resolveConfig } from "../../../src/config/resolve.ts";
+import { BusError, BusErrorCode, Exit, ExitError } from "../../../src/base/errors.ts";
+import { type CliSettings, type Config, resolveConfig } from "../../../src/config/resolve.ts";
 import { ConfigWatch, POLL_MS, SPACING_MS, watchedPaths } from "../../../src/config/watch.ts";
 import { RevertedError } from "../../../src/config/watch.ts";
 import { CONFIG_PREFIX } from "../../../src/config/settings.ts";
@@ -25,7 +25,7 @@ class Watching implements AsyncDisposable {
   slow = false;
   readonly superseded: Config[] = [];
 
-  constructor(given: Given = {}) {
+  constructor(given: CliSettings = {}) {
     const { clock, log, source } = this;
     const environment = {};
     this.watch = new ConfigWatch({
@@ -278,7 +278,7 @@ pureTest(
   "a path where nothing stands yet is no fault, and is watched when it is there",
   async () => {
     await using t = new Watching();
-    for (const watch of t.open) watch.end(new BusError(Code.NOENTRY, "NOENTRY"));
+    for (const watch of t.open) watch.end(new BusError(BusErrorCode.NOENTRY, "NOENTRY"));
     await t.pass(1_000);
     assertEquals(t.logged("warn"), []);
     assertEquals(t.logged("info").length, 2);

@@ -1,4 +1,4 @@
-import { type Given, resolveConfig } from "../../../src/config/resolve.ts";
+import { type CliSettings, resolveConfig } from "../../../src/config/resolve.ts";
 import type { Config } from "../../../src/config/resolve.ts";
 import {
   missingFrom,
@@ -14,9 +14,9 @@ const GIVEN = {
   rootca: "/c/ca.pem",
   cert: "/c/cert.pem",
   key: "/k/key.pem",
-} as const satisfies Given;
+} as const satisfies CliSettings;
 
-function config(more: Given = {}, ceiling = 1): Config {
+function config(more: CliSettings = {}, ceiling = 1): Config {
   return resolveConfig({ ...GIVEN, ...more }, {}, new Map(), ceiling);
 }
 

@@ -1,5 +1,5 @@
 import { assertEquals } from "../../deps.ts";
-import { Code } from "../../../src/base/errors.ts";
+import { BusErrorCode } from "../../../src/base/errors.ts";
 import { BROKER_ACK_MS, PubackWaiters } from "../../../src/publish/puback.ts";
 import { FakeClock } from "../../support/fake_clock.ts";
 
@@ -32,9 +32,9 @@ Deno.test(
     acks.stop();
     assertEquals(answers, [
       "2 ok",
-      `1 ${Code.REMOTE} Not authorized`,
-      `3 ${Code.TIMEOUT}`,
-      `4 ${Code.TIMEOUT}`,
+      `1 ${BusErrorCode.REMOTE} Not authorized`,
+      `3 ${BusErrorCode.TIMEOUT}`,
+      `4 ${BusErrorCode.TIMEOUT}`,
     ]);
     assertEquals(clock.timers, 0);
   },
@@ -51,7 +51,7 @@ Deno.test("a stop answers with NOCONN", pure, () => {
   const { clock, acks, answers, wait } = setUp();
   wait(1);
   acks.stop();
-  assertEquals([answers, clock.timers], [[`1 ${Code.NOCONN}`], 0]);
+  assertEquals([answers, clock.timers], [[`1 ${BusErrorCode.NOCONN}`], 0]);
 });
 
 Deno.test("a message that expires before it is sent is answered at that moment", pure, () => {
@@ -61,9 +61,9 @@ Deno.test("a message that expires before it is sent is answered at that moment",
   clock.advance(4_999);
   assertEquals(answers, []);
   clock.advance(1);
-  assertEquals(answers, [`1 ${Code.REMOTE} expired`]);
+  assertEquals(answers, [`1 ${BusErrorCode.REMOTE} expired`]);
   clock.advance(BROKER_ACK_MS);
-  assertEquals(answers.slice(1), [`2 ${Code.TIMEOUT}`]);
+  assertEquals(answers.slice(1), [`2 ${BusErrorCode.TIMEOUT}`]);
   acks.acknowledged(1);
   assertEquals([answers.length, clock.timers], [2, 0]);
 });
@@ -81,9 +81,9 @@ Deno.test(
     assertEquals(answers, ["1 ok"]);
     inFlight.delete(2);
     acks.linkLost();
-    assertEquals(answers, ["1 ok", `2 ${Code.REMOTE} expired`]);
+    assertEquals(answers, ["1 ok", `2 ${BusErrorCode.REMOTE} expired`]);
     clock.advance(BROKER_ACK_MS);
-    assertEquals(answers.slice(2), [`3 ${Code.TIMEOUT}`]);
+    assertEquals(answers.slice(2), [`3 ${BusErrorCode.TIMEOUT}`]);
     assertEquals(clock.timers, 0);
   },
 );

@@ -1,4 +1,4 @@
-import { Code } from "../../../src/base/errors.ts";
+import { BusErrorCode } from "../../../src/base/errors.ts";
 import { assertEquals, assertStringIncludes, pureTest } from "../../deps.ts";
 import { OK, setUp } from "./publisher_scene.ts";
 
@@ -7,11 +7,14 @@ const LARGE = "x".repeat(500);
 pureTest("while connected, a message beyond the broker's limits is refused at once", () => {
   const { publish, up, link, lose } = setUp();
   up(10, { maximumPacketSize: 200 });
-  assertEquals([publish(LARGE).is, publish(LARGE, 0).is], [`${Code.RANGE}`, `${Code.RANGE}`]);
+  assertEquals([publish(LARGE).is, publish(LARGE, 0).is], [
+    `${BusErrorCode.RANGE}`,
+    `${BusErrorCode.RANGE}`,
+  ]);
   lose();
   assertEquals(publish(LARGE).is, "ok");
   up(10, { maximumQos: 0 });
-  assertStringIncludes(publish("one").is, `${Code.REMOTE} the broker takes QoS 0 alone`);
+  assertStringIncludes(publish("one").is, `${BusErrorCode.REMOTE} the broker takes QoS 0 alone`);
   assertEquals(publish("zero", 0).is, "ok");
   assertEquals(link.texts, ["zero"]);
 });

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertLessOrEqual } from "../../deps.ts";
-import { Code } from "../../../src/base/errors.ts";
+import { BusErrorCode } from "../../../src/base/errors.ts";
 import { HEAD_START_MS } from "../../../src/publish/poison_detector.ts";
 import { AWS_RATE_LIMITS } from "../../../src/aws/rate_window.ts";
 import type { OutgoingPublish, PublishResult } from "../../../src/mqtt/link.ts";
@@ -95,12 +95,12 @@ Deno.test("an answer that comes when its link is gone changes nothing", pure, ()
 
 Deno.test("QoS 0 is sent at once while connected, and refused with NOCONN while not", pure, () => {
   const { spool, link, publish, lose, up } = setUp();
-  assertEquals(publish("a", 0).is, `${Code.NOCONN}`);
+  assertEquals(publish("a", 0).is, `${BusErrorCode.NOCONN}`);
   up();
   assertEquals(publish("b", 0).is, "ok");
   assertEquals([link.texts, spool.stats().messages], [["b"], 0]);
   lose();
-  assertEquals(publish("c", 0).is, `${Code.NOCONN}`);
+  assertEquals(publish("c", 0).is, `${BusErrorCode.NOCONN}`);
 });
 
 Deno.test(
@@ -130,7 +130,7 @@ Deno.test("QoS 0 does not wait for the PUBACKs of others", pure, () => {
 Deno.test("a full spool refuses with NOMEM and keeps what it has accepted", pure, () => {
   const { link, publish, up } = setUp({ maxBytes: 200 });
   const replies = ["a", "b", "c", "d"].map((text) => publish(text).is);
-  assertEquals(replies, ["ok", "ok", "ok", `${Code.NOMEM}`]);
+  assertEquals(replies, ["ok", "ok", "ok", `${BusErrorCode.NOMEM}`]);
   up();
   assertEquals(link.texts, ["a", "b", "c"]);
 });
@@ -242,7 +242,7 @@ Deno.test(
     clock.advance(60_000);
     assertEquals(link.texts, ["slow"]);
     link.answer();
-    assertEquals([reply.is, spool.stats().messages], [`${Code.TIMEOUT}`, 1]);
+    assertEquals([reply.is, spool.stats().messages], [`${BusErrorCode.TIMEOUT}`, 1]);
     link.auto = () => OK;
     clock.advance(200_000);
     assertEquals([link.texts, spool.stats().messages], [["slow", "next"], 0]);
@@ -427,7 +427,7 @@ Deno.test("more QoS 0 than may wait is refused with NOMEM", pure, () => {
   up();
   const answers = new Set<string>();
   for (let number = 0; number < 50; number++) answers.add(publish("x".repeat(131_072), 0).is);
-  assertEquals([...answers], ["ok", `${Code.NOMEM}`]);
+  assertEquals([...answers], ["ok", `${BusErrorCode.NOMEM}`]);
   assertLessOrEqual(queue.bytes, 4_194_304);
 });
 
@@ -445,7 +445,7 @@ Deno.test(
     assertEquals([good.is, bad.is, other.is], ["asked", "asked", "ok"]);
     link.answer("good", { code: 0x10, reason: "" });
     link.answer("bad", { code: 0x87, reason: "Not authorized" });
-    assertEquals([good.is, bad.is], ["ok", `${Code.REMOTE} Not authorized`]);
+    assertEquals([good.is, bad.is], ["ok", `${BusErrorCode.REMOTE} Not authorized`]);
     assertEquals(spool.stats().messages, 1);
   },
 );
@@ -459,7 +459,7 @@ Deno.test(
     clock.advance(29_999);
     assertEquals(reply.is, "asked");
     clock.advance(1);
-    assertEquals([reply.is, spool.stats().messages], [`${Code.TIMEOUT}`, 1]);
+    assertEquals([reply.is, spool.stats().messages], [`${BusErrorCode.TIMEOUT}`, 1]);
   },
 );
 
@@ -575,7 +575,7 @@ Deno.test("stopping answers who waits for a PUBACK and leaves no timer", pure, (
   publisher.stop();
   waiters.stop();
   gate.stop();
-  assertEquals([reply.is, clock.timers], [`${Code.NOCONN}`, 0]);
+  assertEquals([reply.is, clock.timers], [`${BusErrorCode.NOCONN}`, 0]);
 });
 
 Deno.test("an overdue message gives its place in the window to the next", pure, () => {

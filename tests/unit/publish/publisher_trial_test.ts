@@ -1,7 +1,7 @@
 /** What the publisher does with messages for which the broker closes the connection. */
 
 import { assert, assertEquals, assertStringIncludes } from "../../deps.ts";
-import { Code } from "../../../src/base/errors.ts";
+import { BusErrorCode } from "../../../src/base/errors.ts";
 import { HEAD_START_MS, SLICE_MS } from "../../../src/publish/poison_detector.ts";
 import { AWS_RATE_LIMITS } from "../../../src/aws/rate_window.ts";
 import { REFUSAL_MS } from "../../../src/publish/standings.ts";
@@ -62,12 +62,15 @@ Deno.test(
     up();
     assertEquals(broker.serve(isBad), 3);
     assertEquals(spool.stats().quarantined.map(({ topic }) => topic), ["forbidden"]);
-    assertStringIncludes(reply.is, `${Code.REMOTE} the broker closed the connection for it`);
+    assertStringIncludes(
+      reply.is,
+      `${BusErrorCode.REMOTE} the broker closed the connection for it`,
+    );
     assertEquals(log.lines.filter(({ level }) => level === "error").length, 2);
     for (const qos of [0, 1] as const) {
       assertStringIncludes(
         publish("bad", qos, { topic: "forbidden" }).is,
-        `${Code.REMOTE} the broker`,
+        `${BusErrorCode.REMOTE} the broker`,
       );
     }
     assertEquals(publish("good", 1, { topic: "allowed" }).is, "ok");

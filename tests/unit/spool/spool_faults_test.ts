@@ -1,4 +1,4 @@
-import { Code } from "../../../src/base/errors.ts";
+import { BusErrorCode } from "../../../src/base/errors.ts";
 import { MemoryStorage } from "../../../src/spool/memory_storage.ts";
 import {
   type Changes,
@@ -125,11 +125,11 @@ Deno.test(
     storage.fails.append = true;
     const [one] = await take(1);
     spool.settled(one!.seq);
-    assertEquals([await add(3), await add(4)], [Code.FAILURE, Code.FAILURE]);
+    assertEquals([await add(3), await add(4)], [BusErrorCode.FAILURE, BusErrorCode.FAILURE]);
     assertEquals(topics(await take()), ["t/2"]);
     assertEquals([spool.stats().failed, spool.stats().messages], [2, 1], "the removal is stored");
     clock.advance(60_000);
-    assertEquals(await add(5), Code.FAILURE);
+    assertEquals(await add(5), BusErrorCode.FAILURE);
     storage.fails.append = false;
     assertEquals(await add(6), 0);
     assertEquals(log.lines, [
@@ -143,7 +143,7 @@ Deno.test(
 Deno.test("a full disk answers NOMEM", pure, async () => {
   const { storage, spool, add } = failing();
   storage.fails.append = storage.fails.full = true;
-  assertEquals(await add(1), Code.NOMEM);
+  assertEquals(await add(1), BusErrorCode.NOMEM);
   const { refused, failed } = spool.stats();
   assertEquals([refused, failed], [1, 0]);
 });
@@ -178,7 +178,7 @@ Deno.test("a failed commit evicts nobody", pure, async () => {
   const payload = new Uint8Array(6_000);
   await add(1, { payload, qos: 0 });
   storage.fails.append = true;
-  assertEquals(await add(2, { payload }), Code.FAILURE);
+  assertEquals(await add(2, { payload }), BusErrorCode.FAILURE);
   assertEquals(spool.stats().evicted, 0);
   assertEquals(topics(await take()), ["t/1"]);
   storage.fails.append = false;
@@ -270,6 +270,6 @@ Deno.test("closing answers what waits, and what comes later", pure, async () => 
   const closed = spool.close();
   spool.append(message(2), (error) => answers.push(error?.code));
   await closed;
-  assertEquals([answers, storage.commits.length], [[Code.FAILURE, undefined], 1]);
+  assertEquals([answers, storage.commits.length], [[BusErrorCode.FAILURE, undefined], 1]);
   assertEquals(spool.take(1, 0), []);
 });

@@ -1,4 +1,4 @@
-import { BusError, Code } from "../../../src/base/errors.ts";
+import { BusError, BusErrorCode } from "../../../src/base/errors.ts";
 import type { Status } from "../../../src/status/types.ts";
 import { readStatus, statusValue } from "../../../src/status/codec.ts";
 import { reconnectDelay } from "../../../src/base/backoff.ts";
@@ -21,7 +21,7 @@ pureTest("what a daemon of another version does not say reads as 0, empty or nul
 
 pureTest("an answer that is no map is no status", () => {
   const error = assertThrows(() => readStatus([1n]), BusError);
-  assertEquals(error.code, Code.PARSE);
+  assertEquals(error.code, BusErrorCode.PARSE);
 });
 
 pureTest("the waits for a daemon that is gone double from 50 ms and stay within 2 s", () => {

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows, pureTest } from "../../deps.ts";
-import { BusError, Code } from "../../../src/base/errors.ts";
+import { BusError, BusErrorCode } from "../../../src/base/errors.ts";
 import {
   IDLE_CONNECTION_MS,
   OPEN_CONNECTION_MS,
@@ -18,7 +18,7 @@ import { FakeClock } from "../../support/fake_clock.ts";
 import { fakeLog } from "../../support/fake_log.ts";
 import { type FakeConnection, FakePool, FakeSink, openGate, settle } from "./fakes.ts";
 
-const NOMEM = `${Code.NOMEM}`;
+const NOMEM = `${BusErrorCode.NOMEM}`;
 
 function setUp(maxConnections = 1) {
   const clock = new FakeClock();
@@ -204,8 +204,8 @@ pureTest(
     await settle();
     assertEquals(sinks.map(({ is }) => is), [
       "accepted",
-      `${Code.REMOTE} Not authorized`,
-      `${Code.REMOTE} Not authorized`,
+      `${BusErrorCode.REMOTE} Not authorized`,
+      `${BusErrorCode.REMOTE} Not authorized`,
     ]);
     assertEquals(made[0]!.packets.at(-1), "unsubscribe too");
     assertEquals(subscriptions.locals, 1);
@@ -298,7 +298,7 @@ pureTest(
     ]);
     addMany(20, 130);
     const error = assertThrows(() => add("one/more"), BusError);
-    assertEquals(error.code, Code.NOMEM);
+    assertEquals(error.code, BusErrorCode.NOMEM);
     assertEquals(made.length, 3);
   },
 );

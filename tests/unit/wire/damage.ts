@@ -6,7 +6,7 @@
  */
 
 import { type Bytes, concat, utf8 } from "../../../src/base/bytes.ts";
-import { Code } from "../../../src/base/errors.ts";
+import { BusErrorCode } from "../../../src/base/errors.ts";
 import { crc32 } from "../../../src/wire/crc.ts";
 import { encodeFrame, encodeValueFrame, type Headers } from "../../../src/wire/frame.ts";
 import { encodeValue, type Value } from "../../../src/wire/object.ts";
@@ -15,7 +15,7 @@ import { encodeValue, type Value } from "../../../src/wire/object.ts";
 export interface Damage {
   /** The part of its file's name after `frame-`. */
   readonly name: string;
-  readonly code: Code;
+  readonly code: BusErrorCode;
   readonly bytes: Bytes;
 }
 
@@ -105,20 +105,20 @@ const PARSE: readonly (readonly [name: string, bytes: Bytes])[] = [
 
 /** Every damage. */
 export const DAMAGES: readonly Damage[] = [
-  ...PARSE.map(([name, bytes]) => ({ name, code: Code.PARSE, bytes })),
-  { name: "above-limit", code: Code.NOMEM, bytes: prelude(1_048_577, 0) },
+  ...PARSE.map(([name, bytes]) => ({ name, code: BusErrorCode.PARSE, bytes })),
+  { name: "above-limit", code: BusErrorCode.NOMEM, bytes: prelude(1_048_577, 0) },
   {
     name: "list-count-beyond-frame",
-    code: Code.NOMEM,
+    code: BusErrorCode.NOMEM,
     bytes: withPayload(Uint8Array.of(5, 0xff, 0xff, 0xff, 0xff)),
   },
   {
     name: "map-count-beyond-frame",
-    code: Code.NOMEM,
+    code: BusErrorCode.NOMEM,
     bytes: withPayload(Uint8Array.of(6, 2, 0, 0, 0), new Uint8Array(9)),
   },
-  { name: "unknown-tag", code: Code.INVALID, bytes: withPayload(Uint8Array.of(7)) },
-  { name: "nested-16-deep", code: Code.RANGE, bytes: withPayload(nestedBytes(16)) },
+  { name: "unknown-tag", code: BusErrorCode.INVALID, bytes: withPayload(Uint8Array.of(7)) },
+  { name: "nested-16-deep", code: BusErrorCode.RANGE, bytes: withPayload(nestedBytes(16)) },
 ];
 
 if (import.meta.main) {
