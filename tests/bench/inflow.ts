@@ -346,7 +346,9 @@ async function declared(place: Place): Promise<void> {
     for (; sent < 260; sent++) {
       if (await place.broker.ask(part) !== "done") break;
     }
-    const lost = daemon.program.log().split("\n").find((line) => line.includes("lost"));
+    const lost = daemon.program.log().split("\n").find((line) =>
+      line.includes("The connection was lost")
+    );
     const peak = memoryOf(daemon.program.pid).peak;
     print(
       `MQTT ${version}, 256 MB declared: ${sent} MB of it were taken, peak ${
