@@ -1,14 +1,13 @@
-import { X509Certificate } from "node:crypto";
 import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
 import { MAX_CLIENT_ID_BYTES } from "../aws/limits.ts";
 import { textLength } from "../base/bytes.ts";
 import { sleep, systemClock } from "../base/clock.ts";
-import { Exit, ExitError, messageOf } from "../base/errors.ts";
+import { Exit, messageOf } from "../base/errors.ts";
 import type { Config } from "../config/resolve.ts";
 import { endpointWarning } from "../config/warnings.ts";
 import { ConnectError } from "../mqtt/connect_error.ts";
-import { type Credentials, EXPIRY_WARNING_MS, readCredentials } from "../mqtt/credentials.ts";
+import type { Credentials } from "../mqtt/credentials.ts";
 import { SESSION_EXPIRY_S } from "../mqtt/dial.ts";
 import type { ConnackInfo, LinkEnd, MqttLink } from "../mqtt/link.ts";
 import { openLink } from "../mqtt/mqttjs_link.ts";
@@ -16,38 +15,18 @@ import { ReadGate } from "../mqtt/read_gate.ts";
 import { describeCode } from "../mqtt/reason_codes.ts";
 import { DEADLINES, nameOf, openStream, type SecureStream } from "../mqtt/tls.ts";
 import { adviceOn, type AttemptFacts, exitOf } from "./check_advice.ts";
+import { checkFiles } from "./check_files.ts";
+import {
+  CheckFailed,
+  type CheckName,
+  type CheckStep,
+  checkStep,
+  type Report,
+} from "./check_step.ts";
 import { targetOf } from "./target.ts";
 
 /** How long the broker may take to answer PUBLISH or SUBSCRIBE, in ms. */
 const ANSWER_MS = 10_000;
-
-/** A PEM block of a certificate. */
-const CERTIFICATES = /-----BEGIN CERTIFICATE-----[^]*?-----END CERTIFICATE-----/g;
-
-/** What is checked, in this order. */
-export type CheckName =
-  | "configuration"
-  | "permissions"
-  | "files"
-  | "name"
-  | "tcp"
-  | "proxy"
-  | "tls"
-  | "mqtt"
-  | "publish"
-  | "subscribe";
-
-/** What came of one step. */
-export interface CheckStep {
-  readonly step: CheckName;
-  /** After `failed` nothing more is checked. */
-  readonly outcome: "ok" | "warning" | "failed" | "skipped";
-  /** How long it took, in ms. */
-  readonly ms: number;
-  readonly text: string;
-  /** What to do, when it failed. */
-  readonly advice?: string;
-}
 
 /** What beside the way to the broker is checked. */
 export interface CheckOptions {
@@ -59,39 +38,6 @@ export interface CheckOptions {
   readonly filter: string | undefined;
   /** Ends before the network is used. */
   readonly offline: boolean;
-}
-
-/** Gets each step when it is over. */
-export type Report = (step: CheckStep) => void;
-
-/** Ends a check, with the program's exit code; what is to be said of it was reported. */
-export class CheckFailed extends Error {
-  override readonly name = "CheckFailed";
-
-  constructor(readonly exit: Exit) {
-    super("the check failed");
-  }
-}
-
-/** Measures a step and reports what comes of it. @throws {CheckFailed} when it fails */
-export async function checkStep(
-  step: CheckName,
-  report: Report,
-  work: () => Promise<Pick<CheckStep, "outcome" | "text">>,
-  explain: (error: unknown) => { readonly exit: Exit; readonly advice: string } | undefined,
-): Promise<void> {
-  const started = performance.now();
-  try {
-    const done = await work();
-    report({ step, ms: performance.now() - started, ...done });
-  } catch (error) {
-    const explained = explain(error);
-    if (explained === undefined) throw error;
-    const { exit, advice } = explained;
-    const ms = performance.now() - started;
-    report({ step, outcome: "failed", ms, text: messageOf(error), advice });
-    throw new CheckFailed(exit);
-  }
 }
 
 /**
@@ -109,58 +55,6 @@ export async function checkWay(
   const attempt = new CheckAttempt(config, options, report);
   await attempt.resolveName();
   await attempt.connect(credentials);
-}
-
-async function checkFiles(config: Config, report: Report): Promise<Credentials> {
-  let credentials: Credentials | undefined;
-  await checkStep("files", report, async () => {
-    credentials = await readCredentials(config);
-    const { text, warnings } = describeFiles(credentials, Date.now());
-    const outcome = warnings.length > 0 ? "warning" : "ok";
-    return { outcome, text: [...warnings, text].join("; ") };
-  }, (error) =>
-    error instanceof ExitError
-      ? {
-        exit: error.exit,
-        advice:
-          "--rootca, --cert and --key (config keys system/rootCaPath, system/certificateFilePath, system/privateKeyPath) must " +
-          "name PEM files that belong together and that this user may read",
-      }
-      : undefined);
-  return credentials!;
-}
-
-function describeFiles(
-  credentials: Credentials,
-  wallNow: number,
-): { text: string; warnings: string[] } {
-  const { cert, ca, validFrom, validTo, leftOut } = credentials;
-  const chain = certificatesIn(cert);
-  const until = new Date(validTo).toISOString().slice(0, 10);
-  const days = Math.floor((validTo - wallNow) / 86_400_000);
-  const warnings = leftOut.map((what) => `a root certificate is left out: ${what}`);
-  if (wallNow < validFrom) {
-    warnings.push(`the certificate is not valid before ${new Date(validFrom).toISOString()}`);
-  }
-  if (wallNow > validTo) warnings.push(`the certificate expired on ${until}`);
-  else if (wallNow > validTo - EXPIRY_WARNING_MS) {
-    warnings.push(`the certificate expires in ${days} days`);
-  }
-  if (chain.some((one, n) => n > 0 && !chain[n - 1]!.checkIssued(one))) {
-    warnings.push(
-      "the certificates of --cert are no chain: each must be issued by the one behind it",
-    );
-  }
-  const behind = chain.length === 1 ? "" : `, a chain of ${chain.length} certificates`;
-  const roots = certificatesIn(ca).length;
-  return {
-    text: `the key fits the certificate, valid until ${until}${behind}; ${roots} root certificates`,
-    warnings,
-  };
-}
-
-function certificatesIn(pem: string): X509Certificate[] {
-  return [...pem.matchAll(CERTIFICATES)].map(([text]) => new X509Certificate(text));
 }
 
 /** The part of a check that uses the network. */

@@ -3,14 +3,8 @@ import { Exit, type Exit as ExitCode, ExitError } from "../base/errors.ts";
 import { createLog } from "../base/log.ts";
 import { loadConfig } from "../config/load.ts";
 import { type Config, nameOf } from "../config/resolve.ts";
-import {
-  CheckFailed,
-  type CheckOptions,
-  type CheckStep,
-  checkStep,
-  checkWay,
-  type Report,
-} from "../daemon/check.ts";
+import { type CheckOptions, checkWay } from "../daemon/check.ts";
+import { CheckFailed, type CheckStep, checkStep, type Report } from "../daemon/check_step.ts";
 import { checkPermissions } from "./permitted.ts";
 import { configService, readEnvironment, type RunOptions } from "./run.ts";
 

@@ -18,8 +18,8 @@ import type { Status } from "./types.ts";
 /** Seconds that are drawn. */
 export const DRAWN_SECONDS = 60;
 
-/** Connections that get lines of their own. */
-const SHOWN_CONNECTIONS = 3;
+/** Connections that get lines of their own, three each at most. */
+const SHOWN_CONNECTIONS = 2;
 
 /** A bar's heights, from nothing to full. */
 const BLOCKS = { unicode: " ▁▂▃▄▅▆▇█", ascii: " .:-=+*#@" } as const;

@@ -13,7 +13,7 @@ Deno.test(
   "a device that boots with the clock of 2000 says so, and loses nothing when NTP sets it",
   FROM_SOURCE,
   async () => {
-    await using core = await startAwsIotCore();
+    await using core = await startAwsIotCore({ behaviour: { connectSpacingMs: 0 } });
     await using dir = await tempDir();
     const files = await writePki(dir.path, core.pki);
     core.register(files.device);
