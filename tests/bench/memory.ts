@@ -11,7 +11,7 @@ import { type Daemon, openStage, type Stage } from "./support/stage.ts";
 
 const MB = 1_000_000;
 
-/** Goals of issue 9. */
+/** Goals. */
 const CONNECTED_MB = 75;
 const GROWTH_MB = 32;
 

@@ -11,7 +11,7 @@ const FLOOD_TOPIC = "bench/flood";
 /** Messages of the flood in a second. */
 const FLOOD_PER_SECOND = 1_000;
 
-/** The 99th percentile of a publish among bad company has to stay below, in ms (issue 6). */
+/** The 99th percentile of a publish among bad company has to stay below, in ms. */
 const MOST_MS = 50;
 
 /** How long a client waits between two publishes, in ms: the figure is for a normal one. */

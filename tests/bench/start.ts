@@ -11,7 +11,7 @@ import { type Bench, row } from "./support/report.ts";
 
 const HERE = new URL(".", import.meta.url).pathname;
 
-/** The goal of issue 9, in ms. */
+/** The goal, in ms. */
 const GOAL_MS = 400;
 
 /** Starting: to CONNECT at the broker from source, and to the first answers to clients from the bundle; with a warm cache. */

@@ -19,7 +19,7 @@ export interface CrowdSizes {
   readonly idle: number;
 }
 
-/** The crowd of issue 6. */
+/** The crowd. */
 export const BAD_COMPANY: CrowdSizes = { writers: 50, deaf: 50, idle: 500 };
 
 /** How long a writer waits between two bytes, in ms. */

@@ -28,7 +28,7 @@ export interface Row {
   readonly goal?: Goal;
 }
 
-/** A goal of issue 9. */
+/** A goal. */
 export interface Goal {
   readonly text: string;
   readonly met: boolean;
