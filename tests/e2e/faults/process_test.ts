@@ -142,7 +142,7 @@ for (const where of ["timer", "microtask", "rejection"]) {
         const guilty = publishParams({ topic: `bug/${where}`, payload: "guilty", qos: 1 });
         client.call("publish", guilty).catch(() => {});
         assertEquals(await within("the end", program.exited), Exit.INTERNAL, program.log());
-        assertMatch(program.log(), /iotcored: unexpected error: a bug in a \w+\n/);
+        assertMatch(program.log(), / error unexpected error: a bug in a \w+ exit=70 /);
         assertMatch(program.log(), /faulty_interface\.ts:\d+/);
       }
       await core.reopen();
@@ -167,7 +167,7 @@ Deno.test(
       await publish(socket, { topic: "t", payload: "accepted", qos: 1 });
       program.signal("SIGHUP");
       assertEquals(await within("the end", program.exited), Exit.INTERNAL, program.log());
-      assertMatch(program.log(), /iotcored: unexpected error: a bug at a signal\n/);
+      assertMatch(program.log(), / error unexpected error: a bug at a signal exit=70 /);
       assertMatch(program.log(), /faulty_signals\.ts:\d+/);
     }
     await core.reopen();
