@@ -319,6 +319,8 @@ export class Connection {
       call.state = { type: "ended", end };
       return;
     }
+    // The attempt is refused for its fault when the dial returns, with a link or without one.
+    if (state.type === "faulted") return;
     const reason = state.type === "condemned" ? state.end : end;
     if (reason.by === "fault") this.#logFault(reason.cause);
     this.#logPacket(reason.bytes);
