@@ -157,7 +157,6 @@ class LocalDaemon implements Daemon, PoolHandler {
   readonly #dependencies: DaemonDependencies;
   readonly #spool: Spool;
   readonly #queue: Qos0Queue;
-  readonly #waiters: PubackWaiters;
   readonly #gates: SendGates;
   readonly #quarantine: Quarantine;
   readonly #intake: Intake;
@@ -190,10 +189,10 @@ class LocalDaemon implements Daemon, PoolHandler {
     this.finished = this.#end.promise;
     this.#spool = new Spool({ storage, maxBytes: config.spoolMaxBytes, clock, log, fault });
     const queue = new Qos0Queue();
-    this.#waiters = new PubackWaiters(clock);
+    const waiters = new PubackWaiters(clock);
     this.#gates = new SendGates(clock, log);
     const gate = this.#gates.of(0);
-    const shared = { spool: this.#spool, queue, waiters: this.#waiters, gate, clock, fault };
+    const shared = { spool: this.#spool, queue, waiters, gate, clock, fault };
     const limits = config.rateLimit ? AWS_RATE_LIMITS : undefined;
     const { maxInFlight, keepQos0WhenOffline, maxConnections } = config;
     const readGate = this.#readGate = new ReadGate(clock);
@@ -316,7 +315,6 @@ class LocalDaemon implements Daemon, PoolHandler {
       this.#config.local.spool.kind === "memory",
     );
     this.#publisher.stop();
-    this.#waiters.stop();
     this.#gates.stop();
     this.#quarantine.stop();
     this.#readiness.down();
