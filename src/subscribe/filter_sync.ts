@@ -2,7 +2,7 @@ import { FILTERS_PER_PACKET, type Qos } from "../aws/limits.ts";
 import { type Clock, sleep, type Timer } from "../base/clock.ts";
 import { RateWindow } from "../aws/rate_window.ts";
 import { type BrokerLimits, filterRefusal } from "../mqtt/broker_limits.ts";
-import type { SubscribeOptions, SubscribeResult } from "../mqtt/link.ts";
+import type { MqttLink, SubscribeOptions, SubscribeResult } from "../mqtt/link.ts";
 import { consequenceForFilter } from "../mqtt/reason_codes.ts";
 import { FilterNumbers } from "./filter_numbers.ts";
 import { FilterRetries } from "./filter_retries.ts";
@@ -18,15 +18,7 @@ export const ANSWER_MS = 10_000;
 export const SLOW_MS = 1_000;
 
 /** What {@linkcode FilterSync} needs of a connection that is up. */
-export interface FilterLink {
-  subscribe(
-    filters: readonly string[],
-    qos: Qos,
-    options?: SubscribeOptions,
-  ): Promise<readonly SubscribeResult[] | undefined>;
-  unsubscribe(filters: readonly string[]): Promise<readonly SubscribeResult[] | undefined>;
-  /** `done` is called with the PINGRESP. */
-  ping(done: () => void): void;
+export interface FilterLink extends Pick<MqttLink, "subscribe" | "unsubscribe" | "ping"> {
   /** Makes a new link; `down` and `up` follow. */
   reconnect(reason: string): void;
 }
