@@ -5,6 +5,7 @@ import type { AwsIotCore } from "../support/aws_iot_core.ts";
 import { C_BUFFER_BYTES, cPublish } from "../support/c_client.ts";
 import { compileInto } from "../support/compiled.ts";
 import { ACTIVATE, type Configured, startConfigured } from "../support/configured.ts";
+import { exists } from "../support/exists.ts";
 import { createPki, writePki } from "../support/pki.ts";
 import { startProxy } from "../support/proxy.ts";
 import { waitFor, within } from "../support/wait.ts";
@@ -344,13 +345,3 @@ Deno.test("the C client's buffer takes a message that nearly fills it", async ()
   await waitFor("the large message", () => subscriber.got.length === 1);
   assertEquals(subscriber.ended, undefined);
 });
-
-function exists(path: string): boolean {
-  try {
-    Deno.lstatSync(path);
-    return true;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
-  }
-}

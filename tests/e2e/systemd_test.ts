@@ -3,6 +3,7 @@ import { call, subscribe } from "../../src/bus/client.ts";
 import type { Value } from "../../src/wire/object.ts";
 import { assert, assertEquals, assertStringIncludes } from "../deps.ts";
 import { type AwsIotCore, startAwsIotCore } from "../support/aws_iot_core.ts";
+import { exists } from "../support/exists.ts";
 import { writePki } from "../support/pki.ts";
 import {
   daemonArgs,
@@ -231,13 +232,3 @@ Deno.test({
     assertStringIncludes(program.log(), "stopped");
   },
 });
-
-function exists(path: string): boolean {
-  try {
-    Deno.lstatSync(path);
-    return true;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
-  }
-}

@@ -2,22 +2,13 @@ import { permissionsOf } from "../../src/build/permissions.ts";
 import { parseBuildArgs } from "../../src/build/options.ts";
 import { assert, assertEquals, assertLess } from "../deps.ts";
 import { MAX_HOLD_MS } from "../../src/process/failures.ts";
+import { exists } from "../support/exists.ts";
 import { Random } from "../support/random.ts";
 import { type Ended, startsOf, type UnitSettings } from "../support/systemd_limits.ts";
 import { tempDir } from "../support/temp.ts";
 
 const UNITS = new URL("../../src/build/systemd/", import.meta.url).pathname;
 const ANALYZE = "/usr/bin/systemd-analyze";
-
-function exists(path: string): boolean {
-  try {
-    Deno.statSync(path);
-    return true;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
-  }
-}
 
 /** The values of a setting, in their order. */
 async function settings(unit: string, name: string): Promise<string[]> {

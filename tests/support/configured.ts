@@ -5,6 +5,7 @@ import { utf8 } from "../../src/base/bytes.ts";
 import type { Value } from "../../src/wire/object.ts";
 import { type AwsIotCore, startAwsIotCore } from "./aws_iot_core.ts";
 import { cSubscribe, type CSubscriber } from "./c_client.ts";
+import { exists } from "./exists.ts";
 import { type GgConfig, requiredValues, startGgConfig } from "./gg_config.ts";
 import { type Pki, type PkiFiles, writePki } from "./pki.ts";
 import { type Program, startCommand, startProgram } from "./program.ts";
@@ -82,14 +83,4 @@ export async function startConfigured(options: ConfiguredOptions): Promise<Confi
     report: async () => readStatus(await call(socket, "status")),
     [Symbol.asyncDispose]: () => moved.disposeAsync(),
   };
-}
-
-function exists(path: string): boolean {
-  try {
-    Deno.lstatSync(path);
-    return true;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
-  }
 }

@@ -142,3 +142,16 @@ export function setUp(options: PublishingOptions = {}) {
 export function numbers(from: number, to: number): string[] {
   return Array.from({ length: to - from }, (_, index) => `${from + index}`);
 }
+
+/** A link of which the test holds each answer, those of one message that is sent twice included. */
+export function heldLink() {
+  const held: ((result: PublishResult | undefined) => void)[] = [];
+  const link = {
+    buffered: 0,
+    renew: (): void => {},
+    ping: (): void => {},
+    publish: (_: OutgoingPublish, done: (result: PublishResult | undefined) => void): boolean =>
+      held.push(done) > 0,
+  };
+  return { held, link };
+}

@@ -2,8 +2,7 @@ import { assert, assertEquals, assertLessOrEqual } from "../../deps.ts";
 import { BusErrorCode } from "../../../src/base/errors.ts";
 import { HEAD_START_MS } from "../../../src/publish/poison_detector.ts";
 import { AWS_RATE_LIMITS } from "../../../src/aws/rate_window.ts";
-import type { OutgoingPublish, PublishResult } from "../../../src/mqtt/link.ts";
-import { FakeLink, LOST, numbers, OK, setUp } from "./publisher_scene.ts";
+import { FakeLink, heldLink, LOST, numbers, OK, setUp } from "./publisher_scene.ts";
 
 const pure = { permissions: "none" } as const;
 
@@ -74,14 +73,7 @@ Deno.test(
 
 Deno.test("an answer that comes when its link is gone changes nothing", pure, () => {
   const { clock, spool, gate, publisher, publish } = setUp();
-  const held: ((result: PublishResult | undefined) => void)[] = [];
-  const first = {
-    buffered: 0,
-    renew: () => {},
-    ping: () => {},
-    publish: (_: OutgoingPublish, done: (result: PublishResult | undefined) => void) =>
-      held.push(done) > 0,
-  };
+  const { held, link: first } = heldLink();
   gate.up(first);
   publisher.up(first, 100);
   publish("a");
@@ -255,14 +247,7 @@ Deno.test(
   pure,
   () => {
     const { clock, spool, gate, publisher, publish } = setUp();
-    const held: ((result: PublishResult | undefined) => void)[] = [];
-    const link = {
-      buffered: 0,
-      renew: () => {},
-      ping: () => {},
-      publish: (_: OutgoingPublish, done: (result: PublishResult | undefined) => void) =>
-        held.push(done) > 0,
-    };
+    const { held, link } = heldLink();
     gate.up(link);
     publisher.up(link, 100);
     publish("a");
@@ -591,16 +576,9 @@ Deno.test("an overdue message gives its place in the window to the next", pure, 
 
 Deno.test("two PUBACKs of one message before it is removed from the disk count once", pure, () => {
   const { clock, spool, gate, publisher, publish } = setUp();
-  const held: ((result: PublishResult | undefined) => void)[] = [];
+  const { held, link } = heldLink();
   let removals = 0;
   spool.settled = () => void removals++;
-  const link = {
-    buffered: 0,
-    renew: () => {},
-    ping: () => {},
-    publish: (_: OutgoingPublish, done: (result: PublishResult | undefined) => void) =>
-      held.push(done) > 0,
-  };
   gate.up(link);
   publisher.up(link, 100);
   publish("a");
